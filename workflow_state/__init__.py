@@ -1,0 +1,1 @@
+"""Run a plan of HTTP actions in the background on Celery and Redis."""

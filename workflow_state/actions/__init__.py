@@ -1,0 +1,1 @@
+"""HTTP actions: the catalog of definitions, and sending one request."""

@@ -1,0 +1,95 @@
+"""The exceptions, each of which says what is wrong, where, and what to do.
+
+    WorkflowStateError
+    ├── PlanValidationError        the plan is wrong; `.errors` lists every problem
+    ├── ReferenceParseError        a `${…}` is not written as a reference
+    ├── ReferenceResolutionError   a reference points at something that is not there
+    ├── ActionDefinitionError      an unknown or wrong action definition
+    ├── HttpActionError            an HTTP action failed; `.detail` says how
+    ├── ExecutionNotFoundError     no execution has that id
+    ├── ExecutionConflictError     that id belongs to an execution of another plan
+    ├── ConfirmationError          nothing waits there, or it was answered already
+    └── SettingsError              an environment variable or the server behind it is wrong
+
+Every one can be pickled and passes through Celery's JSON exception serializer, which calls the class again with
+`args`: so `args` is JSON data, and exactly what the constructor takes.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NotRequired, TypedDict
+
+from workflow_state.schema import ErrorDetail
+
+
+class PlanProblem(TypedDict):
+    """One thing that is wrong with a plan: `path` is a JSON Pointer (RFC 6901), `fix` a JSON Patch (RFC 6902)."""
+
+    code: str
+    path: str
+    message: str
+    suggestion: NotRequired[str]
+    fix: NotRequired[list[dict[str, Any]]]
+
+
+class WorkflowStateError(Exception):
+    """Base of all errors that this package raises on purpose."""
+
+
+class PlanValidationError(WorkflowStateError):
+    """The plan can't be run. `.errors` lists every problem that was found, in the order of the document."""
+
+    def __init__(self, errors: Sequence[PlanProblem]) -> None:
+        self.errors: list[PlanProblem] = list(errors)
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        count = len(self.errors)
+        lines = [f"the plan has {count} problem{'s' if count != 1 else ''}"]
+        for error in self.errors:
+            suggestion = f" ({error['suggestion']})" if "suggestion" in error else ""
+            lines.append(f"{error['code']} at {error['path'] or 'the whole plan'}: {error['message']}{suggestion}")
+        return "\n  ".join(lines)
+
+
+class ReferenceParseError(WorkflowStateError):
+    """A `${…}` is there, but it is not written as a reference."""
+
+
+class ReferenceResolutionError(WorkflowStateError):
+    """A reference is well written, but points at something that is not there."""
+
+
+class ActionDefinitionError(WorkflowStateError):
+    """An action definition is unknown, or wrong in its file."""
+
+
+class HttpActionError(WorkflowStateError):
+    """An attempt of an HTTP action failed.
+
+    `.detail` is the ErrorDetail; `.http_trace` holds the attempt's trace (JSON data, redacted), empty where nothing
+    was sent.
+    """
+
+    def __init__(self, detail: ErrorDetail | dict[str, Any], http_trace: Sequence[dict[str, Any]] = ()) -> None:
+        self.detail = ErrorDetail.model_validate(detail)
+        self.http_trace: list[dict[str, Any]] = list(http_trace)
+        super().__init__(self.detail.to_json_data(), self.http_trace)
+
+    def __str__(self) -> str:
+        return f"{self.detail.category}: {self.detail.message}"
+
+
+class ExecutionNotFoundError(WorkflowStateError):
+    """No execution has this id, or its retention has passed."""
+
+
+class ExecutionConflictError(WorkflowStateError):
+    """The id was used before, for an execution of a different plan."""
+
+
+class ConfirmationError(WorkflowStateError):
+    """Nothing waits for an answer there, or it was answered already."""
+
+
+class SettingsError(WorkflowStateError):
+    """A setting is wrong, or the server that it names can't be used."""

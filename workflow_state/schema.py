@@ -1,0 +1,451 @@
+"""The wire contract: plans, action definitions and execution states.
+
+JSON is camelCase, because the documents are shared with services in other languages; Python attributes are
+snake_case. Both spellings are accepted on input, camelCase is written. Unknown fields are errors, so that a typo is
+caught. Times are ISO 8601 with offset, durations are integer milliseconds.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    field_validator,
+    model_serializer,
+)
+from pydantic.alias_generators import to_camel
+
+MAX_ACTIONS = 10_000
+ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
+EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
+RESERVED_ACTION_IDS = frozenset({"inputs"})
+
+Milliseconds = Annotated[int, Field(ge=0)]
+ActionId = Annotated[str, StringConstraints(pattern=ACTION_ID_PATTERN)]
+
+
+class ContractModel(BaseModel):
+    """Base of every document: camelCase outside, snake_case inside, nothing unknown.
+
+    A field that was never given and is None is left out of the JSON. One that was given as null is written as null:
+    for a `fallbackValue` the two differ.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        extra="forbid",
+    )
+
+    @model_serializer(mode="wrap")
+    def _omit_what_was_never_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name, field in type(self).model_fields.items():
+            if getattr(self, name) is None and name not in self.model_fields_set:
+                data.pop(field.alias or name, None)
+                data.pop(name, None)
+        return data
+
+    def to_json_data(self) -> dict[str, Any]:
+        """Return the document as plain JSON data with camelCase keys."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+# --- What is submitted -----------------------------------------------------------------------------------------
+
+
+class Intent(ContractModel):
+    """What the person asked for, and how it was understood."""
+
+    original: str
+    interpreted: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class Condition(ContractModel):
+    """Run the action only where `if` holds; otherwise skip or fail it."""
+
+    if_: str = Field(alias="if", min_length=1)
+    then: Literal["execute"] = "execute"
+    else_: Literal["skip", "fail"] = Field(default="skip", alias="else")
+
+
+class ErrorHandling(ContractModel):
+    """What happens when the action has failed for good, after its retries."""
+
+    continue_on_failure: bool = False
+    fallback_value: JsonValue = None
+    alternative_action_id: str | None = None
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether a fallback value was given; null is one too."""
+        return "fallback_value" in self.model_fields_set
+
+
+class UserConfirmation(ContractModel):
+    """A person's answer that the action waits for before it is sent."""
+
+    required: bool
+    title: str
+    message: str
+    timeout: Milliseconds | None = None
+
+
+class PlannedAction(ContractModel):
+    """One node of the plan: which definition to call, with what, and after what."""
+
+    id: ActionId
+    action_definition_id: str = Field(min_length=1)
+    inputs: dict[str, JsonValue] = Field(default_factory=dict)
+    dependencies: list[str] = Field(default_factory=list)
+    condition: Condition | None = None
+    error_handling: ErrorHandling = Field(default_factory=ErrorHandling)
+    user_confirmation: UserConfirmation | None = None
+    for_each: str | None = Field(default=None, min_length=1)
+
+    @field_validator("id")
+    @classmethod
+    def _id_is_not_reserved(cls, value: str) -> str:
+        if value in RESERVED_ACTION_IDS:
+            raise ValueError(f"'{value}' is reserved: ${{{value}.NAME}} reads the plan's own {value}")
+        return value
+
+
+class OutcomeValidation(ContractModel):
+    """One check of the finished plan's outputs."""
+
+    name: str
+    reference: str
+    operator: Literal["exists", "equals", "contains", "matches"]
+    value: JsonValue = None
+
+
+class ExpectedOutcome(ContractModel):
+    """What must be true once every level has run."""
+
+    description: str
+    validations: list[OutcomeValidation] = Field(default_factory=list)
+
+
+class PlanMetadata(ContractModel):
+    """Who made the plan, when, and how long it should take (milliseconds)."""
+
+    created_at: AwareDatetime
+    created_by: str | None = None
+    estimated_duration: Milliseconds
+    tags: list[str] = Field(default_factory=list)
+
+
+class ExecutionPlan(ContractModel):
+    """A JSON document of HTTP actions that depend on each other."""
+
+    id: UUID = Field(default_factory=uuid4)
+    name: str = Field(min_length=1)
+    description: str | None = None
+    intent: Intent | None = None
+    inputs: dict[str, JsonValue] = Field(default_factory=dict)
+    actions: list[PlannedAction] = Field(min_length=1, max_length=MAX_ACTIONS)
+    expected_outcome: ExpectedOutcome | None = None
+    metadata: PlanMetadata | None = None
+
+
+# --- What an operator writes -----------------------------------------------------------------------------------
+
+
+class Effect(StrEnum):
+    """Whether a request may be sent again; `keyed` means that the server honours an Idempotency-Key header."""
+
+    SAFE = "safe"
+    IDEMPOTENT = "idempotent"
+    KEYED = "keyed"
+    UNSAFE = "unsafe"
+
+
+_EFFECT_OF_METHOD = {
+    "GET": Effect.SAFE,
+    "PUT": Effect.IDEMPOTENT,
+    "DELETE": Effect.IDEMPOTENT,
+    "POST": Effect.UNSAFE,
+    "PATCH": Effect.UNSAFE,
+}
+
+
+class Endpoint(ContractModel):
+    """Where an action goes. `timeout` bounds one attempt as a whole, in milliseconds."""
+
+    url: str = Field(min_length=1)
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    headers: dict[str, str] = Field(default_factory=dict)
+    timeout: int = Field(default=30_000, ge=1, le=86_400_000)
+
+
+class BearerAuthentication(ContractModel):
+    """`Authorization: Bearer TOKEN` (RFC 6750)."""
+
+    type: Literal["bearer"]
+    token: str
+
+
+class ApiKeyAuthentication(ContractModel):
+    """A key in a header of the server's own choosing."""
+
+    type: Literal["api_key"]
+    header: str
+    value: str
+
+
+class BasicAuthentication(ContractModel):
+    """`Authorization: Basic …` (RFC 7617)."""
+
+    type: Literal["basic"]
+    username: str
+    password: str
+
+
+class OAuth2ClientCredentials(ContractModel):
+    """A token from the client credentials grant (RFC 6749, section 4.4)."""
+
+    type: Literal["oauth2_client_credentials"]
+    client_id: str
+    client_secret: str
+    token_url: str
+    scope: list[str] = Field(default_factory=list)
+
+
+Authentication = Annotated[
+    BearerAuthentication | ApiKeyAuthentication | BasicAuthentication | OAuth2ClientCredentials,
+    Field(discriminator="type"),
+]
+
+
+class RetryPolicy(ContractModel):
+    """How often and how soon a retryable failure is tried again; `maxAttempts` counts the first try."""
+
+    max_attempts: int = Field(default=3, ge=1, le=20)
+    initial_delay_ms: Milliseconds = 1_000
+    max_delay_ms: Milliseconds = 30_000
+    backoff_multiplier: float = Field(default=2, ge=1, le=100)
+
+
+class RateLimit(ContractModel):
+    """A limit that all workers and plans share."""
+
+    requests_per_second: float | None = Field(default=None, gt=0)
+    concurrent: int | None = Field(default=None, ge=1)
+
+
+class ActionDefinition(ContractModel):
+    """An HTTP call that an operator wrote. A plan can name one, never change one."""
+
+    id: str = Field(min_length=1, max_length=256)
+    name: str = ""
+    description: str = ""
+    endpoint: Endpoint
+    authentication: Authentication | None = None
+    retry_policy: RetryPolicy = Field(default_factory=RetryPolicy)
+    effect: Effect | None = None
+    input_schema: dict[str, JsonValue] | None = None
+    output_schema: dict[str, JsonValue] | None = None
+    rate_limit: RateLimit | None = None
+
+    @property
+    def effective_effect(self) -> Effect:
+        """The declared effect, or the one that the method implies (RFC 9110, section 9.2)."""
+        return self.effect or _EFFECT_OF_METHOD[self.endpoint.method]
+
+
+# --- What a run leaves -----------------------------------------------------------------------------------------
+
+
+class ErrorCategory(StrEnum):
+    """What kind of failure it was; a caller may branch on it."""
+
+    AUTH_EXPIRED = "auth_expired"
+    AUTH_INVALID = "auth_invalid"
+    RATE_LIMIT_DAILY = "rate_limit_daily"
+    RATE_LIMIT_BURST = "rate_limit_burst"
+    NETWORK_TIMEOUT = "network_timeout"
+    NETWORK_CONNECTION_REFUSED = "network_connection_refused"
+    API_RESPONSE_MALFORMED = "api_response_malformed"
+    API_ENDPOINT_REMOVED = "api_endpoint_removed"
+    API_UNEXPECTED_STATUS = "api_unexpected_status"
+    VALIDATION_FAILED = "validation_failed"
+    STATE_INCONSISTENT = "state_inconsistent"
+    USER_CANCELLED = "user_cancelled"
+
+
+class ErrorDetail(ContractModel):
+    """Why something failed, and what to do about it. `retryAfter` is in milliseconds."""
+
+    category: ErrorCategory
+    message: str
+    code: str | None = None
+    status_code: int | None = None
+    retryable: bool = False
+    retry_after: Milliseconds | None = None
+    context: dict[str, str] = Field(default_factory=dict)
+    suggestion: str | None = None
+
+
+class StorageLocation(ContractModel):
+    """Where an output too large or too binary for the state was put."""
+
+    provider: str
+    path: str
+    size: int = Field(ge=0)
+    checksum: str
+    content_type: str
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class TracedRequest(ContractModel):
+    """What was sent, with credentials redacted."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: JsonValue = None
+
+
+class TracedResponse(ContractModel):
+    """What was answered, with credentials redacted; `duration` is in milliseconds."""
+
+    status: int
+    headers: dict[str, str]
+    body: JsonValue = None
+    duration: Milliseconds
+
+
+class HttpTraceEntry(ContractModel):
+    """One attempt: the request, and its response or the error."""
+
+    timestamp: datetime
+    request: TracedRequest
+    response: TracedResponse | None = None
+    error: str | None = None
+
+
+class ActionSuccess(ContractModel):
+    """The action has an output: its own, its fallback or its alternative's."""
+
+    status: Literal["success"] = "success"
+    output: JsonValue
+    output_location: StorageLocation | None = None
+    used_fallback: bool | None = None
+    alternative_action_id: str | None = None
+
+
+class ActionFailure(ContractModel):
+    """The action failed for good."""
+
+    status: Literal["failure"] = "failure"
+    error: ErrorDetail
+    partial_output: JsonValue = None
+
+
+class ActionSkip(ContractModel):
+    """The action did not run. `blockedBy` is the failed action that it would have needed, if that is why."""
+
+    status: Literal["skipped"] = "skipped"
+    reason: str
+    blocked_by: str | None = None
+
+
+ActionResult = Annotated[ActionSuccess | ActionFailure | ActionSkip, Field(discriminator="status")]
+
+
+class HttpActionResult(ActionSuccess):
+    """What `execute_http_action` returns: the output of one attempt, and its trace."""
+
+    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
+
+
+class ActionStatus(StrEnum):
+    """Where an action is."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class ActionExecutionState(ContractModel):
+    """One action of one execution. `nextAttemptAt` is there while it waits for a retry."""
+
+    action_id: str
+    status: ActionStatus
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration: Milliseconds | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    result: ActionResult | None = None
+    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
+
+
+class ExecutionStatus(StrEnum):
+    """Where an execution is."""
+
+    INITIALIZING = "initializing"
+    RUNNING = "running"
+    PAUSED_FOR_CONFIRMATION = "paused_for_confirmation"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ConfirmationState(ContractModel):
+    """A question to a person, and the answer."""
+
+    action_id: str
+    requested_at: datetime
+    responded_at: datetime | None = None
+    confirmed: bool | None = None
+    user_id: str | None = None
+
+
+class ValidationResult(ContractModel):
+    """An expected outcome, and what was found."""
+
+    name: str
+    passed: bool
+    actual: JsonValue = None
+    message: str
+
+
+class ExecutionMetrics(ContractModel):
+    """Counts of the actions by how they ended; `totalDuration` is in milliseconds."""
+
+    total_actions: int
+    completed_actions: int
+    failed_actions: int
+    skipped_actions: int
+    total_duration: Milliseconds | None = None
+
+
+class ExecutionState(ContractModel):
+    """One run of a plan. `version` grows with every change of the document."""
+
+    id: str
+    plan_id: str
+    status: ExecutionStatus
+    started_at: datetime
+    completed_at: datetime | None = None
+    action_states: dict[str, ActionExecutionState]
+    confirmations: list[ConfirmationState] = Field(default_factory=list)
+    validations: list[ValidationResult] = Field(default_factory=list)
+    error: ErrorDetail | None = None
+    metrics: ExecutionMetrics
+    version: int

@@ -1,0 +1,83 @@
+"""The package's own settings, read once from the environment.
+
+Celery's settings are in celeryconfig.py. A wrong value is one readable SettingsError, raised when the settings are
+first needed.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from workflow_state.errors import SettingsError
+
+PREFIX = "WORKFLOW_STATE_"
+
+
+class Settings(BaseSettings):
+    """What an operator can set; each name is an environment variable with the prefix WORKFLOW_STATE_."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
+
+    redis_url: str | None = None
+    """Broker and result backend. Unset: the command line starts a server of its own; workers use localhost."""
+    actions: Annotated[list[Path], NoDecode] = Field(default_factory=list)
+    """Folders and files with action definitions."""
+    storage_url: str | None = None
+    """Where large and binary outputs go."""
+    retention_s: int = Field(default=7 * 24 * 3600, ge=60)
+    """How long states and results live after their last change, in seconds."""
+    visibility_timeout_s: int = Field(default=30, ge=3)
+    """How long a dead worker's message waits before another worker gets it, in seconds."""
+    allow_private_networks: bool = False
+    """Whether actions may connect to private, loopback and link-local addresses."""
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Where set, the only hosts that actions may connect to (comma separated)."""
+    max_response_bytes: int = Field(default=10 * 2**20, ge=1)
+    """The largest response body that is read, after decompression."""
+    inline_output_bytes: int = Field(default=64 * 2**10, ge=0)
+    """The largest output that is kept in the state itself."""
+    log_level: Literal["debug", "info", "warn", "error"] = "info"
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://", "redis+socket://")):
+            raise ValueError("must start with redis://, rediss:// or redis+socket://")
+        return value
+
+    @field_validator("actions", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return [Path(part) for part in value.split(":") if part] if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the settings of this process; read from the environment at the first call.
+
+    Raises SettingsError, naming each variable that is wrong.
+    """
+    try:
+        return Settings()
+    except SourceError as error:
+        raise SettingsError(str(error)) from error
+    except ValidationError as error:
+        problems = [
+            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        ]
+        raise SettingsError("; ".join(problems)) from error
