@@ -56,6 +56,13 @@ class ContractModel(BaseModel):
                 data.pop(name, None)
         return data
 
+    def __getitem__(self, name: str) -> Any:
+        """Read a field by its JSON name: `state["actionStates"]` is `state.action_states`."""
+        for field_name, field in type(self).model_fields.items():
+            if name in (field.alias, field_name):
+                return getattr(self, field_name)
+        raise KeyError(name)
+
     def to_json_data(self) -> dict[str, Any]:
         """Return the document as plain JSON data with camelCase keys."""
         return self.model_dump(mode="json", by_alias=True)
@@ -433,6 +440,18 @@ class ExecutionMetrics(ContractModel):
     failed_actions: int
     skipped_actions: int
     total_duration: Milliseconds | None = None
+
+
+class ExecutionSummary(ContractModel):
+    """One line of a list of executions."""
+
+    id: str
+    plan_id: str
+    name: str
+    status: ExecutionStatus
+    submitted_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
 
 
 class ExecutionState(ContractModel):

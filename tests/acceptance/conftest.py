@@ -1,0 +1,75 @@
+"""One real Redis, one real HTTP service and one real worker for all acceptance tests of a run."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from http_service import Service, http_service
+
+from workflow_state.actions import catalog
+from workflow_state.celery import app
+from workflow_state.local import local_redis, local_worker
+from workflow_state.settings import get_settings
+
+DEFINITIONS = """
+- id: echo
+  endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
+- id: post
+  endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
+- id: status
+  endpoint: {{url: "{url}/status/{{code}}/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 2, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
+- id: flaky
+  endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 4, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
+- id: patient
+  endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 2, initialDelayMs: 1500, maxDelayMs: 1500, backoffMultiplier: 1}}
+- id: text
+  endpoint: {{url: "{url}/text/{{name}}", method: GET}}
+- id: secret
+  endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
+  authentication: {{type: bearer, token: "${{env.TEST_API_TOKEN}}"}}
+"""
+
+API_TOKEN = "s3cr3t-t0ken-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Service]:
+    """The HTTP service that the plans call."""
+    with http_service() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def definitions(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the action definitions."""
+    folder = tmp_path_factory.mktemp("actions")
+    (folder / "test.yaml").write_text(DEFINITIONS.format(url=service.url))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def redis_url(definitions: Path) -> Iterator[str]:
+    """A Redis of the tests' own, with this process set up to use it."""
+    with local_redis() as url:
+        os.environ |= {
+            "WORKFLOW_STATE_REDIS_URL": url,
+            "WORKFLOW_STATE_ACTIONS": str(definitions),
+            "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "1",
+            "TEST_API_TOKEN": API_TOKEN,
+        }
+        get_settings.cache_clear()
+        catalog.forget_catalog()
+        yield url
+        app.close()
+
+
+@pytest.fixture(scope="session")
+def worker(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A running `celery -A workflow_state worker`; its log file."""
+    log_file = tmp_path_factory.mktemp("worker") / "worker.log"
+    with local_worker(redis_url, log_file=log_file, extra_arguments=("-E",)):
+        yield log_file

@@ -1,0 +1,274 @@
+"""Plans on a real worker, a real Redis and a real HTTP server."""
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from http_service import Service
+from plans import action, plan
+from support import wait_until
+
+from workflow_state import (
+    ExecutionConflictError,
+    ExecutionNotFoundError,
+    PlanValidationError,
+    execute_plan,
+    get_execution_state,
+    list_executions,
+)
+from workflow_state.celery import app
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+TIMEOUT_S = 30
+
+
+def run(document, **options):
+    """Run a plan to its end and return the final state."""
+    return execute_plan.apply_async((document,), **options).get(timeout=TIMEOUT_S)
+
+
+def statuses(state):
+    """Return each action's status."""
+    return {name: action_state["status"] for name, action_state in state["actionStates"].items()}
+
+
+def output_of(state, action_id):
+    """Return an action's output."""
+    return state["actionStates"][action_id]["result"]["output"]
+
+
+def test_levels_run_in_order_and_outputs_flow_along_references(service: Service):
+    """A diamond completes; each action's request starts after its dependencies' have ended."""
+    name = uuid4().hex
+    document = plan(
+        action("first", inputs={"name": name, "query.part": "1"}),
+        action("left", ["first"], inputs={"name": "${first.output.name}", "query.part": "2"}),
+        action("right", ["first"], inputs={"name": name, "query.part": "2"}),
+        action(
+            "last",
+            ["left", "right"],
+            actionDefinitionId="post",
+            inputs={
+                "name": name,
+                "query.part": "3",
+                "body.whole": "${left.output.query}",
+                "body.text": "from ${right.output.method}, $${literally}",
+                "body.status": "${right.status}",
+            },
+        ),
+    )
+    state = run(document)
+
+    assert state["status"] == "completed"
+    assert set(statuses(state).values()) == {"completed"}
+    assert state["metrics"] == {
+        "totalActions": 4,
+        "completedActions": 4,
+        "failedActions": 0,
+        "skippedActions": 0,
+        "totalDuration": state["metrics"]["totalDuration"],
+    }
+    assert output_of(state, "last")["body"] == {
+        "whole": {"part": "2"},
+        "text": "from GET, ${literally}",
+        "status": "completed",
+    }
+    assert [entry["query"]["part"] for entry in service.requests_to(f"/echo/{name}")] == ["1", "2", "2", "3"]
+
+
+def test_one_id_for_the_whole_run(service: Service):
+    """The handle's id, the state's id and the id that was asked for are one."""
+    execution_id = f"order:{uuid4()}"
+    handle = execute_plan.apply_async((plan(a=[]),), task_id=execution_id)
+    assert handle.id == execution_id
+    assert handle.get(timeout=TIMEOUT_S)["id"] == execution_id
+    assert get_execution_state(execution_id).status == "completed"
+    assert app.AsyncResult(f"{execution_id}.a").get(timeout=TIMEOUT_S)["status"] == "completed"
+
+
+def test_plan_inputs_reach_the_request():
+    """`${inputs.…}` keeps the JSON type."""
+    document = plan(action("a", actionDefinitionId="post", inputs={"name": "x", "body.ids": "${inputs.order.ids}"}))
+    state = run({**document, "inputs": {"order": {"ids": [1, 2]}}})
+    assert output_of(state, "a")["body"] == {"ids": [1, 2]}
+
+
+def test_a_retryable_failure_is_tried_again(service: Service):
+    """Two 503s and then an answer: completed, three attempts, three requests, three trace entries."""
+    name = uuid4().hex
+    state = run(plan(action("a", actionDefinitionId="flaky", inputs={"failures": 2, "name": name})))
+    a = state["actionStates"]["a"]
+    assert (a["status"], a["attempts"]) == ("completed", 3)
+    assert [entry["response"]["status"] for entry in a["httpTrace"]] == [503, 503, 200]
+    assert len(service.requests_to(f"/flaky/2/{name}")) == 3
+
+
+def test_a_failed_action_stops_the_plan():
+    """The rest of its level finishes, later levels are skipped, and the error says which request failed."""
+    document = plan(
+        action("bad", actionDefinitionId="status", inputs={"code": 500, "name": "bad"}),
+        beside=[],
+        after=["beside"],
+    )
+    state = run(document)
+    assert state["status"] == "failed"
+    assert statuses(state) == {"bad": "failed", "beside": "completed", "after": "skipped"}
+    assert state["error"]["statusCode"] == 500
+    assert state["error"]["context"]["actionId"] == "bad"
+    bad = state["actionStates"]["bad"]
+    assert bad["attempts"] == 2
+    assert bad["result"]["error"]["category"] == "api_unexpected_status"
+    assert [entry["response"]["status"] for entry in bad["httpTrace"]] == [500, 500]
+    assert "bad" in state["actionStates"]["after"]["result"]["reason"]
+
+
+def test_continue_on_failure_skips_what_depends_on_it():
+    """The plan completes; dependents are skipped, one with `continueOnFailure` of its own runs."""
+    document = plan(
+        action(
+            "bad",
+            actionDefinitionId="status",
+            inputs={"code": 404, "name": "bad"},
+            errorHandling={"continueOnFailure": True},
+        ),
+        action("tolerant", ["bad"], errorHandling={"continueOnFailure": True}),
+        other=[],
+        needs_bad=["bad"],
+        needs_that=["needs_bad"],
+    )
+    state = run(document)
+    assert state["status"] == "completed"
+    assert statuses(state) == {
+        "bad": "failed",
+        "other": "completed",
+        "needs_bad": "skipped",
+        "needs_that": "skipped",
+        "tolerant": "completed",
+    }
+    assert "bad" in state["actionStates"]["needs_that"]["result"]["reason"]
+    assert state["actionStates"]["needs_that"]["result"]["blockedBy"] == "bad"
+
+
+def test_a_reference_to_nothing_fails_the_action_and_says_what_is_there():
+    """The error names the path, and the keys that the output has."""
+    state = run(plan(action("a"), action("b", ["a"], inputs={"name": "${a.output.nmae}"})))
+    error = state["actionStates"]["b"]["result"]["error"]
+    assert error["category"] == "validation_failed"
+    assert "nmae" in error["message"]
+    assert "name" in error["message"]
+
+
+def test_twenty_actions_in_four_levels(service: Service):
+    """A usual plan runs each level at once."""
+    levels = [[f"l{level}_{index}" for index in range(5)] for level in range(4)]
+    graph = {name: levels[depth - 1] if depth else [] for depth, level in enumerate(levels) for name in level}
+    state = run(plan(**graph))
+    assert state["status"] == "completed"
+    assert state["metrics"]["completedActions"] == 20
+
+
+def test_bad_plans_are_refused_before_anything_is_queued():
+    """`delay` raises, with all problems, and no execution comes to be."""
+    before = list_executions(limit=1_000)
+    document = plan(a=["nobody"], b=["b"])
+    with pytest.raises(PlanValidationError) as caught:
+        execute_plan.delay(document)
+    assert {error["code"] for error in caught.value.errors} == {"unknown_dependency", "self_dependency"}
+    assert list_executions(limit=1_000) == before
+
+
+def test_a_bad_plan_that_was_put_on_the_queue_ends_failed():
+    """A producer that skips validation gets the errors as data, and the worker lives."""
+    execution_id = str(uuid4())
+    app.send_task("workflow_state.execute_plan", ({"name": "x", "actions": []},), task_id=execution_id)
+    state = app.AsyncResult(execution_id).get(timeout=TIMEOUT_S)
+    assert state["status"] == "failed"
+    assert "actions" in str(state["error"]["context"])
+    assert get_execution_state(execution_id).status == "failed"
+    assert run(plan(a=[]))["status"] == "completed"
+
+
+def test_the_state_can_be_read_at_any_moment():
+    """It never goes backwards while the execution runs, and ends as the handle's result."""
+    document = plan(action("slow", inputs={"name": "slow", "query.delay_ms": 400}), fast=[], last=["slow", "fast"])
+    handle = execute_plan.delay(document)
+    seen = [get_execution_state(handle.id)]
+    while seen[-1].status not in {"completed", "failed"}:
+        seen.append(get_execution_state(handle.id))
+    assert [state.version for state in seen] == sorted(state.version for state in seen)
+    assert any(state.action_states["slow"].status == "running" for state in seen)
+    assert any(
+        state.action_states["fast"].status == "completed" and state.action_states["slow"].status == "running"
+        for state in seen
+    )
+    assert seen[-1].to_json_data() == handle.get(timeout=TIMEOUT_S)
+
+
+def test_a_waiting_retry_shows_when_it_goes_on(service: Service):
+    """Between two attempts the state has the next one's time, and the trace so far."""
+    name = uuid4().hex
+    handle = execute_plan.delay(plan(action("a", actionDefinitionId="patient", inputs={"name": name})))
+
+    def waiting():
+        return get_execution_state(handle.id).action_states["a"].next_attempt_at is not None
+
+    wait_until(waiting, "the action waits for its retry")
+    a = get_execution_state(handle.id).action_states["a"]
+    if a.next_attempt_at:
+        assert (a.status, a.attempts, len(a.http_trace)) == ("running", 1, 1)
+    assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
+
+
+def test_an_unknown_execution_is_an_error():
+    """Not a state that reads pending for ever."""
+    with pytest.raises(ExecutionNotFoundError, match="no-such-id"):
+        get_execution_state("no-such-id")
+
+
+def test_the_same_id_again_starts_nothing_new(service: Service):
+    """The same plan under the same id is one execution; another plan under that id is refused."""
+    name, execution_id = uuid4().hex, str(uuid4())
+    document = plan(action("a", inputs={"name": name}))
+    handles = [execute_plan.apply_async((document,), task_id=execution_id) for _ in range(3)]
+    assert {handle.get(timeout=TIMEOUT_S)["id"] for handle in handles} == {execution_id}
+    assert execute_plan.apply_async((document,), task_id=execution_id).get(timeout=TIMEOUT_S)["status"] == "completed"
+    assert len(service.requests_to(f"/echo/{name}")) == 1
+    with pytest.raises(ExecutionConflictError, match=execution_id):
+        execute_plan.apply_async((plan(b=[]),), task_id=execution_id)
+
+
+def test_executions_are_listed_newest_first():
+    """With their name and status, and by status."""
+    good = execute_plan.delay(plan(a=[], name="a good plan"))
+    good.get(timeout=TIMEOUT_S)
+    bad = execute_plan.delay(plan(action("a", actionDefinitionId="status", inputs={"code": 410, "name": "x"})))
+    bad.get(timeout=TIMEOUT_S)
+    assert [item.id for item in list_executions(limit=2)] == [bad.id, good.id]
+    assert list_executions(limit=1, status="completed")[0].name == "a good plan"
+    assert list_executions(limit=1, status="failed")[0].id == bad.id
+
+
+def test_secrets_and_outputs_stay_out_of_the_workers_log(worker: Path):
+    """Neither the token that was sent, nor what was answered, is logged."""
+    from conftest import API_TOKEN
+
+    marker = f"output-{uuid4().hex}"
+    state = run(plan(action("a", actionDefinitionId="secret", inputs={"name": marker})))
+    assert state["status"] == "completed"
+    assert API_TOKEN not in str(state)
+    wait_until(lambda: f"execute_action.a[{state['id']}.a] succeeded" in worker.read_text(), "the log has the action")
+    text = worker.read_text()
+    assert API_TOKEN not in text
+    assert marker not in text
+
+
+def test_nothing_is_left_on_the_queue():
+    """At rest the queue and the unacknowledged messages are empty, and every key has an end."""
+    run(plan(a=[], b=["a"]))
+    client = app.backend.client
+    wait_until(lambda: client.hlen("unacked") == 0, "everything is acknowledged")
+    assert client.llen("workflow_state") == 0
+    kombu_bindings = {b"_kombu.binding.workflow_state", b"_kombu.binding.celery.pidbox", b"_kombu.binding.celeryev"}
+    forever = {key for key in client.scan_iter() if client.ttl(key) == -1}
+    assert forever <= kombu_bindings

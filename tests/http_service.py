@@ -1,0 +1,99 @@
+"""A real HTTP server on loopback, with a journal of every request: what the acceptance tests call."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass
+class Service:
+    """The server's address, and its journal: one entry for each request, in the order of arrival."""
+
+    url: str
+    journal: list[dict[str, Any]] = field(default_factory=list)
+    seen: Counter[str] = field(default_factory=Counter)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def requests_to(self, path_prefix: str) -> list[dict[str, Any]]:
+        """Return the journal's entries for a path."""
+        with self.lock:
+            return [entry for entry in self.journal if entry["path"].startswith(path_prefix)]
+
+
+@contextmanager
+def http_service() -> Iterator[Service]:
+    """Serve until the block ends.
+
+    /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first
+    /status/<code>/<name>   that status
+    /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
+    /text/<name>            plain text
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.daemon_threads = True
+    service = Service(url=f"http://127.0.0.1:{server.server_port}")
+    server.service = service  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        service: Service = self.server.service  # type: ignore[attr-defined]
+        split = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(split.query).items()}
+        raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = json.loads(raw) if "json" in self.headers.get("Content-Type", "") and raw else raw.decode() or None
+        entry = {
+            "at": time.time(),
+            "method": self.command,
+            "path": split.path,
+            "query": query,
+            "headers": {name.lower(): value for name, value in self.headers.items()},
+            "body": body,
+        }
+        with service.lock:
+            service.journal.append(entry)
+            service.seen[split.path] += 1
+            count = service.seen[split.path]
+        time.sleep(int(query.get("delay_ms", 0)) / 1000)
+        kind, *rest = split.path.strip("/").split("/")
+        if kind == "status":
+            self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
+        elif kind == "flaky" and count <= int(rest[0]):
+            self._answer(503, {"error": "not yet"})
+        elif kind == "text":
+            self._send(200, b"plain text", "text/plain")
+        else:
+            self._answer(200, {"name": rest[-1] if rest else None, "method": self.command, "query": query, "body": body,
+                               "headers": entry["headers"]})
+
+    do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
+
+    def _answer(self, status: int, data: Any) -> None:
+        self._send(status, json.dumps(data).encode(), "application/json")
+
+    def _send(self, status: int, data: bytes, content_type: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: the journal has it."""

@@ -1,0 +1,125 @@
+"""Credentials: `${env.NAME}` is looked up when the request is sent, and nowhere before.
+
+Pure: the environment is passed in. What was looked up is returned as secrets too, so that it can be taken out of
+everything that is kept.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workflow_state.actions.failures import make_detail
+from workflow_state.errors import HttpActionError
+from workflow_state.schema import (
+    ActionDefinition,
+    ApiKeyAuthentication,
+    Authentication,
+    BasicAuthentication,
+    BearerAuthentication,
+    ErrorCategory,
+)
+
+_ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The headers that a definition sets itself, and the secret values in them."""
+
+    headers: dict[str, str]
+    secrets: tuple[str, ...]
+
+
+def find_bad_env_reference(text: str) -> str | None:
+    """Return the first `${…}` that is not `${env.NAME}`, or None where all are well written."""
+    rest = _ENV_REFERENCE.sub("", text)
+    start = rest.find("${")
+    return None if start < 0 else rest[start : start + 40]
+
+
+def name_authentication_header(authentication: Authentication | None) -> str | None:
+    """Return the name of the header that carries the credentials, or None where there are none."""
+    if authentication is None:
+        return None
+    return authentication.header if isinstance(authentication, ApiKeyAuthentication) else "Authorization"
+
+
+def resolve_credentials(definition: ActionDefinition, environment: Mapping[str, str]) -> Credentials:
+    """Return the definition's own headers and its authentication, with the environment's values in them.
+
+    A token, key or password is a secret also where the definition spells it out; anything else only where it comes
+    from the environment (with some servers the user name is the key). Raises HttpActionError (auth_invalid, not
+    retryable) naming the variable that is missing or can't be sent, never a value.
+    """
+    templates = definition.endpoint.headers
+    headers = {name: _resolve(value, definition, environment) for name, value in templates.items()}
+    secrets = [value for template in templates.values() for value in _env_values(template, environment)]
+    match definition.authentication:
+        case None:
+            pass
+        case BearerAuthentication(token=template):
+            token = _resolve(template, definition, environment)
+            headers["Authorization"] = f"Bearer {token}"
+            secrets += [token, *_env_values(template, environment)]
+        case ApiKeyAuthentication(header=header, value=template):
+            headers[header] = _resolve(template, definition, environment)
+            secrets += [headers[header], *_env_values(template, environment)]
+        case BasicAuthentication(username=username, password=password):
+            user = _resolve(username, definition, environment)
+            if ":" in user:
+                raise _refuse(definition, "the user name of basic authentication can't contain a colon")
+            pair = f"{user}:{_resolve(password, definition, environment)}"
+            encoded = base64.b64encode(pair.encode()).decode()
+            headers["Authorization"] = f"Basic {encoded}"
+            secrets += [pair, encoded, pair.partition(":")[2]]
+            secrets += [*_env_values(username, environment), *_env_values(password, environment)]
+        case _:
+            raise _refuse(
+                definition,
+                "OAuth 2 client credentials are not supported yet",
+                code="oauth2_not_supported",
+                suggestion="use bearer authentication with a token from the environment",
+            )
+    return Credentials(headers, tuple(secrets))
+
+
+def _resolve(template: str, definition: ActionDefinition, environment: Mapping[str, str]) -> str:
+    def look_up(match: re.Match[str]) -> str:
+        name = match.group(1)
+        value = environment.get(name)
+        if not value:
+            raise _refuse(
+                definition,
+                f"the environment variable {name} is not set in the worker",
+                code="missing_environment_variable",
+                suggestion=f"set {name} where the worker is started, and restart it",
+            )
+        if _CONTROL_CHARACTER.search(value):
+            raise _refuse(
+                definition,
+                f"the environment variable {name} holds a control character, maybe a line break at its end",
+                suggestion=f"set {name} to the bare value",
+            )
+        return value
+
+    return _ENV_REFERENCE.sub(look_up, template)
+
+
+def _env_values(template: str, environment: Mapping[str, str]) -> list[str]:
+    return [environment[name] for name in _ENV_REFERENCE.findall(template) if environment.get(name)]
+
+
+def _refuse(
+    definition: ActionDefinition, message: str, *, code: str = "bad_credentials", suggestion: str | None = None
+) -> HttpActionError:
+    return HttpActionError(
+        make_detail(
+            ErrorCategory.AUTH_INVALID,
+            code,
+            message,
+            context={"actionDefinitionId": definition.id},
+            suggestion=suggestion,
+        )
+    )

@@ -1,0 +1,262 @@
+"""One attempt of an HTTP action: build, send, read, and say what came of it.
+
+The Celery task owns the retries. The parts are elsewhere: how a request is built in request.py, how long it may take
+in deadline.py, what an answer means in response.py, what a failure means in failures.py.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import httpx
+from pydantic import Field, JsonValue
+
+from workflow_state.actions.auth import resolve_credentials
+from workflow_state.actions.catalog import load_action_definition
+from workflow_state.actions.client import get_client
+from workflow_state.actions.deadline import Exchange, begin_exchange
+from workflow_state.actions.failures import (
+    describe_status,
+    describe_transport_error,
+    make_detail,
+    parse_retry_after,
+)
+from workflow_state.actions.output import make_output
+from workflow_state.actions.redaction import Scrub, is_secret_name, make_scrubber, redact_url
+from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request
+from workflow_state.actions.response import MalformedResponseError, read_body
+from workflow_state.actions.storage import store_output
+from workflow_state.actions.trace import cut, make_entry, trace_body, trace_request, trace_response
+from workflow_state.errors import HttpActionError, SettingsError
+from workflow_state.schema import (
+    ActionDefinition,
+    ContractModel,
+    Effect,
+    ErrorCategory,
+    ErrorDetail,
+    HttpActionResult,
+    HttpTraceEntry,
+    StorageLocation,
+)
+from workflow_state.settings import get_settings
+
+CONNECT_TIMEOUT_S = 5.0
+POOL_TIMEOUT_S = 5.0
+WRITE_TIMEOUT_S = 30.0
+
+_MAX_ERROR_BODY_BYTES = 64 * 1024
+_MAX_EXCERPT_CHARACTERS = 500
+_DEFAULT_HEADERS = {
+    "Accept": "application/json, text/*;q=0.9, */*;q=0.8",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "workflow-state",
+}
+
+
+class ActionContext(ContractModel):
+    """For whom an attempt is made.
+
+    `before_send` is called when the connection stands, right before the first byte of the request can leave; an
+    exception of it goes through to the caller, and nothing was sent.
+    """
+
+    execution_id: str
+    action_id: str
+    attempt: int = Field(default=1, ge=1)
+    before_send: Callable[[], None] | None = Field(default=None, exclude=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt, ready to be sent."""
+
+    definition: ActionDefinition
+    context: ActionContext | None
+    request: httpx.Request
+    started_at: datetime
+    scrub_output: Scrub
+    scrub_trace: Scrub
+    """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
+
+    def redact(self, error: Exception) -> str:
+        """Return an exception's text without secrets."""
+        return redact_url(str(error), self.scrub_trace)
+
+    def store(self, data: bytes, content_type: str) -> StorageLocation:
+        """Put an output where this attempt's outputs go."""
+        if self.context is None:
+            return store_output(data, content_type, "no-execution", self.definition.id, 1)
+        context = self.context
+        return store_output(data, content_type, context.execution_id, context.action_id, context.attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the server answered; `problem` is why the body is not complete or can't be used."""
+
+    status: int
+    headers: httpx.Headers
+    location: str | None
+    body: bytes
+    problem: MalformedResponseError | httpx.TransportError | None
+    duration_ms: int
+
+    @property
+    def content_type(self) -> str:
+        value: str = self.headers.get("content-type", "")
+        return value
+
+
+def execute_http_action(
+    action_definition_id: str | ActionDefinition,
+    inputs: Mapping[str, JsonValue],
+    context: ActionContext | Mapping[str, object] | None = None,
+) -> HttpActionResult:
+    """Send the action's request once and return its output, with the trace.
+
+    Raises ActionDefinitionError for an unknown id. Raises HttpActionError where the attempt fails: `detail` says
+    whether it may be tried again, `http_trace` holds one entry where the network was tried. Calling it again sends
+    another request.
+    """
+    definition = (
+        action_definition_id
+        if isinstance(action_definition_id, ActionDefinition)
+        else load_action_definition(action_definition_id)
+    )
+    attempt = _prepare(definition, inputs, None if context is None else ActionContext.model_validate(context))
+    before_send = attempt.context.before_send if attempt.context else None
+    with begin_exchange(definition.endpoint.timeout / 1000, before_send) as exchange:
+        try:
+            answer = _send(attempt.request)
+        except httpx.TransportError as error:
+            detail = describe_transport_error(definition, error, exchange, attempt.redact(error))
+            # `from None`: the exceptions of httpx carry the request, credentials included.
+            raise _fail(attempt, detail) from None
+    return _conclude(attempt, answer, exchange)
+
+
+def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext | None) -> _Attempt:
+    credentials = resolve_credentials(definition, os.environ)
+    key = f"{context.execution_id}.{context.action_id}" if context else None
+    built = build_request(definition, inputs, own_headers=credentials.headers, idempotency_key=key)
+    names = {name.lower() for name in built.headers}
+    defaults = {name: value for name, value in _DEFAULT_HEADERS.items() if name.lower() not in names}
+    total_s = definition.endpoint.timeout / 1000
+    # A read may take all the time that the attempt has: an operator who allows two minutes knows a slow server.
+    timeout = httpx.Timeout(
+        connect=min(CONNECT_TIMEOUT_S, total_s),
+        read=total_s,
+        write=min(WRITE_TIMEOUT_S, total_s),
+        pool=min(POOL_TIMEOUT_S, total_s),
+    )
+    request = httpx.Request(
+        built.method,
+        built.url,
+        headers=[(name.encode("ascii"), value.encode()) for name, value in {**defaults, **built.headers}.items()],
+        content=built.body,
+        extensions={"timeout": timeout.as_dict()},
+    )
+    return _Attempt(
+        definition=definition,
+        context=context,
+        request=request,
+        started_at=datetime.now(UTC),
+        scrub_output=make_scrubber(credentials.secrets),
+        scrub_trace=make_scrubber([*credentials.secrets, *_find_secret_inputs(inputs)]),
+    )
+
+
+def _find_secret_inputs(inputs: Mapping[str, JsonValue]) -> list[str]:
+    """Return the values of inputs with secret names: a token from a login action, say. `Bearer X` gives X too."""
+    values = [value for name, value in inputs.items() if is_secret_name(name) and isinstance(value, str)]
+    return [*values, *(value.rpartition(" ")[2] for value in values)]
+
+
+def _send(request: httpx.Request) -> _Answer:
+    started_s = time.monotonic()
+    response = get_client().send(request, stream=True)
+    body, problem = b"", None
+    try:
+        # Of an error's body only an excerpt is kept, and that it can't be read changes nothing.
+        limit = get_settings().max_response_bytes
+        body = read_body(response, limit if response.is_success else min(limit, _MAX_ERROR_BODY_BYTES))
+    except (MalformedResponseError, httpx.TransportError) as error:
+        problem = error
+    finally:
+        response.close()
+    return _Answer(
+        status=response.status_code,
+        headers=response.headers,
+        location=response.extensions.get("location"),
+        body=body,
+        problem=problem,
+        duration_ms=round((time.monotonic() - started_s) * 1000),
+    )
+
+
+def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpActionResult:
+    """Return the result of a complete and usable success; raise HttpActionError for everything else."""
+    if not httpx.codes.is_success(answer.status):
+        raise _fail(attempt, _describe_answer(attempt, answer), answer)
+    try:
+        if answer.problem:
+            raise answer.problem
+        output, location = make_output(answer.body, answer.content_type, attempt.scrub_output, attempt.store)
+    except httpx.TransportError as error:
+        detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
+    except MalformedResponseError as error:
+        detail = make_detail(ErrorCategory.API_RESPONSE_MALFORMED, error.code, attempt.redact(error))
+    except (OSError, SettingsError) as error:
+        detail = make_detail(
+            ErrorCategory.STATE_INCONSISTENT,
+            "output_not_stored",
+            f"the request succeeded, but its output could not be stored: {attempt.redact(error)}",
+            retryable=attempt.definition.effective_effect is not Effect.UNSAFE,
+        )
+    else:
+        result = HttpActionResult(output=output, http_trace=[_trace(attempt, answer)])
+        if location:
+            result.output_location = location
+        return result
+    raise _fail(attempt, detail.model_copy(update={"status_code": answer.status}), answer)
+
+
+def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
+    retry_after_ms = parse_retry_after(answer.headers.get("retry-after"), answer.headers.get("date"), datetime.now(UTC))
+    location = None if answer.location is None else cut(redact_url(answer.location, attempt.scrub_trace), 500)
+    detail = describe_status(
+        attempt.definition,
+        answer.status,
+        retry_after_ms=retry_after_ms,
+        location=location,
+        has_key=IDEMPOTENCY_KEY in attempt.request.headers,
+    )
+    if answer.body:
+        excerpt = trace_body(answer.body, answer.content_type, attempt.scrub_trace)
+        text = excerpt if isinstance(excerpt, str) else json.dumps(excerpt, ensure_ascii=False)
+        detail.context["response"] = cut(text, _MAX_EXCERPT_CHARACTERS)
+    return detail
+
+
+def _fail(attempt: _Attempt, detail: ErrorDetail, answer: _Answer | None = None) -> HttpActionError:
+    context = {
+        "actionDefinitionId": attempt.definition.id,
+        "method": attempt.request.method,
+        "url": redact_url(str(attempt.request.url), attempt.scrub_trace),
+    }
+    full = detail.model_copy(update={"context": {**context, **detail.context}})
+    return HttpActionError(full, [_trace(attempt, answer, detail.message).to_json_data()])
+
+
+def _trace(attempt: _Attempt, answer: _Answer | None, error: str | None = None) -> HttpTraceEntry:
+    request = trace_request(attempt.request, attempt.scrub_trace)
+    if answer is None:
+        return make_entry(attempt.started_at, request, None, error)
+    headers = answer.headers.multi_items()
+    if answer.location is not None:
+        headers.append(("location", answer.location))
+    response = trace_response(answer.status, headers, answer.body, answer.duration_ms, attempt.scrub_trace)
+    return make_entry(attempt.started_at, request, response, error)

@@ -1,0 +1,133 @@
+"""The URL of a definition: `{name}` stands for one value that can't leave its place.
+
+Pure functions. Scheme, host and port are the operator's; a placeholder is only ever in the path or the query.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, quote, unquote
+
+_TEMPLATE = re.compile(
+    r"(?P<origin>https?://[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?", re.IGNORECASE | re.DOTALL
+)
+_ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s\[\]{}$@:\\%<>\"|^`]+)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+_DOT_SEGMENTS = frozenset({".", ".."})
+_MAX_PORT = 65_535
+RESERVED_NAMES = frozenset({"body"})
+
+
+class TemplateValueError(ValueError):
+    """A value can't stand in the URL; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class UrlTemplate:
+    """A URL in its parts, as the operator wrote them; `query` is None where there is no question mark."""
+
+    origin: str
+    path: str
+    query: str | None
+
+
+def split_template(url: str) -> UrlTemplate:
+    """Split a URL that `find_template_problems` finds no fault with."""
+    match = _TEMPLATE.fullmatch(url)
+    if match is None:
+        raise ValueError("the URL must start with http:// or https://")
+    return UrlTemplate(match["origin"], match["path"], match["query"])
+
+
+def find_placeholders(url: str) -> list[str]:
+    """Return the names of the placeholders, in the order of the URL."""
+    return _PLACEHOLDER.findall(url)
+
+
+def query_names(template: UrlTemplate) -> set[str]:
+    """Return the names of the query parameters that the URL itself has."""
+    return {name for name, _ in parse_qsl(template.query or "", keep_blank_values=True)}
+
+
+def find_template_problems(url: str) -> list[str]:
+    """Return what is wrong with a definition's URL, each as a sentence; nothing where it can be used."""
+    match = _TEMPLATE.fullmatch(url)
+    if match is None:
+        return ["the URL must start with a literal http:// or https://"]
+    problems = _find_origin_problems(match["origin"])
+    if re.search(r"\s", url) or _CONTROL_CHARACTER.search(url):
+        problems.append("the URL contains a space or a control character")
+    if match["fragment"] is not None:
+        problems.append("the URL has a fragment (#…), which is never sent")
+    rest = match["path"] + "?" + (match["query"] or "")
+    literal = _PLACEHOLDER.sub("", rest)
+    if "{" in literal or "}" in literal:
+        problems.append("a placeholder is not written as {name} (letters, digits, _ and -, a letter first)")
+    if any(unquote(segment) in _DOT_SEGMENTS for segment in match["path"].split("/")):
+        problems.append("the path has a '.' or '..' segment")
+    names = find_placeholders(rest)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    problems += [f"the placeholder {{{name}}} occurs twice" for name in twice]
+    problems += [f"a placeholder can't be called {name}" for name in sorted(RESERVED_NAMES.intersection(names))]
+    return problems
+
+
+def _find_origin_problems(origin: str) -> list[str]:
+    if "{" in origin or "$" in origin:
+        return ["scheme, host and port must be literal: a placeholder can only stand in the path or the query"]
+    if "@" in origin:
+        return ["the URL holds a user name or password; use `authentication` of type basic"]
+    match = _ORIGIN.fullmatch(origin)
+    if match is None:
+        return ["the URL has no valid host and port"]
+    if match["port"] is not None and not 0 < int(match["port"]) <= _MAX_PORT:
+        return [f"the port {match['port']} does not exist"]
+    return []
+
+
+def fill_path(path: str, values: Mapping[str, str]) -> str:
+    """Return the path with each placeholder's value percent-encoded: it has the same segments, whatever the values.
+
+    Raises TemplateValueError for a value that a server could take for a way out of its segment once it decodes it:
+    empty, `.`, `..`, or either of these between slashes.
+    """
+
+    def encode(match: re.Match[str]) -> str:
+        name = match.group(1)
+        _refuse_way_out(name, values[name])
+        return _encode(name, values[name])
+
+    filled = _PLACEHOLDER.sub(encode, path)
+    # Two harmless values side by side could still make a dot segment: /{a}{b}.
+    if any(segment in _DOT_SEGMENTS for segment in filled.split("/")):
+        raise TemplateValueError("the values make a '.' or '..' segment of the path")
+    return filled
+
+
+def fill_query(query: str, values: Mapping[str, str]) -> str:
+    """Return the query with each placeholder's value percent-encoded, so that a value stays a value."""
+    return _PLACEHOLDER.sub(lambda match: _encode(match.group(1), values[match.group(1)]), query)
+
+
+def encode_query_pair(name: str, value: str) -> str:
+    """Return `name=value`, percent-encoded."""
+    return f"{_encode(name, name)}={_encode(name, value)}"
+
+
+def _refuse_way_out(name: str, value: str) -> None:
+    if not value:
+        raise TemplateValueError(f"the value of '{name}' is empty")
+    if _CONTROL_CHARACTER.search(value):
+        raise TemplateValueError(f"the value of '{name}' contains a control character")
+    # Many servers decode %2F, some of them twice, before they fold `..`.
+    decoded = unquote(unquote(value))
+    if any(part in _DOT_SEGMENTS for text in (value, decoded) for part in re.split(r"[/\\]", text)):
+        raise TemplateValueError(f"the value of '{name}' contains a '.' or '..' path segment")
+
+
+def _encode(name: str, text: str) -> str:
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise TemplateValueError(f"the value of '{name}' contains half a character (a lone surrogate)") from None

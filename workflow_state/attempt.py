@@ -1,0 +1,218 @@
+"""One attempt of an action: claim it, decide, send, and settle what its end means.
+
+A failed action is settled where it failed: its alternative takes its place at once (Celery's `replace`, so that it
+keeps the place in the chord), or its fallback value becomes its output, or it is failed.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from celery import Task, states
+from celery.exceptions import Ignore, TaskPredicate
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from workflow_state.actions.catalog import load_action_definition
+from workflow_state.actions.http import ActionContext, execute_http_action
+from workflow_state.conditions import evaluate_condition
+from workflow_state.delivery import Claim, await_retry, claimed, read_failure, read_trace, remember_failure
+from workflow_state.errors import HttpActionError, WorkflowStateError
+from workflow_state.policy import find_block, reads_plan_inputs, retry_delay_ms, settle_failure
+from workflow_state.records import action_task_id, read_inputs, read_results, read_standby
+from workflow_state.reference_parser import resolve_value
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionStatus,
+    ActionSuccess,
+    ErrorCategory,
+    ErrorDetail,
+    PlannedAction,
+)
+from workflow_state.settings import get_settings
+from workflow_state.states import Ending, finished_state
+
+logger = logging.getLogger(__name__)
+
+CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError)
+
+_SHARED_ALTERNATIVE_POLL_S = 0.5
+
+
+class Summary:
+    """A state on its way into the result backend: JSON there, one word in logs and monitors.
+
+    Celery writes the repr of what a task returns into its log and into the events that Flower shows; an output has no
+    place in either.
+    """
+
+    def __init__(self, state: Any) -> None:
+        self.data: Mapping[str, Any] = state if isinstance(state, Mapping) else state.to_json_data()
+
+    def __json__(self) -> Mapping[str, Any]:
+        """Return what kombu's JSON encoder is to write."""
+        return self.data
+
+    def __repr__(self) -> str:
+        """Return how it ended."""
+        return str(self.data["status"])
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One message of `execute_action`: what to attempt, and for whom."""
+
+    task: Task  # type: ignore[type-arg]
+    client: Redis
+    execution_id: str
+    action: PlannedAction
+    attempt: int
+    primaries: tuple[PlannedAction, ...]
+
+    @property
+    def dependencies(self) -> list[str]:
+        """The action's dependencies; an alternative does not wait for the actions in whose place it runs."""
+        ahead = {primary.id for primary in self.primaries}
+        return [dependency for dependency in self.action.dependencies if dependency not in ahead]
+
+
+def perform(work: Work) -> Mapping[str, Any]:
+    """Make the attempt, and return the state of the action whose place in the chord this is, as JSON data.
+
+    Raises Celery's Retry for another attempt, and Ignore where the attempt is another delivery's or its alternative
+    takes over.
+    """
+    with claimed(
+        work.client,
+        work.execution_id,
+        work.action.id,
+        attempt=work.attempt,
+        retention_s=get_settings().retention_s,
+    ) as claim:
+        results = read_results(work.task.app.backend, work.execution_id, [work.action.id, *work.dependencies])
+        stored = results.pop(work.action.id, None)
+        if stored and (claim or work.primaries):
+            # A worker died between storing this and telling the chord, or another primary had the same alternative.
+            return _take_place(work, stored)
+        if claim is None and work.primaries:
+            # Another primary's alternative is this very action, and under way: its end is this one's as well.
+            raise work.task.retry(countdown=_SHARED_ALTERNATIVE_POLL_S)
+        if claim is None:
+            raise Ignore
+        # An action with an alternative that failed before its worker died is not sent again.
+        failed = read_failure(work.client, work.execution_id, work.action.id) if _alternative_of(work) else None
+        return _settle(work, claim, failed or _attempt(work, claim, results))
+
+
+def _alternative_of(work: Work) -> str | None:
+    return work.action.error_handling.alternative_action_id
+
+
+def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]]) -> ActionExecutionState:
+    """Run the action if it is to run, and return the state that it ended in."""
+    try:
+        decided = _decide(work, results)
+        if not isinstance(decided, dict):
+            return finished_state(work.action.id, decided, Ending(claim.started_at, 0, ()))
+        return _send(work, claim, decided)
+    except (TaskPredicate, *CONNECTION_ERRORS):
+        raise
+    except WorkflowStateError as error:
+        detail = ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=str(error))
+    except Exception as error:
+        # A defect of ours. Raised, it would leave the chord without its body, and the execution without an end.
+        logger.exception("Action %s of execution %s failed by a defect", work.action.id, work.execution_id)
+        detail = ErrorDetail(
+            category=ErrorCategory.STATE_INCONSISTENT,
+            message=f"an internal error ({type(error).__name__}); the worker's log has the details",
+        )
+    return finished_state(work.action.id, ActionFailure(error=detail), Ending(claim.started_at, 0, ()))
+
+
+def _decide(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | ActionSkip | ActionFailure:
+    """Return the resolved inputs to send, or how the action ends without being sent."""
+    action = work.action
+    if block := find_block(action.model_copy(update={"dependencies": work.dependencies}), results):
+        because = "failed" if block.by == block.root else f"was skipped, because {block.root} failed"
+        return ActionSkip(reason=f"{block.by} {because}", blocked_by=block.root)
+    scope: dict[str, Any] = dict(results)
+    for primary in work.primaries:
+        if primary.id in action.dependencies:
+            scope[primary.id] = read_failure(work.client, work.execution_id, primary.id)
+    if reads_plan_inputs(action):
+        scope["inputs"] = read_inputs(work.client, work.execution_id)
+    if action.condition and not evaluate_condition(action.condition.if_, scope):
+        reason = f"its condition does not hold: {action.condition.if_}"
+        if action.condition.else_ == "skip":
+            return ActionSkip(reason=reason)
+        return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=reason))
+    resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
+    return resolved
+
+
+def _send(work: Work, claim: Claim, inputs: Mapping[str, Any]) -> ActionExecutionState:
+    context = ActionContext(execution_id=work.execution_id, action_id=work.action.id, attempt=claim.attempt)
+    trace = read_trace(work.client, claim) if claim.attempt > 1 else []
+    definition = load_action_definition(work.action.action_definition_id)
+    try:
+        outcome = execute_http_action(definition, inputs, context)
+    except HttpActionError as error:
+        trace += error.http_trace
+        delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
+        if delay_ms is None:
+            ending = Ending(claim.started_at, claim.attempt, trace)
+            return finished_state(work.action.id, ActionFailure(error=error.detail), ending)
+        next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
+        await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace)
+        # The message of the exception only: Celery stores and shows the whole of it.
+        reason = WorkflowStateError(str(error))
+        kwargs = {**work.task.request.kwargs, "attempt": claim.attempt + 1}
+        raise work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_ms / 1000) from None
+    trace += [entry.to_json_data() for entry in outcome.http_trace]
+    success = ActionSuccess(output=outcome.output)
+    if outcome.output_location:
+        success.output_location = outcome.output_location
+    return finished_state(work.action.id, success, Ending(claim.started_at, claim.attempt, trace))
+
+
+def _settle(work: Work, claim: Claim, state: ActionExecutionState) -> Mapping[str, Any]:
+    """Hand a failure over to the action's alternative; otherwise give the state to all in whose place it ran."""
+    alternative_id = _alternative_of(work)
+    if state.status is ActionStatus.FAILED and alternative_id:
+        remember_failure(work.client, claim, state.to_json_data())
+        alternative = read_standby(work.client, work.execution_id, alternative_id)
+        if alternative:
+            ahead = [primary.to_json_data() for primary in (*work.primaries, work.action)]
+            raise work.task.replace(work.task.si(work.execution_id, alternative.to_json_data(), stands_in_for=ahead))
+    return _take_place(work, settle_failure(work.action, state).to_json_data())
+
+
+def _take_place(work: Work, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give an alternative's end to its primaries, the nearest first, and return the state of the planned one.
+
+    All but the last are stored here; that one is what the task returns. Safe to repeat: Celery keeps a first success.
+    """
+    action_id = work.action.id
+    for primary in reversed(work.primaries):
+        work.task.backend.store_result(action_task_id(work.execution_id, action_id), Summary(state), states.SUCCESS)
+        state = _end_of_primary(work, primary, ActionExecutionState.model_validate(state)).to_json_data()
+        action_id = primary.id
+    return state
+
+
+def _end_of_primary(work: Work, primary: PlannedAction, alternative: ActionExecutionState) -> ActionExecutionState:
+    failed = read_failure(work.client, work.execution_id, primary.id)
+    if failed is None:
+        raise WorkflowStateError(f"{primary.id} has an alternative under way, but no failure of its own")
+    if isinstance(alternative.result, ActionSuccess):
+        success = ActionSuccess(output=alternative.result.output, alternative_action_id=alternative.action_id)
+        if alternative.result.output_location:
+            success.output_location = alternative.result.output_location
+        ending = Ending(str(failed.started_at), failed.attempts, failed.to_json_data()["httpTrace"])
+        return finished_state(primary.id, success, ending)
+    return settle_failure(primary, failed)

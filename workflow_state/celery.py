@@ -1,0 +1,60 @@
+"""The Celery application: `celery -A workflow_state worker` finds it here."""
+
+import importlib
+import importlib.util
+from typing import Any
+
+from celery import Celery, _state
+from celery.app.defaults import NAMESPACES, flatten
+from celery.signals import worker_init
+from celery.utils.imports import cwd_in_path
+
+from workflow_state.delivery import Lease, begin_incarnation
+from workflow_state.settings import get_settings
+
+CORE_SETTINGS = (
+    "task_default_queue",
+    "task_serializer",
+    "result_serializer",
+    "accept_content",
+    "result_accept_content",
+    "task_acks_late",
+    "task_reject_on_worker_lost",
+    "task_track_started",
+    "task_ignore_result",
+    "result_extended",
+)
+"""What correctness rests on: a team's own celeryconfig can't change these for our application."""
+
+CONNECTION_SETTINGS = ("broker_url", "result_backend")
+
+
+def load_configuration() -> dict[str, Any]:
+    """Return Celery's settings: ours, over them those of a celeryconfig module on the path, then what must hold.
+
+    WORKFLOW_STATE_REDIS_URL, where set, wins over a celeryconfig's own broker and result backend.
+    Raises SettingsError where an environment variable is wrong.
+    """
+    ours = _settings_in("workflow_state.celeryconfig")
+    with cwd_in_path():
+        theirs = _settings_in("celeryconfig") if importlib.util.find_spec("celeryconfig") else {}
+    kept = CORE_SETTINGS + (CONNECTION_SETTINGS if get_settings().redis_url else ())
+    return {**ours, **theirs, **{name: ours[name] for name in kept}}
+
+
+def _settings_in(module: str) -> dict[str, Any]:
+    known = {name for name, _ in flatten(NAMESPACES)}
+    return {name: value for name, value in vars(importlib.import_module(module)).items() if name in known}
+
+
+# A team that imports us beside an application of its own keeps that one as the current one: its @shared_task's and
+# bare AsyncResult's go on meaning theirs.
+app = Celery(
+    "workflow_state",
+    set_as_current=_state._tls.current_app is None,  # noqa: SLF001 - there is no public question for it
+    include=["workflow_state.executor"],
+)
+# A promise: the environment is read when the settings are first needed, not when this module is imported.
+app.add_defaults(load_configuration)
+app.steps["consumer"].add(Lease)
+worker_init.connect(begin_incarnation)

@@ -1,0 +1,78 @@
+"""Celery's settings for workflow_state, each with its reason.
+
+`celeryconfig.py` at the top of the repository is this file. A team that keeps a celeryconfig.py of its own where the
+worker starts overrides any of these, but for those that correctness rests on (see celery.py).
+"""
+
+from workflow_state.settings import get_settings
+
+_settings = get_settings()
+_redis_url = _settings.redis_url or "redis://127.0.0.1:6379/0"
+
+# --- Where messages and results are ----------------------------------------------------------------------------
+# Redis is both: one server to run, to back up and to watch.
+broker_url = _redis_url
+# kombu spells a unix socket redis+socket://, the result backend socket://.
+result_backend = _redis_url.replace("redis+socket://", "socket://", 1)
+# A queue of our own: a team's other workers on the same Redis would take our messages, not know them, and drop them.
+task_default_queue = "workflow_state"
+# JSON only: pickle and YAML on a queue run code.
+task_serializer = "json"
+result_serializer = "json"
+accept_content = ["json"]
+result_accept_content = ["json"]
+
+# --- Delivery: a killed worker's actions run elsewhere -----------------------------------------------------------
+# Acknowledged when done, not when taken: otherwise a killed worker's message is gone.
+task_acks_late = True
+# A killed prefork child's message goes back to the queue at once.
+task_reject_on_worker_lost = True
+# One message a free slot: a worker that hoards messages makes a level as slow as its own backlog.
+worker_prefetch_multiplier = 1
+# Redelivery waits the visibility timeout (an hour by default!); the lease in delivery.py keeps what is alive.
+broker_transport_options = {
+    "visibility_timeout": _settings.visibility_timeout_s,
+    # The default looks for dead workers' messages every 10 x 10 s.
+    "unacked_restore_interval": 2,
+    "unacked_restore_throttle": 1,
+    # Without these a connection that goes silent (no FIN) hangs its worker for ever.
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+# The same four for the result backend.
+redis_socket_timeout = 10
+redis_socket_connect_timeout = 5
+redis_socket_keepalive = True
+redis_backend_health_check_interval = 10
+# A worker may start before its Redis, and outlive a restart of it.
+broker_connection_retry_on_startup = True
+broker_connection_max_retries = None
+# A request under way is finished, and its result kept, when the broker's connection breaks.
+worker_cancel_long_running_tasks_on_connection_loss = False
+
+# --- Results -----------------------------------------------------------------------------------------------------
+# One retention for everything: an execution never loses half of its state.
+result_expires = _settings.retention_s
+result_chord_expires = _settings.retention_s
+# A task's arguments belong in its message, not once more in its result.
+result_extended = False
+# STARTED would overwrite the execution's own RUNNING.
+task_track_started = False
+# A level's results are read one by one by those who need them.
+task_ignore_result = False
+
+# --- The worker --------------------------------------------------------------------------------------------------
+# HTTP actions wait; threads wait cheaply, start at once, and share one pool of HTTP connections.
+worker_pool = "threads"
+# Sixteen requests at a time: a level of a usual plan runs at once.
+worker_concurrency = 16
+# On SIGTERM running actions may end in peace for this long before their messages go back.
+worker_soft_shutdown_timeout = 30.0
+# Our log lines are JSON already; Celery would wrap each of them in a line of its own.
+worker_redirect_stdouts = False
+
+# --- Monitoring --------------------------------------------------------------------------------------------------
+# For Flower to see an action before a worker takes it. Costs one small message an action, only while -E workers run.
+task_send_sent_event = False

@@ -1,0 +1,363 @@
+"""The `workflow-state` command.
+
+Exit codes: 0 completed, 1 failed (or Redis can't be reached), 2 a bad plan or usage, 3 cancelled, 130 on Ctrl-C.
+Every error is one readable message on standard error.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+from rich.console import Console
+from rich.live import Live
+
+from workflow_state import display
+from workflow_state.actions.catalog import list_action_definitions, load_action_definition
+from workflow_state.celery import app
+from workflow_state.errors import PlanValidationError, WorkflowStateError
+from workflow_state.executions import get_execution_state, list_executions
+from workflow_state.executor import execute_plan
+from workflow_state.local import local_engine
+from workflow_state.patterns import schedule_levels
+from workflow_state.records import read_record, redis_client
+from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
+from workflow_state.settings import PREFIX, get_settings
+from workflow_state.validation import validate_execution_plan
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+_ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
+_POLL_S = 0.1
+_NO_WORKER_S = 10
+
+_actions_option = click.option(
+    "--actions",
+    type=click.Path(exists=True),
+    multiple=True,
+    help="Folder or file with action definitions; may be repeated. Default: WORKFLOW_STATE_ACTIONS.",
+)
+_inputs_option = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A plan input, read as ${inputs.NAME}; JSON where it parses as JSON, text otherwise. May be repeated.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+_plan_argument = click.argument("plan_file", metavar="PLAN.json", type=click.Path(exists=True, allow_dash=True))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="workflow-state")
+def commands() -> None:
+    """Run plans of HTTP actions on Celery and Redis."""
+
+
+@commands.command()
+@_plan_argument
+@_actions_option
+@_inputs_option
+@_json_option
+def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool) -> int:  # noqa: FBT001 - click
+    """Run a plan, show its progress, and print its final state.
+
+    Without WORKFLOW_STATE_REDIS_URL it starts a Redis and a worker of its own, and leaves nothing behind.
+    """
+    plan = _read_plan(plan_file, actions, inputs)
+    if get_settings().redis_url:
+        state = _run_and_watch(plan, as_json=as_json, has_own_worker=False)
+    else:
+        with local_engine() as redis_url:
+            os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+            get_settings.cache_clear()
+            state = _run_and_watch(plan, as_json=as_json, has_own_worker=True)
+    if as_json:
+        _print_json(state.to_json_data())
+    else:
+        click.echo(display.summary(state))
+        for line in display.explanation(state):
+            click.echo(line)
+    return display.exit_code(state.status)
+
+
+@commands.command()
+@_plan_argument
+@_actions_option
+@_inputs_option
+@click.option("--id", "execution_id", help="The execution's id. Submitting the same id again starts nothing new.")
+@_json_option
+def submit(
+    plan_file: str,
+    actions: Sequence[str],
+    inputs: Sequence[str],
+    execution_id: str | None,
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Put a plan on the queue, and print the execution's id."""
+    plan = _read_plan(plan_file, actions, inputs)
+    _require_redis()
+    handle = execute_plan.apply_async((plan,), task_id=execution_id)
+    if as_json:
+        _print_json({"id": handle.id})
+    else:
+        click.echo(handle.id)
+    return 0
+
+
+@commands.command()
+@_plan_argument
+@_actions_option
+@_inputs_option
+@_json_option
+def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
+    """Check a plan, and list every problem that it has."""
+    try:
+        plan = _read_plan(plan_file, actions, inputs, needs_definitions=False)
+    except PlanValidationError as error:
+        if not as_json:
+            raise
+        _print_json({"valid": False, "errors": error.errors})
+        return USAGE_ERROR
+    if as_json:
+        _print_json({"valid": True, "errors": []})
+    else:
+        count = len(schedule_levels(plan.actions))
+        unchecked = (
+            "" if list_action_definitions() else "; its action definitions were not checked: none are configured"
+        )
+        click.echo(f"valid: {len(plan.actions)} actions in {count} levels{unchecked}")
+    return 0
+
+
+@commands.command()
+@click.argument("execution_id", metavar="ID")
+@click.option("--watch", is_flag=True, help="Follow it until it ends; exit like `run`.")
+@_json_option
+def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT001
+    """Show the state of an execution."""
+    _require_redis()
+    state = get_execution_state(execution_id)
+    if watch and not as_json:
+        state = _watch(state, execution_id, has_own_worker=False)
+    while watch and state.status not in _ENDED:
+        time.sleep(_POLL_S)
+        state = get_execution_state(execution_id)
+    if as_json:
+        _print_json(state.to_json_data())
+    else:
+        click.echo(f"{state.id}  {display.summary(state)}")
+        for line in display.action_lines(state.action_states) + display.explanation(state):
+            click.echo(line)
+    return display.exit_code(state.status) if watch else 0
+
+
+@commands.command(name="list")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@click.option("--status", "wanted", type=click.Choice([str(item) for item in ExecutionStatus]))
+@_json_option
+def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa: FBT001
+    """List executions, the newest first."""
+    _require_redis()
+    summaries = list_executions(limit=limit, status=wanted)
+    if as_json:
+        _print_json([summary.to_json_data() for summary in summaries])
+    elif summaries:
+        for line in display.executions_table(summaries):
+            click.echo(line)
+    else:
+        click.echo("no executions")
+    return 0
+
+
+@commands.group(name="actions")
+def actions_group() -> None:
+    """Look at the action definitions."""
+
+
+@actions_group.command(name="list")
+@_actions_option
+@_json_option
+def actions_list(actions: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
+    """List the action definitions."""
+    _use_actions(actions)
+    definitions = sorted(list_action_definitions(), key=lambda definition: definition.id)
+    if as_json:
+        _print_json([definition.to_json_data() for definition in definitions])
+    elif definitions:
+        rows = [("ID", "METHOD", "EFFECT", "URL", "NAME")]
+        rows += [
+            (item.id, item.endpoint.method, str(item.effective_effect), item.endpoint.url, item.name)
+            for item in definitions
+        ]
+        for line in display.aligned(rows):
+            click.echo(line)
+    else:
+        click.echo("no action definitions: name a folder with --actions or WORKFLOW_STATE_ACTIONS")
+    return 0
+
+
+@actions_group.command(name="show")
+@click.argument("definition_id", metavar="ID")
+@_actions_option
+def actions_show(definition_id: str, actions: Sequence[str]) -> int:
+    """Show one action definition, as JSON."""
+    _use_actions(actions)
+    _print_json(load_action_definition(definition_id).to_json_data())
+    return 0
+
+
+def _read_plan(
+    plan_file: str, actions: Sequence[str], inputs: Sequence[str], *, needs_definitions: bool = True
+) -> ExecutionPlan:
+    _use_actions(actions)
+    definitions = {definition.id: definition for definition in list_action_definitions()}
+    document: Any = sys.stdin.buffer.read() if plan_file == "-" else Path(plan_file).read_bytes()
+    if inputs:
+        document = _with_inputs(document, inputs)
+    if not definitions and not needs_definitions:
+        return validate_execution_plan(document)
+    return validate_execution_plan(document, definitions=definitions)
+
+
+def _with_inputs(document: bytes, inputs: Sequence[str]) -> Any:
+    """Return the plan with these inputs over its own; a text that is no plan is left for validation to refuse."""
+    try:
+        plan = json.loads(document)
+    except ValueError:
+        return document
+    if isinstance(plan, dict) and isinstance(plan.get("inputs", {}), dict):
+        plan["inputs"] = {**plan.get("inputs", {}), **dict(_parse_input(text) for text in inputs)}
+    return plan
+
+
+def _parse_input(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise click.UsageError(f"--input takes NAME=VALUE, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _use_actions(paths: Sequence[str]) -> None:
+    """Let this process, and a worker that it starts, take action definitions from these paths."""
+    if paths:
+        os.environ[f"{PREFIX}ACTIONS"] = ":".join(str(Path(path).resolve()) for path in paths)
+        get_settings.cache_clear()
+
+
+def _run_and_watch(plan: ExecutionPlan, *, as_json: bool, has_own_worker: bool) -> ExecutionState:
+    _require_redis()
+    handle = execute_plan.delay(plan)
+    if as_json:
+        return ExecutionState.model_validate(handle.get())
+    if not has_own_worker:
+        click.echo(f"execution {handle.id}")
+    try:
+        return _watch(get_execution_state(handle.id), handle.id, has_own_worker=has_own_worker, name=plan.name)
+    except KeyboardInterrupt:
+        if not has_own_worker:
+            click.echo(f"it goes on without you: workflow-state status --watch {handle.id}", err=True)
+        raise
+
+
+def _watch(
+    state: ExecutionState, execution_id: str, *, has_own_worker: bool, name: str | None = None
+) -> ExecutionState:
+    """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise."""
+    levels = _levels_of(execution_id, state)
+    console = Console()
+    if not console.is_terminal:
+        before: ExecutionState | None = None
+        for after in _states_until_the_end(state, execution_id, has_own_worker=has_own_worker):
+            for line in display.changes(before, after, levels, datetime.now(UTC)):
+                click.echo(line)
+            sys.stdout.flush()
+            before = state = after
+        return state
+    with Live(console=console, auto_refresh=False) as live:
+        for current in _states_until_the_end(state, execution_id, has_own_worker=has_own_worker, always=True):
+            view = display.live_view(name or execution_id, current, levels, datetime.now(UTC))
+            live.update(view, refresh=True)
+            state = current
+    return state
+
+
+def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
+    record = read_record(redis_client(app.backend), execution_id)
+    return [[action.id for action in level] for level in record.levels] if record else [list(state.action_states)]
+
+
+def _states_until_the_end(
+    state: ExecutionState, execution_id: str, *, has_own_worker: bool, always: bool = False
+) -> Iterator[ExecutionState]:
+    """Yield each new state, or every reading with `always`, up to the last."""
+    yield state
+    begun_s = time.monotonic()
+    warned = has_own_worker
+    while state.status not in _ENDED:
+        reading_s = time.monotonic()
+        current = get_execution_state(execution_id)
+        # A huge plan's state takes long to read: a tenth of the time is enough to spend on looking.
+        time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)))
+        if always or current.version != state.version:
+            yield current
+        state = current
+        if not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
+            click.echo("no worker has taken it yet; start one: celery -A workflow_state worker", err=True)
+            warned = True
+
+
+def _require_redis() -> None:
+    """Find out now, with one try, whether Redis is there; the message names the server without its password."""
+    client = redis_client(app.backend)
+    client.ping()
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command, and exit."""
+    # So that `kill` ends a run as Ctrl-C does: its own Redis and worker go with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    sys.exit(_guarded(arguments))
+
+
+def _guarded(arguments: Sequence[str] | None) -> int:
+    try:
+        return commands.main(args=arguments, prog_name="workflow-state", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except WorkflowStateError as error:
+        click.echo(f"error: {error}", err=True)
+        return USAGE_ERROR
+    except (RedisError, OperationalError) as error:
+        click.echo(f"error: Redis can't be reached: {error}", err=True)
+        return 1
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

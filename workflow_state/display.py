@@ -1,0 +1,195 @@
+"""How executions look on a terminal: live while they run, and as plain lines where the output is piped."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionStatus,
+    ActionSuccess,
+    ExecutionState,
+    ExecutionStatus,
+    ExecutionSummary,
+    HttpTraceEntry,
+)
+
+STYLES = {
+    "pending": "dim",
+    "initializing": "dim",
+    "running": "cyan",
+    "paused_for_confirmation": "magenta",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "skipped": "yellow",
+}
+_MARKS = {
+    ActionStatus.PENDING: "·",
+    ActionStatus.RUNNING: "▶",
+    ActionStatus.COMPLETED: "✔",
+    ActionStatus.FAILED: "✘",
+    ActionStatus.SKIPPED: "-",
+}
+_MOST_ROWS = 40
+
+
+def changes(
+    before: ExecutionState | None, after: ExecutionState, levels: Sequence[Sequence[str]], now: datetime
+) -> list[str]:
+    """Return a line for each thing that happened between two states; `levels` holds the action ids level by level."""
+    lines: list[str] = []
+    for number, level in enumerate(levels, start=1):
+        has_begun = _has_begun(after, level)
+        if has_begun and not (before and _has_begun(before, level)):
+            lines.append(f"level {number} of {len(levels)}: {', '.join(level)}")
+        for action_id in level:
+            state = after.action_states[action_id]
+            previous = before.action_states.get(action_id) if before else None
+            if _stage(state) != (_stage(previous) if previous else None) and (line := _describe(state, now)):
+                lines.append(f"  {action_id}: {line}")
+    return lines
+
+
+def summary(state: ExecutionState) -> str:
+    """Return one line: how it ended, how long it took, and the counts."""
+    metrics = state.metrics
+    took = f" in {seconds(metrics.total_duration)}" if metrics.total_duration is not None else ""
+    return (
+        f"{state.status}{took}: {metrics.completed_actions} completed, "
+        f"{metrics.failed_actions} failed, {metrics.skipped_actions} skipped"
+    )
+
+
+def explanation(state: ExecutionState) -> list[str]:
+    """Return what a person needs to know of an execution that did not complete: which request failed, and how."""
+    if state.error is None:
+        return []
+    lines = [f"error: {state.error.message} [{state.error.category}]"]
+    action_id = state.error.context.get("actionId")
+    failed = state.action_states.get(action_id) if action_id else None
+    if failed:
+        lines += [f"  attempt {number}: {traced(entry)}" for number, entry in enumerate(failed.http_trace, start=1)]
+    else:
+        lines += [f"  {name}: {text}" for name, text in state.error.context.items()]
+    if state.error.suggestion:
+        lines.append(f"  {state.error.suggestion}")
+    return lines
+
+
+def traced(entry: HttpTraceEntry) -> str:
+    """Return one line of a trace."""
+    request = f"{entry.request.method} {entry.request.url}"
+    if entry.response:
+        return f"{request} → {entry.response.status} after {seconds(entry.response.duration)}"
+    return f"{request} → {entry.error or 'no answer'}"
+
+
+def live_view(name: str, state: ExecutionState, levels: Sequence[Sequence[str]], now: datetime) -> RenderableType:
+    """Return the picture of a running execution: a line for each action, level by level."""
+    table = Table.grid(padding=(0, 2))
+    finished = sum(_is_finished(action) for action in state.action_states.values())
+    rows = 0
+    hidden = 0
+    for number, level in enumerate(levels, start=1):
+        for position, action_id in enumerate(level):
+            action = state.action_states[action_id]
+            # A long plan would not fit on the screen: what is under way is what one wants to see.
+            if len(state.action_states) > _MOST_ROWS and action.status is not ActionStatus.RUNNING:
+                hidden += 1
+                continue
+            if rows >= _MOST_ROWS:
+                hidden += 1
+                continue
+            rows += 1
+            label = f"level {number}" if position == 0 else ""
+            style = STYLES[action.status]
+            table.add_row(
+                Text(label, style="dim"),
+                Text(f"{_MARKS[action.status]} {action_id}", style=style),
+                Text(_describe(action, now) or "waiting", style=style),
+            )
+    elapsed_ms = (now - state.started_at).total_seconds() * 1000
+    header = Text.assemble(
+        (f"{name}  ", "bold"),
+        (state.status, STYLES[state.status]),
+        f"  {finished} of {len(state.action_states)} actions  {seconds(elapsed_ms)}",
+    )
+    parts: list[RenderableType] = [header, table]
+    if hidden:
+        parts.append(Text(f"… and {hidden} more", style="dim"))
+    return Group(*parts)
+
+
+def executions_table(summaries: Sequence[ExecutionSummary]) -> list[str]:
+    """Return a list of executions as aligned lines."""
+    rows = [("ID", "STATUS", "SUBMITTED", "NAME")]
+    rows += [(item.id, str(item.status), local_time(item.submitted_at), item.name) for item in summaries]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def local_time(moment: datetime) -> str:
+    """Return a time as a person reads it, in the local time zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds(milliseconds: float) -> str:
+    """Return a duration as a person reads it."""
+    if milliseconds < 10_000:  # noqa: PLR2004 - below ten seconds the hundredths say something
+        return f"{milliseconds / 1000:.2f} s"
+    return f"{milliseconds / 1000:.1f} s"
+
+
+def _has_begun(state: ExecutionState, level: Sequence[str]) -> bool:
+    return any(state.action_states[action_id].status is not ActionStatus.PENDING for action_id in level)
+
+
+def _is_finished(state: ActionExecutionState) -> bool:
+    return state.status not in (ActionStatus.PENDING, ActionStatus.RUNNING)
+
+
+def _stage(state: ActionExecutionState) -> tuple[Any, ...]:
+    return state.status, state.attempts, state.next_attempt_at is not None
+
+
+def _describe(state: ActionExecutionState, now: datetime) -> str | None:
+    """Return where an action is, or None where nothing has happened yet."""
+    attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
+    took = f" in {seconds(state.duration)}" if state.duration is not None else ""
+    match state.result:
+        case ActionSuccess():
+            return f"completed{took}{attempts}"
+        case ActionFailure(error=error):
+            return f"failed{took}{attempts}: {error.message}"
+        case ActionSkip(reason=reason):
+            return f"skipped: {reason}"
+    if state.next_attempt_at:
+        wait_ms = max(0.0, (state.next_attempt_at - now).total_seconds() * 1000)
+        last = f": {traced(state.http_trace[-1])}" if state.http_trace else ""
+        return f"attempt {state.attempts} failed, retry in {seconds(wait_ms)}{last}"
+    if state.status is ActionStatus.RUNNING:
+        return f"running, attempt {state.attempts}" if state.attempts > 1 else "running"
+    return None
+
+
+def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:
+    """Return a line for each action: where it is."""
+    now = datetime.now(UTC)
+    return aligned([(f"  {name}", _describe(state, now) or "pending") for name, state in states.items()])
+
+
+def exit_code(status: ExecutionStatus) -> int:
+    """Return the exit code of a command that waited for an execution."""
+    return {ExecutionStatus.COMPLETED: 0, ExecutionStatus.CANCELLED: 3}.get(status, 1)

@@ -1,0 +1,206 @@
+"""The Celery tasks: `execute_plan`, `execute_level` and `execute_action`.
+
+An execution is one task id from beginning to end. `execute_plan` replaces itself by a chord: the first level's actions,
+and `execute_level` as the body, which replaces itself by the next level's chord, and after the last level returns the
+final state. Messages carry an action and ids, never results: an action reads its dependencies' results from Celery's
+result backend.
+
+An action that fails *returns* its state; it never raises out of its chord, whose body would then not run.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+from uuid import uuid4
+
+from celery import Task, chord, group
+from celery.exceptions import Ignore, Reject
+from celery.result import AsyncResult
+
+from workflow_state.attempt import CONNECTION_ERRORS, Summary, Work, perform
+from workflow_state.celery import app
+from workflow_state.errors import PlanValidationError, WorkflowStateError
+from workflow_state.plan_check import check_plan
+from workflow_state.policy import stopping_failure
+from workflow_state.records import (
+    action_task_id,
+    begin_execution,
+    end_execution,
+    keep_execution,
+    read_level,
+    read_record,
+    read_results,
+    redis_client,
+    register_execution,
+    require_execution_id,
+)
+from workflow_state.schema import ErrorCategory, ErrorDetail, ExecutionState, PlannedAction
+from workflow_state.settings import get_settings
+from workflow_state.states import final_state, refused_state
+
+logger = logging.getLogger(__name__)
+
+# What Celery shows of a result: enough for `Summary`, and never as much as an output.
+_SUMMARY_CHARACTERS = 100
+
+
+class PlanTask(Task):  # type: ignore[type-arg]
+    """The task class of execute_plan: validates and stores the plan before anything is queued."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
+        """Submit a plan (ExecutionPlan, dict or JSON text); the task id is the execution's id.
+
+        Submitting the same plan under the same id again starts nothing new, and returns a handle of the execution.
+        Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
+        """
+        plan = check_plan(*(args or ()), **(kwargs or {}))
+        execution_id = require_execution_id(task_id or str(uuid4()))
+        if not register_execution(
+            redis_client(self.app.backend), execution_id, plan, retention_s=get_settings().retention_s
+        ):
+            return AsyncResult(execution_id, app=self.app)
+        # The message carries no plan: the record has it, and a monitor would show it.
+        return super().apply_async((), {}, task_id=execution_id, argsrepr=f"({plan.name!r},)", **options)
+
+
+class ActionTask(Task):  # type: ignore[type-arg]
+    """The task class of execute_action: logs and monitors show each action by its own name, without its inputs."""
+
+    def shadow_name(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+        """Return the name that logs and monitors show."""
+        del kwargs, options
+        return f"execute_action.{args[1]['id']}"
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Publish the action; its inputs stay out of logs and monitors."""
+        shown = f"({args[0]!r}, {args[1]['id']!r})"
+        return super().apply_async(args, kwargs, **{**options, "argsrepr": shown})
+
+
+@app.task(bind=True, base=PlanTask, name="workflow_state.execute_plan", resultrepr_maxsize=_SUMMARY_CHARACTERS)
+def execute_plan(self: PlanTask, plan: Any = None) -> Any:
+    """Run a plan: `execute_plan.delay(plan)` gives a handle, whose `.get()` is the final ExecutionState as JSON data.
+
+    `plan` is part of the message only where a producer put it on the queue by itself, past `apply_async`.
+    """
+    execution_id = str(self.request.id)
+    with requeued_on_connection_loss():
+        client = redis_client(self.app.backend)
+        if plan is not None:
+            try:
+                register_execution(client, execution_id, check_plan(plan), retention_s=get_settings().retention_s)
+            except WorkflowStateError as error:
+                return Summary(_refusal(execution_id, plan, error))
+        if not begin_execution(client, execution_id):
+            # Nothing is known of it any more, so there is nothing to tell anyone.
+            logger.error("Execution %s was to begin, but its record is gone", execution_id)
+            raise Ignore
+        self.update_state(state="RUNNING", meta={})
+        return start_level(self, 0, read_level(client, execution_id, 0))
+
+
+@app.task(bind=True, name="workflow_state.execute_level", resultrepr_maxsize=_SUMMARY_CHARACTERS)
+def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
+    """Go on after the level before this one has finished: start this level, or end the execution.
+
+    It may run any number of times: what has a result is not published again, and what is published twice is claimed
+    once.
+    """
+    execution_id = str(self.request.id)
+    with requeued_on_connection_loss():
+        client = redis_client(self.app.backend)
+        before, upcoming = read_level(client, execution_id, level - 1), read_level(client, execution_id, level)
+        results = read_results(self.app.backend, execution_id, (action.id for action in before))
+        if unfinished := [action for action in before if action.id not in results]:
+            return start_level(self, level - 1, unfinished)
+        if upcoming and not stopping_failure(before, results):
+            keep_execution(client, execution_id, get_settings().retention_s)
+            return start_level(self, level, upcoming)
+        return Summary(finish(self, execution_id))
+
+
+@contextmanager
+def requeued_on_connection_loss() -> Iterator[None]:
+    """Put the message back where Redis could not be reached: the task will run again, here or elsewhere."""
+    try:
+        yield
+    except CONNECTION_ERRORS as error:
+        logger.warning("Redis could not be reached, the message goes back to the queue: %s", error)
+        raise Reject(error, requeue=True) from error
+
+
+def start_level(task: Task, level: int, actions: Sequence[PlannedAction]) -> NoReturn:  # type: ignore[type-arg]
+    """Replace the running task by the chord of a level.
+
+    Ids are the same each time: parts of a level that was published twice count towards one chord.
+    """
+    execution_id = str(task.request.id)
+    header = [
+        execute_action.si(execution_id, action.to_json_data()).set(task_id=action_task_id(execution_id, action.id))
+        for action in actions
+    ]
+    canvas = chord(header, execute_level.si(level + 1), app=task.app)
+    # chord() unpacks a group and drops its options, so the fixed group id is set here.
+    canvas.tasks = group(header, app=task.app, task_id=f"{execution_id}.level-{level}")
+    task.replace(canvas)
+    raise AssertionError("replace always raises")
+
+
+def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> ExecutionState:
+    """Return the final state of a plan that should not have been on the queue."""
+    problems = error.errors if isinstance(error, PlanValidationError) else []
+    detail = ErrorDetail(
+        category=ErrorCategory.VALIDATION_FAILED,
+        message=str(error),
+        context={f"{problem['code']} {problem['path']}": problem["message"] for problem in problems},
+        suggestion="submit plans with execute_plan.delay, which refuses a bad plan before it is queued",
+    )
+    plan_id = str(plan.get("id", "")) if isinstance(plan, Mapping) else ""
+    return refused_state(execution_id, plan_id, detail)
+
+
+def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[type-arg]
+    """Compose the final state, and note in the record how it ended."""
+    client = redis_client(task.app.backend)
+    record = read_record(client, execution_id)
+    if record is None:
+        logger.error("Execution %s has ended, but its record is gone", execution_id)
+        raise Ignore
+    results = read_results(task.app.backend, execution_id, (action.id for action in record.actions))
+    state = final_state(record, results)
+    end_execution(client, execution_id, state.status, state.completed_at or datetime.now(UTC))
+    keep_execution(client, execution_id, get_settings().retention_s)
+    return state
+
+
+@app.task(
+    bind=True,
+    base=ActionTask,
+    name="workflow_state.execute_action",
+    max_retries=None,
+    resultrepr_maxsize=_SUMMARY_CHARACTERS,
+)
+def execute_action(
+    self: ActionTask,
+    execution_id: str,
+    action_data: Mapping[str, Any],
+    attempt: int = 1,
+    stands_in_for: Sequence[Mapping[str, Any]] = (),
+) -> Summary:
+    """Make one attempt (from 1) of an action: return how it ended, or retry.
+
+    `stands_in_for` holds the actions in whose place this one runs as their alternative, the planned one first: the
+    task has that one's id, and returns that one's state.
+    """
+    with requeued_on_connection_loss():
+        work = Work(
+            task=self,
+            client=redis_client(self.app.backend),
+            execution_id=execution_id,
+            action=PlannedAction.model_validate(action_data),
+            attempt=attempt,
+            primaries=tuple(PlannedAction.model_validate(data) for data in stands_in_for),
+        )
+        return Summary(perform(work))

@@ -1,0 +1,109 @@
+"""What follows from what: whether an action runs, what its failure means, and when it is tried again.
+
+Pure: plans, states and times in, decisions out.
+"""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_state.errors import ReferenceParseError
+from workflow_state.reference_parser import find_references
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionStatus,
+    ActionSuccess,
+    ErrorDetail,
+    PlannedAction,
+    RetryPolicy,
+)
+
+MAX_RETRY_AFTER_MS = 300_000
+
+ActionStateData = Mapping[str, Any]
+"""An ActionExecutionState as JSON data, the way that it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The action can't run, because `by` failed, or was itself kept from running by `root`."""
+
+    by: str
+    root: str
+
+
+def find_block(action: PlannedAction, states: Mapping[str, ActionStateData]) -> Blocked | None:
+    """Return what keeps the action from running, given the states of its dependencies; None where nothing does.
+
+    A dependency blocks where it failed, or was skipped because of a failure. An action with `continueOnFailure`
+    tolerates every such dependency, one whose condition reads `${x.status}` tolerates x.
+    """
+    if action.error_handling.continue_on_failure:
+        return None
+    tolerated = _dependencies_whose_status_is_read(action)
+    for dependency in action.dependencies:
+        if dependency in tolerated:
+            continue
+        state = states[dependency]
+        if state["status"] == ActionStatus.FAILED:
+            return Blocked(by=dependency, root=dependency)
+        if root := blocked_by(state):
+            return Blocked(by=dependency, root=root)
+    return None
+
+
+def blocked_by(state: ActionStateData) -> str | None:
+    """Return the failed action because of which this one was skipped, or None."""
+    result = state.get("result") or {}
+    root: str | None = result.get("blockedBy")
+    return root
+
+
+def stopping_failure(actions: Iterable[PlannedAction], states: Mapping[str, ActionStateData]) -> PlannedAction | None:
+    """Return the first action that failed and has no `continueOnFailure`: it stops the plan."""
+    for action in actions:
+        state = states.get(action.id)
+        if state and state["status"] == ActionStatus.FAILED and not action.error_handling.continue_on_failure:
+            return action
+    return None
+
+
+def settle_failure(action: PlannedAction, state: ActionExecutionState) -> ActionExecutionState:
+    """Return what the action's end means: with a fallback value, a failure is a completion with that output."""
+    if state.status is not ActionStatus.FAILED or not action.error_handling.has_fallback:
+        return state
+    success = ActionSuccess(output=action.error_handling.fallback_value, used_fallback=True)
+    return state.model_copy(update={"status": ActionStatus.COMPLETED, "result": success})
+
+
+def retry_delay_ms(policy: RetryPolicy, attempt: int, error: ErrorDetail) -> int | None:
+    """Return how long to wait before the next attempt, or None where `attempt` (from 1) was the last.
+
+    Full jitter: uniform(0, min(cap, base x multiplier^n)), and never less than the server's Retry-After. A
+    Retry-After above five minutes is no retry: a caller would rather know.
+    """
+    if not error.retryable or attempt >= policy.max_attempts:
+        return None
+    asked_for_ms = error.retry_after or 0
+    if asked_for_ms > MAX_RETRY_AFTER_MS:
+        return None
+    # The exponent is bounded by maxAttempts (20) and the multiplier (100): it stays a finite float.
+    ceiling_ms = min(policy.max_delay_ms, policy.initial_delay_ms * policy.backoff_multiplier ** (attempt - 1))
+    return max(round(random.uniform(0, ceiling_ms)), asked_for_ms)
+
+
+def reads_plan_inputs(action: PlannedAction) -> bool:
+    """Return whether the action may read `${inputs.…}`; a text that only looks like it does no harm."""
+    condition = action.condition.if_ if action.condition else ""
+    return "${inputs" in f"{action.inputs!r} {condition} {action.for_each or ''}"
+
+
+def _dependencies_whose_status_is_read(action: PlannedAction) -> set[str]:
+    if action.condition is None:
+        return set()
+    try:
+        references = find_references(action.condition.if_)
+    except ReferenceParseError:
+        return set()
+    return {reference.action_id for reference in references if reference.field == "status"}

@@ -1,0 +1,218 @@
+"""What Redis keeps of an execution beside Celery's own results.
+
+| key | type | what |
+|---|---|---|
+| `workflow_state:execution:<id>` | hash | the plan without its actions, `level:<n>` → its actions, times, status |
+| `workflow_state:progress:<id>` | hash | the claim and trace of each action that has started (delivery.py) |
+| `workflow_state:executions` | sorted set | id → time of submission in ms |
+
+Results of actions, and the final state under the execution's own id, are Celery's. All live for the retention time
+after their last change. A level is a field of its own, so that starting one costs the same however long the plan is.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import states
+from redis import Redis
+
+from workflow_state.delivery import KEY_PREFIX, progress_key
+from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
+from workflow_state.patterns import schedule_levels
+from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction
+from workflow_state.states import Record
+
+INDEX_KEY = f"{KEY_PREFIX}executions"
+
+_MGET_AT_ONCE = 1_000
+
+
+def record_key(execution_id: str) -> str:
+    """Hash: the execution's record."""
+    return f"{KEY_PREFIX}execution:{execution_id}"
+
+
+def action_task_id(execution_id: str, action_id: str) -> str:
+    """Return the Celery task id of an action: the same for each time that it is published."""
+    return f"{execution_id}.{action_id}"
+
+
+# KEYS: record, index. ARGV: digest, TTL in s, now in ms, id, then the record's fields and values in turn.
+# Returns 'new', or what is there already: its status where the digest is the same, 'conflict' where it isn't.
+# Safe to repeat: the second time it answers 'initializing', and the caller publishes either way.
+_REGISTER = """
+local digest = redis.call('HGET', KEYS[1], 'digest')
+if digest then
+  if digest ~= ARGV[1] then return 'conflict' end
+  return redis.call('HGET', KEYS[1], 'status')
+end
+for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[2] * 1000)
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+return 'new'
+"""
+
+
+def register_execution(client: Redis, execution_id: str, plan: ExecutionPlan, *, retention_s: int) -> bool:
+    """Store the plan under the execution's id, before its message is published; True where that is still to be done.
+
+    Raises ExecutionConflictError where the id belongs to an execution of another plan.
+    """
+    levels = schedule_levels(plan.actions)
+    in_levels = {action.id for level in levels for action in level}
+    fields: dict[str, str] = {
+        "digest": plan_digest(plan),
+        "plan": _to_json(plan.model_dump(mode="json", exclude={"actions"})),
+        "planId": str(plan.id),
+        "name": plan.name,
+        "status": ExecutionStatus.INITIALIZING,
+        "submittedAt": datetime.now(UTC).isoformat(),
+        "levels": str(len(levels)),
+    }
+    if plan.inputs:
+        fields["inputs"] = _to_json(plan.inputs)
+    for action in plan.actions:
+        if action.id not in in_levels:
+            fields[f"standby:{action.id}"] = action.model_dump_json()
+    for number, level in enumerate(levels):
+        fields[f"level:{number}"] = _to_json([action.to_json_data() for action in level])
+    answer: Any = client.register_script(_REGISTER)(
+        keys=[record_key(execution_id), INDEX_KEY],
+        args=[
+            fields["digest"],
+            retention_s,
+            int(time.time() * 1000),
+            execution_id,
+            *(part for field in fields.items() for part in field),
+        ],
+    )
+    if answer == b"conflict":
+        raise ExecutionConflictError(
+            f"execution {execution_id!r} exists already, with a different plan; submit this plan under another id"
+        )
+    return answer in (b"new", ExecutionStatus.INITIALIZING.encode())
+
+
+def require_execution_id(text: str) -> str:
+    """Return the id if it is one; WorkflowStateError otherwise."""
+    if not re.fullmatch(EXECUTION_ID_PATTERN, text):
+        raise WorkflowStateError(f"execution id {text!r} is not 1 to 128 of the characters A-Z a-z 0-9 _ . : -")
+    return text
+
+
+def read_record(client: Redis, execution_id: str) -> Record | None:
+    """Return the execution's record, or None."""
+    fields: Any = client.hgetall(record_key(execution_id))
+    return parse_record(execution_id, fields) if fields else None
+
+
+def plan_digest(plan: ExecutionPlan) -> str:
+    """Return what tells this plan from others; a plan id that we made up is no part of it."""
+    made_up = set() if "id" in plan.model_fields_set else {"id"}
+    document = json.dumps(plan.model_dump(mode="json", exclude=made_up), sort_keys=True)
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def read_level(client: Redis, execution_id: str, number: int) -> list[PlannedAction]:
+    """Return the actions of one level, from 0; empty where there is no such level, or no such execution."""
+    raw: Any = client.hget(record_key(execution_id), f"level:{number}")
+    return _to_actions(raw) if raw else []
+
+
+def read_standby(client: Redis, execution_id: str, action_id: str) -> PlannedAction | None:
+    """Return an alternative, or None where there is no such action on standby."""
+    raw: Any = client.hget(record_key(execution_id), f"standby:{action_id}")
+    return PlannedAction.model_validate_json(raw) if raw else None
+
+
+def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
+    """Return the plan's inputs."""
+    raw: Any = client.hget(record_key(execution_id), "inputs")
+    inputs: dict[str, Any] = json.loads(raw) if raw else {}
+    return inputs
+
+
+def begin_execution(client: Redis, execution_id: str) -> bool:
+    """Say that the execution has begun; False where there is no record of it. Safe to repeat."""
+    key = record_key(execution_id)
+    with client.pipeline() as pipe:
+        pipe.exists(key)
+        pipe.hsetnx(key, "startedAt", datetime.now(UTC).isoformat())
+        pipe.hset(key, "status", ExecutionStatus.RUNNING)
+        exists, *_ = pipe.execute()
+        if not exists:
+            client.delete(key)
+    return bool(exists)
+
+
+def keep_execution(client: Redis, execution_id: str, retention_s: int) -> None:
+    """Let the execution's keys live for the retention time from now on."""
+    with client.pipeline(transaction=False) as pipe:
+        for key in (record_key(execution_id), progress_key(execution_id), INDEX_KEY):
+            pipe.expire(key, retention_s)
+        pipe.execute()
+
+
+def end_execution(client: Redis, execution_id: str, status: ExecutionStatus, completed_at: datetime) -> None:
+    """Write how the execution ended into its record, for lists."""
+    client.hset(record_key(execution_id), mapping={"status": status, "completedAt": completed_at.isoformat()})
+
+
+def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
+    """Return the record from the hash's fields."""
+    text = {name.decode(): value for name, value in fields.items()}
+
+    def optional(name: str) -> str | None:
+        return text[name].decode() if name in text else None
+
+    return Record(
+        execution_id=execution_id,
+        plan=json.loads(text["plan"]),
+        levels=[_to_actions(text[f"level:{number}"]) for number in range(int(text["levels"]))],
+        standby=[
+            PlannedAction.model_validate_json(value) for name, value in text.items() if name.startswith("standby:")
+        ],
+        status=ExecutionStatus(text["status"].decode()),
+        submitted_at=text["submittedAt"].decode(),
+        started_at=optional("startedAt"),
+        completed_at=optional("completedAt"),
+    )
+
+
+def read_results(backend: Any, execution_id: str, action_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the states of those actions that have finished, from Celery's results: one MGET for each 1,000."""
+    ids = list(action_ids)
+    finished: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(ids), _MGET_AT_ONCE):
+        part = ids[start : start + _MGET_AT_ONCE]
+        keys = [backend.get_key_for_task(action_task_id(execution_id, action_id)) for action_id in part]
+        for action_id, raw in zip(part, backend.client.mget(keys), strict=True):
+            if raw is not None and (meta := backend.decode(raw))["status"] == states.SUCCESS:
+                finished[action_id] = meta["result"]
+    return finished
+
+
+def redis_client(backend: Any) -> Redis:
+    """Return the Redis client of Celery's result backend; SettingsError where the backend isn't Redis."""
+    client = getattr(backend, "client", None)
+    if not isinstance(client, Redis):
+        raise SettingsError(
+            f"the result backend must be a Redis server, it is {type(backend).__name__}; "
+            "set result_backend in celeryconfig.py, or WORKFLOW_STATE_REDIS_URL"
+        )
+    return client
+
+
+def _to_actions(raw: bytes) -> list[PlannedAction]:
+    return [PlannedAction.model_validate(data) for data in json.loads(raw)]
+
+
+def _to_json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"))

@@ -1,0 +1,229 @@
+"""The execution state, composed from what is stored: the record, the results, and what is under way.
+
+Pure. There is one writer for each stored thing, and the state is read off them, so that it can't disagree with them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from workflow_state.conditions import evaluate_validation
+from workflow_state.patterns import calculate_execution_metrics
+from workflow_state.policy import stopping_failure
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionStatus,
+    ErrorCategory,
+    ErrorDetail,
+    ExecutionState,
+    ExecutionStatus,
+    ExpectedOutcome,
+    PlannedAction,
+    ValidationResult,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An execution as it was registered; `levels` holds the planned actions in the order that they run."""
+
+    execution_id: str
+    plan: Mapping[str, Any]
+    levels: Sequence[Sequence[PlannedAction]]
+    standby: Sequence[PlannedAction]
+    status: ExecutionStatus
+    submitted_at: str
+    started_at: str | None
+    completed_at: str | None
+
+    @property
+    def actions(self) -> list[PlannedAction]:
+        """All actions, level by level, and the alternatives on standby."""
+        return [action for level in self.levels for action in level] + list(self.standby)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An action under way: its claim, and the trace of the attempts so far."""
+
+    claim: Mapping[str, Any]
+    trace: Sequence[Mapping[str, Any]] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """When an action ended, for its state; times are ISO 8601."""
+
+    started_at: str
+    attempts: int
+    trace: Sequence[Mapping[str, Any]]
+
+
+def finished_state(
+    action_id: str, result: ActionSkip | ActionFailure | Any, ending: Ending, *, now: datetime | None = None
+) -> ActionExecutionState:
+    """Return the state of an action that has just ended with this result."""
+    completed_at = now or datetime.now(UTC)
+    started_at = datetime.fromisoformat(ending.started_at)
+    statuses = {
+        "success": ActionStatus.COMPLETED,
+        "failure": ActionStatus.FAILED,
+        "skipped": ActionStatus.SKIPPED,
+    }
+    return ActionExecutionState(
+        action_id=action_id,
+        status=statuses[result.status],
+        started_at=started_at,
+        completed_at=completed_at,
+        duration=max(0, round((completed_at - started_at).total_seconds() * 1000)),
+        attempts=ending.attempts,
+        result=result,
+        http_trace=list(ending.trace),
+    )
+
+
+def live_action_state(action_id: str, progress: Progress | None) -> ActionExecutionState:
+    """Return the state of an action that has not finished: pending, running, or running and waiting for a retry."""
+    if progress is None:
+        return ActionExecutionState(action_id=action_id, status=ActionStatus.PENDING)
+    claim = progress.claim
+    state = ActionExecutionState(
+        action_id=action_id,
+        status=ActionStatus.RUNNING,
+        started_at=claim["startedAt"],
+        attempts=claim["attempt"],
+        http_trace=list(progress.trace),
+    )
+    if claim.get("nextAttemptAt"):
+        state.next_attempt_at = datetime.fromisoformat(claim["nextAttemptAt"])
+    return state
+
+
+def running_state(
+    record: Record, results: Mapping[str, Mapping[str, Any]], progress: Mapping[str, Progress]
+) -> ExecutionState:
+    """Return the state of an execution that has not ended.
+
+    The record's own status is not asked: between its end and its final state an execution still reads as running.
+    """
+    status = ExecutionStatus.RUNNING if record.started_at else ExecutionStatus.INITIALIZING
+    action_states = {
+        action.id: ActionExecutionState.model_validate(results[action.id])
+        if action.id in results
+        else live_action_state(action.id, progress.get(action.id))
+        for action in record.actions
+    }
+    return ExecutionState(
+        id=record.execution_id,
+        plan_id=record.plan["id"],
+        status=status,
+        started_at=record.started_at or record.submitted_at,
+        action_states=action_states,
+        metrics=calculate_execution_metrics(action_states),
+        version=document_version(action_states.values(), status),
+    )
+
+
+def final_state(
+    record: Record, results: Mapping[str, Mapping[str, Any]], *, now: datetime | None = None
+) -> ExecutionState:
+    """Return the state of an execution whose last level has run, or that an action's failure has stopped."""
+    completed_at = now or datetime.now(UTC)
+    started_at = record.started_at or record.submitted_at
+    plan = record.plan
+    actions = record.actions
+    culprit = stopping_failure(actions, results)
+    left_over = f"the plan stopped: {culprit.id} failed" if culprit else "an alternative that was not needed"
+    action_states = {
+        action.id: ActionExecutionState.model_validate(results[action.id])
+        if action.id in results
+        else ActionExecutionState(
+            action_id=action.id,
+            status=ActionStatus.SKIPPED,
+            result=ActionSkip(reason=left_over, blocked_by=culprit.id) if culprit else ActionSkip(reason=left_over),
+        )
+        for action in actions
+    }
+    validations: list[ValidationResult] = []
+    error: ErrorDetail | None = None
+    if culprit:
+        error = _plan_error(culprit, action_states[culprit.id])
+    elif plan.get("expectedOutcome"):
+        outcome = ExpectedOutcome.model_validate(plan["expectedOutcome"])
+        scope: dict[str, Any] = {**action_states, "inputs": plan.get("inputs", {})}
+        validations = [evaluate_validation(validation, scope) for validation in outcome.validations]
+        error = _outcome_error(validations)
+    status = ExecutionStatus.FAILED if error else ExecutionStatus.COMPLETED
+    total_ms = max(0, round((completed_at - datetime.fromisoformat(started_at)).total_seconds() * 1000))
+    state = ExecutionState(
+        id=record.execution_id,
+        plan_id=plan["id"],
+        status=status,
+        started_at=started_at,
+        completed_at=completed_at,
+        action_states=action_states,
+        validations=validations,
+        metrics=calculate_execution_metrics(action_states, total_duration=total_ms),
+        version=document_version(action_states.values(), status),
+    )
+    if error:
+        state.error = error
+    return state
+
+
+def refused_state(
+    execution_id: str, plan_id: str, error: ErrorDetail, *, now: datetime | None = None
+) -> ExecutionState:
+    """Return the final state of an execution whose plan can't be run at all."""
+    at = now or datetime.now(UTC)
+    return ExecutionState(
+        id=execution_id,
+        plan_id=plan_id,
+        status=ExecutionStatus.FAILED,
+        started_at=at,
+        completed_at=at,
+        action_states={},
+        error=error,
+        metrics=calculate_execution_metrics({}, total_duration=0),
+        version=1,
+    )
+
+
+def document_version(action_states: Any, status: ExecutionStatus) -> int:
+    """Return a number that grows with every change of the document.
+
+    It counts the transitions that lie behind each action: an attempt that began, one that ended in a retry or for
+    good. All of them only ever happen once, so whoever reads later never reads a smaller number.
+    """
+    version = 1 if status is ExecutionStatus.INITIALIZING else 2
+    for state in action_states:
+        if state.status is ActionStatus.RUNNING:
+            version += 2 * state.attempts - (0 if state.next_attempt_at else 1)
+        elif state.status is not ActionStatus.PENDING:
+            version += 2 * max(1, state.attempts)
+    return version + (
+        1 if status in (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED) else 0
+    )
+
+
+def _plan_error(culprit: PlannedAction, state: ActionExecutionState) -> ErrorDetail:
+    if not isinstance(state.result, ActionFailure):
+        return ErrorDetail(category=ErrorCategory.STATE_INCONSISTENT, message=f"action {culprit.id} failed")
+    detail = state.result.error.model_copy(deep=True)
+    detail.message = f"action {culprit.id} failed: {detail.message}"
+    detail.context = {**detail.context, "actionId": culprit.id}
+    return detail
+
+
+def _outcome_error(validations: Sequence[ValidationResult]) -> ErrorDetail | None:
+    failed = [validation for validation in validations if not validation.passed]
+    if not failed:
+        return None
+    return ErrorDetail(
+        category=ErrorCategory.VALIDATION_FAILED,
+        message=f"{len(failed)} of {len(validations)} expected outcomes did not come true",
+        context={validation.name: validation.message for validation in failed},
+    )
