@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, _state
@@ -37,9 +38,18 @@ def load_configuration() -> dict[str, Any]:
     """
     ours = _settings_in("workflow_state.celeryconfig")
     with cwd_in_path():
-        theirs = _settings_in("celeryconfig") if importlib.util.find_spec("celeryconfig") else {}
+        theirs = _settings_in("celeryconfig") if _have_their_own() else {}
     kept = CORE_SETTINGS + (CONNECTION_SETTINGS if get_settings().redis_url else ())
     return {**ours, **theirs, **{name: ours[name] for name in kept}}
+
+
+def _have_their_own() -> bool:
+    """Return whether there is a celeryconfig on the path that isn't the link to ours (as in our own repository)."""
+    found = importlib.util.find_spec("celeryconfig")
+    ours = importlib.util.find_spec("workflow_state.celeryconfig")
+    if not (found and found.origin and ours and ours.origin):
+        return False
+    return not Path(found.origin).samefile(ours.origin)
 
 
 def _settings_in(module: str) -> dict[str, Any]:

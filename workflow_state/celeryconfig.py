@@ -8,12 +8,13 @@ from workflow_state.settings import get_settings
 
 _settings = get_settings()
 _redis_url = _settings.redis_url or "redis://127.0.0.1:6379/0"
+# A unix socket has no keepalive, and redis-py refuses one.
+_over_network = not _redis_url.startswith("redis+socket://")
 
 # --- Where messages and results are ----------------------------------------------------------------------------
 # Redis is both: one server to run, to back up and to watch.
 broker_url = _redis_url
-# kombu spells a unix socket redis+socket://, the result backend socket://.
-result_backend = _redis_url.replace("redis+socket://", "socket://", 1)
+result_backend = _redis_url
 # A queue of our own: a team's other workers on the same Redis would take our messages, not know them, and drop them.
 task_default_queue = "workflow_state"
 # JSON only: pickle and YAML on a queue run code.
@@ -38,13 +39,13 @@ broker_transport_options = {
     # Without these a connection that goes silent (no FIN) hangs its worker for ever.
     "socket_timeout": 10,
     "socket_connect_timeout": 5,
-    "socket_keepalive": True,
+    "socket_keepalive": _over_network,
     "health_check_interval": 10,
 }
 # The same four for the result backend.
 redis_socket_timeout = 10
 redis_socket_connect_timeout = 5
-redis_socket_keepalive = True
+redis_socket_keepalive = _over_network
 redis_backend_health_check_interval = 10
 # A worker may start before its Redis, and outlive a restart of it.
 broker_connection_retry_on_startup = True

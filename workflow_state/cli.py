@@ -26,7 +26,7 @@ from workflow_state.celery import app
 from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.executions import get_execution_state, list_executions
 from workflow_state.executor import execute_plan
-from workflow_state.local import local_engine
+from workflow_state.local import Engine, local_engine, require_running
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import read_record, redis_client
 from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
@@ -74,12 +74,12 @@ def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: 
     """
     plan = _read_plan(plan_file, actions, inputs)
     if get_settings().redis_url:
-        state = _run_and_watch(plan, as_json=as_json, has_own_worker=False)
+        state = _run_and_watch(plan, as_json=as_json)
     else:
-        with local_engine() as redis_url:
-            os.environ[f"{PREFIX}REDIS_URL"] = redis_url
+        with local_engine() as engine:
+            os.environ[f"{PREFIX}REDIS_URL"] = engine.redis_url
             get_settings.cache_clear()
-            state = _run_and_watch(plan, as_json=as_json, has_own_worker=True)
+            state = _run_and_watch(plan, as_json=as_json, engine=engine)
     if as_json:
         _print_json(state.to_json_data())
     else:
@@ -146,11 +146,10 @@ def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT00
     """Show the state of an execution."""
     _require_redis()
     state = get_execution_state(execution_id)
-    if watch and not as_json:
-        state = _watch(state, execution_id, has_own_worker=False)
-    while watch and state.status not in _ENDED:
-        time.sleep(_POLL_S)
-        state = get_execution_state(execution_id)
+    if watch and as_json:
+        *_, state = _states_until_the_end(state, execution_id, None)
+    elif watch:
+        state = _watch(state, execution_id, None)
     if as_json:
         _print_json(state.to_json_data())
     else:
@@ -256,37 +255,39 @@ def _use_actions(paths: Sequence[str]) -> None:
         get_settings.cache_clear()
 
 
-def _run_and_watch(plan: ExecutionPlan, *, as_json: bool, has_own_worker: bool) -> ExecutionState:
+def _run_and_watch(plan: ExecutionPlan, *, as_json: bool, engine: Engine | None = None) -> ExecutionState:
     _require_redis()
     handle = execute_plan.delay(plan)
-    if as_json:
-        return ExecutionState.model_validate(handle.get())
-    if not has_own_worker:
-        click.echo(f"execution {handle.id}")
+    state = get_execution_state(handle.id)
     try:
-        return _watch(get_execution_state(handle.id), handle.id, has_own_worker=has_own_worker, name=plan.name)
+        if as_json:
+            *_, state = _states_until_the_end(state, handle.id, engine)
+            return state
+        if not engine:
+            click.echo(f"execution {handle.id}")
+        return _watch(state, handle.id, engine, name=plan.name)
     except KeyboardInterrupt:
-        if not has_own_worker:
+        if not engine:
             click.echo(f"it goes on without you: workflow-state status --watch {handle.id}", err=True)
         raise
 
 
 def _watch(
-    state: ExecutionState, execution_id: str, *, has_own_worker: bool, name: str | None = None
+    state: ExecutionState, execution_id: str, engine: Engine | None, *, name: str | None = None
 ) -> ExecutionState:
     """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise."""
     levels = _levels_of(execution_id, state)
     console = Console()
     if not console.is_terminal:
         before: ExecutionState | None = None
-        for after in _states_until_the_end(state, execution_id, has_own_worker=has_own_worker):
+        for after in _states_until_the_end(state, execution_id, engine):
             for line in display.changes(before, after, levels, datetime.now(UTC)):
                 click.echo(line)
             sys.stdout.flush()
             before = state = after
         return state
     with Live(console=console, auto_refresh=False) as live:
-        for current in _states_until_the_end(state, execution_id, has_own_worker=has_own_worker, always=True):
+        for current in _states_until_the_end(state, execution_id, engine, always=True):
             view = display.live_view(name or execution_id, current, levels, datetime.now(UTC))
             live.update(view, refresh=True)
             state = current
@@ -299,12 +300,12 @@ def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
 
 
 def _states_until_the_end(
-    state: ExecutionState, execution_id: str, *, has_own_worker: bool, always: bool = False
+    state: ExecutionState, execution_id: str, engine: Engine | None, *, always: bool = False
 ) -> Iterator[ExecutionState]:
     """Yield each new state, or every reading with `always`, up to the last."""
     yield state
     begun_s = time.monotonic()
-    warned = has_own_worker
+    warned = False
     while state.status not in _ENDED:
         reading_s = time.monotonic()
         current = get_execution_state(execution_id)
@@ -313,7 +314,9 @@ def _states_until_the_end(
         if always or current.version != state.version:
             yield current
         state = current
-        if not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
+        if engine:
+            require_running(engine)
+        elif not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
             click.echo("no worker has taken it yet; start one: celery -A workflow_state worker", err=True)
             warned = True
 

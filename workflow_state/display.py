@@ -153,7 +153,7 @@ def seconds(milliseconds: float) -> str:
 
 
 def _has_begun(state: ExecutionState, level: Sequence[str]) -> bool:
-    return any(state.action_states[action_id].status is not ActionStatus.PENDING for action_id in level)
+    return any(state.action_states[action_id].started_at is not None for action_id in level)
 
 
 def _is_finished(state: ActionExecutionState) -> bool:

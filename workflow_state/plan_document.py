@@ -172,7 +172,7 @@ def _check_values(data: Any) -> list[PlanProblem]:
             bytes_left -= _check_keys(value, path, problems)
         nested: list[tuple[Any, int, Path]] = []
         for key, child in entries:
-            if isinstance(child, (dict, list)):
+            if isinstance(child, (dict, list)) and (child or depth == MAX_PLAN_DEPTH):
                 nested.append((child, depth + 1, (path, key)))
                 continue
             size, wrong = _weigh(child)
@@ -203,14 +203,14 @@ def _check_keys(value: dict[Any, Any], path: Path, problems: list[PlanProblem]) 
 
 
 def _weigh(value: Any) -> tuple[int, str]:
-    """Return about how many bytes of JSON a value takes that is no container, and why it can't be JSON, or nothing."""
+    """Return about how many bytes of JSON a value without entries takes, and why it can't be JSON, or nothing."""
     if isinstance(value, str):
         if value.isascii():
             return len(value) + 3, ""
         size = len(value.encode("utf-8", "surrogatepass")) + 3
         return size, _SURROGATE if _LONE_SURROGATE.search(value) else ""
-    if value is None or isinstance(value, bool):
-        return 5, ""
+    if value is None or isinstance(value, (bool, list, dict)):
+        return 3, ""
     if isinstance(value, float):
         return 4, "" if math.isfinite(value) else "JSON has no NaN and no Infinity (a number above 1e308 is one)"
     if isinstance(value, int):

@@ -1,5 +1,6 @@
 """The dependency graph of a plan: unknown and circular dependencies, alternatives, and their repair."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Final
@@ -15,6 +16,10 @@ _MAX_IDS_SHOWN: Final = 10
 _MAX_VISITS: Final = 100_000
 # A longer list would stand in the answer as often as it has mistakes, so its fix stands beside the first only.
 _MAX_REPEATED_FIX: Final = 50
+# Starts a name that is no action's: of the node that gathers what an alternative depends on.
+_GATHERED: Final = "\0"
+# Two primaries that their shared alternative depends on wait for each other; a third adds nothing.
+_ENOUGH_TO_CLOSE_A_CYCLE: Final = 2
 
 
 def check_dependencies(plan: PlanOutline, action: ActionOutline) -> None:
@@ -90,7 +95,7 @@ def offer_dependency_fixes(plan: PlanOutline) -> None:
     """
     if not any(action.removable or action.missing for action in plan.actions):
         return
-    waiting, _ = _waiting_graph(plan)
+    waiting = _waiting_graph(plan)
     primaries: dict[str, list[str]] = {}
     for primary, alternative in plan.alternatives.items():
         primaries.setdefault(alternative, []).append(primary)
@@ -102,7 +107,7 @@ def offer_dependency_fixes(plan: PlanOutline) -> None:
             # An alternative's dependencies are waited for by its primaries too.
             waiters = {action.id, *(primary for primary in primaries.get(action.id, ()) if primary != name)}
             visited = _count_until_reached(waiting, name, waiters, visits_left)
-            visits_left -= visited or 0
+            visits_left -= len(waiters) + (visited or 0)
             if visited is None or visits_left <= 0:
                 continue
             for waiter in waiters:
@@ -141,18 +146,23 @@ def _check_alternatives_can_run(plan: PlanOutline, paths: Mapping[str, str]) -> 
     """Report alternatives that would have to wait for what waits for their primary."""
     if not plan.alternatives:
         return
-    waiting, causes = _waiting_graph(plan)
-    for cycle in find_cycles(waiting):
-        primary = next((causes[edge] for edge in pairwise(cycle) if edge in causes), None)
-        # A cycle of dependencies alone was told before.
-        if primary is not None:
-            name = plan.alternatives[primary]
-            message = (
-                f"'{shown(name)}' can't run in place of '{shown(primary)}', because they would wait for each other: "
-                f"{_show_cycle(cycle)}"
-            )
-            advice = f"let '{shown(name)}' depend only on what is there before '{shown(primary)}' runs"
-            plan.report("circular_dependency", paths[primary], message, advice)
+    dependencies = {name: frozenset(names) for name, names in _dependency_graph(plan).items()}
+    for knot in find_cycles(_waiting_graph(plan)):
+        names = [name for name in knot[:-1] if not name.startswith(_GATHERED)]
+        cycle = [*names, names[0]]
+        added = [(one, other) for one, other in pairwise(cycle) if other not in dependencies[one]]
+        if not added:
+            # A cycle of dependencies alone, which was told before.
+            continue
+        one, other = added[0]
+        primary = other if plan.alternatives.get(other) == one else one
+        name = shown(plan.alternatives[primary])
+        message = (
+            f"'{name}' can't run in place of '{shown(primary)}', because they would wait for each other: "
+            f"{_show_cycle(cycle)}"
+        )
+        advice = f"let '{name}' depend only on what is there before '{shown(primary)}' runs"
+        plan.report("circular_dependency", paths[primary], message, advice)
 
 
 def _dependency_graph(plan: PlanOutline) -> dict[str, list[str]]:
@@ -165,22 +175,25 @@ def _dependency_graph(plan: PlanOutline) -> dict[str, list[str]]:
     return graph
 
 
-def _waiting_graph(plan: PlanOutline) -> tuple[dict[str, list[str]], dict[tuple[str, str], str]]:
-    """Return who waits for whom, and for the edges that are no dependency the primary that they come from.
+def _waiting_graph(plan: PlanOutline) -> dict[str, list[str]]:
+    """Return who waits for whom: for dependencies, and because of alternatives.
 
     An alternative runs in its primary's place at once: so it comes after its primary, and its primary after all else
-    that the alternative depends on.
+    that the alternative depends on. What a shared alternative depends on is gathered in a node of its own, because one
+    edge for each pair would be quadratic.
     """
     graph = _dependency_graph(plan)
-    dependencies = {name: frozenset(names) for name, names in graph.items()}
-    causes: dict[tuple[str, str], str] = {}
+    dependencies = {name: dict.fromkeys(graph[name]) for name in set(plan.alternatives.values())}
+    graph.update({_GATHERED + name: list(names) for name, names in dependencies.items()})
+    told: Counter[str] = Counter()
     for primary, alternative in plan.alternatives.items():
-        edges = [(primary, name) for name in dependencies[alternative] if name != primary]
-        for earlier, later in [*edges, (alternative, primary)]:
-            if later not in dependencies[earlier]:
-                graph[earlier].append(later)
-                causes.setdefault((earlier, later), primary)
-    return graph, causes
+        graph[alternative].append(primary)
+        if primary not in dependencies[alternative]:
+            graph[primary].append(_GATHERED + alternative)
+        elif told[alternative] < _ENOUGH_TO_CLOSE_A_CYCLE:
+            told[alternative] += 1
+            graph[primary].extend(name for name in dependencies[alternative] if name != primary)
+    return graph
 
 
 def _show_cycle(cycle: Sequence[str]) -> str:

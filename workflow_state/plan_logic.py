@@ -51,6 +51,8 @@ def find_logic_problems(data: Any, *, definitions: Mapping[str, ActionDefinition
 def _check_inputs(plan: PlanOutline, action: ActionOutline) -> None:
     _, for_each = action.find("forEach")
     for pointer, found in iterate_references(action.inputs):
+        if plan.has_too_many_problems:
+            return
         path = f"{action.path}/inputs{pointer}"
         if isinstance(found, ReferenceParseError):
             plan.report("bad_reference", path, str(found))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from workflow_state.reference_advice import find_near_miss, shown
 
 # A search for a near miss compares with up to 1,000 names, some milliseconds: enough for the first few mistakes.
 _MAX_NEAR_MISS_SEARCHES: Final = 50
+# Far more than are ever listed.
+_MAX_PROBLEMS_FOUND: Final = 20_000
 
 
 @dataclass(slots=True)
@@ -54,6 +57,11 @@ class PlanOutline:
     def known_names(self) -> Iterator[str]:
         """The names that a reference may start with."""
         return chain(("inputs",), self.by_id)
+
+    @property
+    def has_too_many_problems(self) -> bool:
+        """Whether there is no use in looking for more."""
+        return len(self.problems) >= _MAX_PROBLEMS_FOUND
 
     def find(self, name: str) -> tuple[str, Any]:
         """Return a field's spelling in the document and its value; None where it is not there."""
@@ -104,7 +112,11 @@ def _read_action(raw: Mapping[str, Any], path: str) -> ActionOutline:
     )
 
 
+# The names are those of the few fields that are looked for; the alias generator takes microseconds for each.
+_snake = lru_cache(maxsize=32)(to_snake)
+
+
 def _find(raw: Mapping[str, Any], name: str) -> tuple[str, Any]:
-    snake = to_snake(name)
+    snake = _snake(name)
     key = snake if name not in raw and snake in raw else name
     return key, raw.get(key)

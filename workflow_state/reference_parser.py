@@ -127,7 +127,7 @@ def iterate_references(value: Any) -> Iterator[tuple[str, ParsedReference | Refe
                 if "${" in child:
                     pointer = "" if is_root else f"{prefix}/{escape_pointer(key)}"
                     yield from ((pointer, found) for found in _references_or_error(child))
-            elif isinstance(child, (dict, list)):
+            elif child and isinstance(child, (dict, list)):
                 pointer = "" if is_root else f"{prefix}/{escape_pointer(key)}"
                 entries: Any = child.items() if isinstance(child, dict) else enumerate(child)
                 stack.append((pointer, iter(entries)))

@@ -87,7 +87,7 @@ def _listed(problems: list[PlanProblem], data: Any) -> list[PlanProblem]:
     summary = make_problem(
         "schema",
         "",
-        f"{sum(counts.values())} more problems are not listed ({rest})",
+        f"at least {sum(counts.values())} more problems are not listed ({rest})",
         suggestion="mend the listed ones and validate again",
     )
     return [*ordered[:MAX_PROBLEMS], summary]

@@ -1,5 +1,6 @@
 """One real Redis, one real HTTP service and one real worker for all acceptance tests of a run."""
 
+import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 from http_service import Service, http_service
 
 from workflow_state.actions import catalog
-from workflow_state.celery import app
+from workflow_state import celeryconfig
+from workflow_state.celery import app, load_configuration
 from workflow_state.local import local_redis, local_worker
 from workflow_state.settings import get_settings
 
@@ -63,6 +65,9 @@ def redis_url(definitions: Path) -> Iterator[str]:
         }
         get_settings.cache_clear()
         catalog.forget_catalog()
+        # pytest's collection looks at the tasks that a test module imports, and that makes Celery read its settings.
+        importlib.reload(celeryconfig)
+        app.conf.update(load_configuration())
         yield url
         app.close()
 

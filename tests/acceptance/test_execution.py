@@ -269,6 +269,5 @@ def test_nothing_is_left_on_the_queue():
     client = app.backend.client
     wait_until(lambda: client.hlen("unacked") == 0, "everything is acknowledged")
     assert client.llen("workflow_state") == 0
-    kombu_bindings = {b"_kombu.binding.workflow_state", b"_kombu.binding.celery.pidbox", b"_kombu.binding.celeryev"}
-    forever = {key for key in client.scan_iter() if client.ttl(key) == -1}
-    assert forever <= kombu_bindings
+    # What kombu keeps of its queues is part of the set-up, not of an execution.
+    assert [key for key in client.scan_iter() if client.ttl(key) == -1 and not key.startswith(b"_kombu.binding")] == []

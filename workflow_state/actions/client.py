@@ -7,6 +7,7 @@ client does beyond sending is off: no proxies or netrc from the environment, no 
 import http.cookiejar
 import logging
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +15,13 @@ from typing import Any
 import httpcore
 import httpx
 
-from workflow_state.actions.deadline import DeadlineBackend
+from workflow_state.actions.deadline import DeadlineBackend, DeadlineStream
 
 KEEPALIVE_EXPIRY_S = 5
 MAX_IDLE_CONNECTIONS = 50
 
 _clients: dict[int, httpx.Client] = {}
+_locks: dict[int, threading.Lock] = {}
 
 _HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
     httpcore.ConnectTimeout: httpx.ConnectTimeout,
@@ -36,17 +38,18 @@ _HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 
 
 def get_client() -> httpx.Client:
-    """Return this process's client.
+    """Return this process's client, made at the first call.
 
-    It is kept by process id: a child of a fork must not share its parent's connections. There is no lock, because a
-    lock can be held at the moment of the fork; of two clients made at once one is closed.
+    Client and lock are kept by process id: a child of a fork must not share its parent's connections, nor wait for
+    a lock that a thread of the parent held at that moment.
     """
-    client = _clients.get(os.getpid())
+    process = os.getpid()
+    client = _clients.get(process)
     if client is None:
-        made = _make_client()
-        client = _clients.setdefault(os.getpid(), made)
-        if client is not made:
-            made.close()
+        with _locks.setdefault(process, threading.Lock()):
+            client = _clients.get(process)
+            if client is None:
+                client = _clients[process] = _make_client()
     return client
 
 
@@ -130,16 +133,28 @@ class _PooledBody(httpx.SyncByteStream):
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
+        self._last_chunk = b""
 
     def __iter__(self) -> Iterator[bytes]:
         stream = self._response.stream
         if not isinstance(stream, Iterable):
             raise TypeError("a synchronous pool gave an asynchronous body")
         with _as_httpx_errors():
-            yield from stream
+            for chunk in stream:
+                self._last_chunk = chunk
+                yield chunk
 
     def close(self) -> None:
+        connection = self._response.extensions.get("network_stream")
+        # What a server sent beyond its response would be read as the response to the next request, which may be
+        # another action's. A closed connection is thrown out of the pool when it comes back.
+        if isinstance(connection, DeadlineStream) and connection.has_read_beyond(self._end_of_message()):
+            connection.close()
         self._response.close()
+
+    def _end_of_message(self) -> bytes:
+        is_chunked = any(name.lower() == b"transfer-encoding" for name, _ in self._response.headers)
+        return self._last_chunk if self._last_chunk and not is_chunked else b"\r\n\r\n"
 
 
 @contextmanager

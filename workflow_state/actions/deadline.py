@@ -35,6 +35,8 @@ class Exchange:
     """Why the server's certificate was refused."""
 
 
+_TAIL_BYTES = 64
+
 _current: ContextVar[Exchange | None] = ContextVar("workflow_state_exchange", default=None)
 
 
@@ -74,6 +76,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._tail = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return at most `max_bytes`; nothing at the end of the stream."""
@@ -87,7 +90,12 @@ class DeadlineStream(httpcore.NetworkStream):
             raise httpcore.ReadError(str(error)) from error
         if not data:
             _note_disconnect()
+        self._tail = data[-_TAIL_BYTES:]
         return data
+
+    def has_read_beyond(self, end: bytes) -> bool:
+        """Return whether more came than the message that ends with `end`."""
+        return not self._tail.endswith(end[-len(self._tail) :])
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send the whole buffer."""

@@ -146,8 +146,9 @@ def _read_definition(document: _Document, findings: _Findings) -> None:
         findings.places[definition.id] = place
         findings.definitions[definition.id] = definition
     name = f"{document.data['id']}: " if isinstance(document.data.get("id"), str) else ""
-    for problem in problems:
-        line = _line_of(document, problem.path)
+    for line, problem in sorted(
+        ((_line_of(document, problem.path), problem) for problem in problems), key=lambda found: found[0]
+    ):
         where = ".".join(map(str, problem.path)) or "the definition"
         findings.problems.append(f"{document.path}:{line}: {name}{where} {problem.message}")
 

@@ -19,6 +19,7 @@ MAX_RETRY_AFTER_MS = 300_000
 """A server that asks for a longer pause is not obeyed in silence: the action fails, and says when."""
 
 _DAILY_FROM_MS = 3_600_000
+_LONGEST_DATE_CHARACTERS = 64
 _LONGEST_RETRY_AFTER_S = 366 * 24 * 3600
 
 # Not processed, by what the status means (RFC 8470, RFC 6585, RFC 9110).
@@ -72,7 +73,7 @@ def parse_retry_after(retry_after: str | None, date: str | None, now: datetime) 
 
 def _parse_http_date(text: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text[:_LONGEST_DATE_CHARACTERS])
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -82,8 +82,8 @@ class _Attempt:
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
 
     def redact(self, error: Exception) -> str:
-        """Return an exception's text without secrets."""
-        return redact_url(str(error), self.scrub_trace)
+        """Return an exception's text without secrets; a part of what the server sent may be in it."""
+        return cut(redact_url(str(error), self.scrub_trace), _MAX_EXCERPT_CHARACTERS)
 
     def store(self, data: bytes, content_type: str) -> StorageLocation:
         """Put an output where this attempt's outputs go."""
@@ -226,7 +226,11 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
 
 def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
     retry_after_ms = parse_retry_after(answer.headers.get("retry-after"), answer.headers.get("date"), datetime.now(UTC))
-    location = None if answer.location is None else cut(redact_url(answer.location, attempt.scrub_trace), 500)
+    location = (
+        None
+        if answer.location is None
+        else cut(redact_url(answer.location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
+    )
     detail = describe_status(
         attempt.definition,
         answer.status,

@@ -24,7 +24,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _USERINFO = re.compile(r"(?<=//)[^/?#\s@]*(?:@[^/?#\s@]*)*@")
-_QUERY_PAIR = re.compile(r"([?&;])([^=&;#\s]+)=([^&;#\s]*)")
+_QUERY_PAIR = re.compile(r"([?&;])([^=?&;#\s]+)=([^&;#\s]*)")
 
 
 def is_secret_name(name: str) -> bool:
@@ -38,8 +38,13 @@ def make_scrubber(secrets: Iterable[str]) -> Scrub:
     if not forms:
         return _keep
     # The longest first: where one secret contains another, nothing of it may be left over.
-    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form))))
+    longest_first = sorted(forms, key=lambda form: (-len(form), form))
+    pattern = re.compile("|".join(_match_any_case_of_escapes(form) for form in longest_first))
     return lambda text: pattern.sub(REDACTED, text)
+
+
+def _match_any_case_of_escapes(form: str) -> str:
+    return re.sub(r"%[0-9A-F]{2}", lambda match: f"(?i:{match.group()})", re.escape(form))
 
 
 def _keep(text: str) -> str:
@@ -49,11 +54,10 @@ def _keep(text: str) -> str:
 def _forms_of(secret: str) -> set[str]:
     raw = secret.encode("utf-8", "surrogatepass")
     quoted = {quote(raw, safe=""), quote(raw, safe="/"), quote_plus(raw), quote_plus(raw, safe="/")}
-    lower = {re.sub(r"%[0-9A-F]{2}", lambda match: match.group().lower(), form) for form in quoted}
     encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     unpadded = {form.rstrip("=") for form in encoded}
     in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    return {secret, *quoted, *lower, *encoded, *unpadded, *in_json}
+    return {secret, *quoted, *encoded, *unpadded, *in_json}
 
 
 def map_strings(value: JsonValue, change: Scrub) -> JsonValue:

@@ -1,0 +1,262 @@
+"""Building a request: a value stays where it belongs, and the same inputs make the same bytes."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflow_state.actions.request import BuiltRequest, build_request
+from workflow_state.errors import HttpActionError
+from workflow_state.schema import ActionDefinition
+
+json_scalars = st.one_of(st.text(max_size=20), st.integers(), st.booleans(), st.none())
+
+
+def definition(url: str = "https://api.test/items", method: str = "POST", **endpoint: Any) -> ActionDefinition:
+    return ActionDefinition.model_validate({"id": "test", "endpoint": {"url": url, "method": method, **endpoint}})
+
+
+def build(inputs: Mapping[str, Any], url: str = "https://api.test/items", **options: Any) -> BuiltRequest:
+    return build_request(definition(url, **options), inputs)
+
+
+def refusal(inputs: Mapping[str, Any], **options: Any) -> str:
+    with pytest.raises(HttpActionError) as caught:
+        build(inputs, **options)
+    detail = caught.value.detail
+    assert detail.category == "validation_failed"
+    assert not detail.retryable
+    assert caught.value.http_trace == []
+    return f"{detail.message} {detail.suggestion}"
+
+
+# --- The path
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        ("plain", "/users/plain/posts"),
+        (42, "/users/42/posts"),
+        (1.5, "/users/1.5/posts"),
+        (True, "/users/true/posts"),
+        ("a b", "/users/a%20b/posts"),
+        ("a/b", "/users/a%2Fb/posts"),
+        ("a\\b", "/users/a%5Cb/posts"),
+        ("a?b#c", "/users/a%3Fb%23c/posts"),
+        ("100%", "/users/100%25/posts"),
+        ("é", "/users/%C3%A9/posts"),
+        ("{id}", "/users/%7Bid%7D/posts"),
+        ("v1.2..3", "/users/v1.2..3/posts"),
+    ],
+)
+def test_a_path_value_is_percent_encoded(value, path):
+    request = build({"id": value}, url="https://api.test/users/{id}/posts")
+    assert urlsplit(request.url).path == path
+    assert httpx.URL(request.url).raw_path == path.encode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        ".",
+        "..",
+        "../admin",
+        "a/../b",
+        "..\\admin",
+        "%2e%2e",
+        "%2E%2e%2fadmin",
+        "%252e%252e",
+        "a\nb",
+        "a\x00",
+        "\x7f",
+        "\ud800",
+        None,
+        [],
+        {},
+        ["x"],
+        float("nan"),
+    ],
+)
+def test_a_path_value_that_could_leave_its_segment_is_refused(value):
+    assert "'id'" in refusal({"id": value}, url="https://api.test/users/{id}/posts")
+
+
+def test_two_dots_in_two_placeholders_are_refused():
+    assert "'.'" in refusal({"a": ".", "b": "x"}, url="https://api.test/{a}{b}")
+
+
+def test_a_dot_beside_a_literal_dot_is_refused():
+    assert "'.'" in refusal({"a": "."}, url="https://api.test/.{a}/x")
+
+
+@given(st.text(min_size=1, max_size=30), st.text(min_size=1, max_size=30))
+def test_whatever_the_values_the_path_has_the_same_segments(first, second):
+    try:
+        request = build({"a": first, "b": second}, url="https://api.test/v1/{a}/x-{b}/end?fixed=1")
+    except HttpActionError:
+        return
+    url = httpx.URL(request.url)
+    assert (url.scheme, url.host, url.port) == ("https", "api.test", None)
+    path, _, query = url.raw_path.decode().partition("?")
+    assert query == "fixed=1"
+    segments = path.split("/")
+    assert segments[:2] == ["", "v1"]
+    assert segments[4:] == ["end"]
+    assert unquote(segments[2]) == first
+    assert unquote(segments[3]) == f"x-{second}"
+
+
+def test_a_placeholder_without_a_value_is_named():
+    assert "'b'" in refusal({"a": "1"}, url="https://api.test/{a}/{b}")
+
+
+def test_an_input_without_a_place_is_named_with_the_placeholders_there_are():
+    message = refusal({"userid": "1", "userId": "2"}, url="https://api.test/{userId}")
+    assert "'userid' has no place" in message
+    assert "did you mean 'userId'?" in message
+    assert "query.userid" in message
+
+
+# --- The query
+
+
+def test_query_inputs_are_added_to_the_url_query():
+    request = build(
+        {"query.q": "a&admin=true#x", "query.tag": ["x", None, "y z"], "query.flag": False, "query.none": None},
+        url="https://api.test/search?version=2",
+        method="GET",
+    )
+    parts = urlsplit(request.url)
+    assert parse_qsl(parts.query) == [
+        ("version", "2"),
+        ("q", "a&admin=true#x"),
+        ("tag", "x"),
+        ("tag", "y z"),
+        ("flag", "false"),
+    ]
+    assert parts.fragment == ""
+
+
+def test_a_placeholder_in_the_query_stays_one_value():
+    request = build({"q": "1&admin=true"}, url="https://api.test/search?q={q}&x=1", method="GET")
+    assert urlsplit(request.url).query == "q=1%26admin%3Dtrue&x=1"
+
+
+def test_a_parameter_that_the_definition_sets_can_not_be_set_again():
+    assert "'admin'" in refusal({"query.admin": "true"}, url="https://api.test/?admin=false")
+
+
+def test_a_nested_query_value_is_refused():
+    assert "'q'" in refusal({"query.q": {"a": 1}})
+
+
+# --- Headers
+
+
+def test_header_inputs_become_headers():
+    request = build({"header.X-Count": 3, "header.X-Name": " Zoë ", "header.X-None": None})
+    assert request.headers == {"X-Count": "3", "X-Name": "Zoë"}
+
+
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "\x7f"])
+def test_a_control_character_in_a_header_is_refused(value):
+    assert "control character" in refusal({"header.X-A": value})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Host",
+        "content-length",
+        "Transfer-Encoding",
+        "CONNECTION",
+        "Cookie",
+        "Proxy-Authorization",
+        "TE",
+        "X A",
+        "X:",
+        "é",
+    ],
+)
+def test_a_header_that_frames_or_routes_the_message_is_refused(name):
+    assert name in refusal({f"header.{name}": "x"})
+
+
+def test_a_header_of_the_definition_can_not_be_replaced():
+    assert "X-Tenant" in refusal({"header.X-Tenant": "other"}, headers={"x-tenant": "mine"})
+
+
+def test_requests_other_than_get_carry_an_idempotency_key():
+    assert build_request(definition(), {}, idempotency_key="run.a").headers == {"Idempotency-Key": "run.a"}
+    assert build_request(definition(method="GET"), {}, idempotency_key="run.a").headers == {}
+    own = definition(headers={"idempotency-key": "mine"})
+    assert build_request(own, {}, idempotency_key="run.a").headers == {"idempotency-key": "mine"}
+
+
+# --- The body
+
+
+def test_body_properties_make_a_json_body_and_keep_their_types():
+    request = build({"body.name": "Zoë", "body.n": 1, "body.ok": True, "body.none": None, "body.list": [1, {"a": []}]})
+    assert request.body == '{"name":"Zoë","n":1,"ok":true,"none":null,"list":[1,{"a":[]}]}'.encode()
+    assert request.headers == {"Content-Type": "application/json"}
+
+
+@pytest.mark.parametrize("body", [None, [1, 2], "text", 0, {"b": 1, "a": 2}])
+def test_the_whole_body_is_any_json(body):
+    assert json.loads(build({"body": body}).body or b"") == body
+
+
+def test_a_property_is_added_to_an_object_and_to_nothing_else():
+    assert build({"body": {"a": 1}, "body.b": 2}).body == b'{"a":1,"b":2}'
+    assert "no object" in refusal({"body": [1], "body.b": 2})
+
+
+def test_without_a_body_nothing_is_sent():
+    request = build({})
+    assert request.body is None
+    assert request.headers == {}
+
+
+def test_a_body_on_get_is_refused():
+    assert "GET" in refusal({"body.a": 1}, method="GET")
+
+
+def test_a_form_body_is_encoded_by_the_definitions_content_type():
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    request = build({"body.a": "1&b=2", "body.list": ["x", "y"], "body.none": None, "body.yes": True}, headers=headers)
+    assert request.body == b"a=1%26b%3D2&list=x&list=y&yes=true"
+    assert "object" in refusal({"body": "a=1"}, headers=headers)
+    assert "'a'" in refusal({"body.a": {"b": 1}}, headers=headers)
+
+
+def test_a_text_body_is_sent_as_it_is():
+    assert build({"body": "é"}, headers={"Content-Type": "text/plain; charset=latin-1"}).body == b"\xe9"
+    assert build({"body": "<a/>"}, headers={"Content-Type": "application/xml"}).body == b"<a/>"
+    assert "must be a string" in refusal({"body": {"a": 1}}, headers={"Content-Type": "text/plain"})
+    assert "latin-1" in refusal({"body": "€"}, headers={"Content-Type": "text/plain; charset=latin-1"})
+
+
+@pytest.mark.parametrize("body", [float("nan"), {"a": float("inf")}, "\ud800"])
+def test_a_body_that_is_no_json_is_refused(body):
+    assert "body" in refusal({"body": body})
+
+
+def test_a_body_nested_too_deeply_is_refused():
+    body: Any = []
+    for _ in range(100_000):
+        body = [body]
+    assert "nested" in refusal({"body": body})
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=10), json_scalars, max_size=5))
+def test_the_same_inputs_make_the_same_bytes(properties):
+    inputs = {f"body.{name}": value for name, value in properties.items()}
+    assert build(inputs) == build(json.loads(json.dumps(inputs)))
