@@ -1,1 +1,84 @@
 """Run a plan of HTTP actions in the background on Celery and Redis."""
+
+from workflow_state.actions.catalog import load_action_definition, register_action_definition
+from workflow_state.actions.http import execute_http_action
+from workflow_state.errors import (
+    ActionDefinitionError,
+    ConfirmationError,
+    ExecutionConflictError,
+    ExecutionNotFoundError,
+    HttpActionError,
+    PlanValidationError,
+    ReferenceParseError,
+    ReferenceResolutionError,
+    SettingsError,
+    WorkflowStateError,
+)
+from workflow_state.executions import get_execution_state, list_executions
+from workflow_state.executor import execute_plan
+from workflow_state.logger import WorkflowLogger
+from workflow_state.patterns import (
+    are_dependencies_satisfied,
+    calculate_execution_metrics,
+    create_batch_processing,
+    create_conditional_branch,
+    create_fan_out_fan_in_pattern,
+    create_retry_with_fallback,
+    create_sequential_pipeline,
+    extract_successful_results,
+    find_circular_dependencies,
+    group_actions_by_dependency_level,
+)
+from workflow_state.reference_parser import ParsedReference, parse_reference, resolve_reference
+from workflow_state.schema import (
+    ActionDefinition,
+    ActionExecutionState,
+    ErrorDetail,
+    ExecutionPlan,
+    ExecutionState,
+    PlannedAction,
+    StorageLocation,
+)
+from workflow_state.validation import validate_execution_plan, validate_plan_logic
+
+__all__ = [
+    "ActionDefinition",
+    "ActionDefinitionError",
+    "ActionExecutionState",
+    "ConfirmationError",
+    "ErrorDetail",
+    "ExecutionConflictError",
+    "ExecutionNotFoundError",
+    "ExecutionPlan",
+    "ExecutionState",
+    "HttpActionError",
+    "ParsedReference",
+    "PlanValidationError",
+    "PlannedAction",
+    "ReferenceParseError",
+    "ReferenceResolutionError",
+    "SettingsError",
+    "StorageLocation",
+    "WorkflowLogger",
+    "WorkflowStateError",
+    "are_dependencies_satisfied",
+    "calculate_execution_metrics",
+    "create_batch_processing",
+    "create_conditional_branch",
+    "create_fan_out_fan_in_pattern",
+    "create_retry_with_fallback",
+    "create_sequential_pipeline",
+    "execute_http_action",
+    "execute_plan",
+    "extract_successful_results",
+    "find_circular_dependencies",
+    "get_execution_state",
+    "group_actions_by_dependency_level",
+    "list_executions",
+    "load_action_definition",
+    "parse_reference",
+    "register_action_definition",
+    "resolve_reference",
+    "validate_execution_plan",
+    "validate_plan_logic",
+]

@@ -171,7 +171,7 @@ def _send(work: Work, claim: Claim, inputs: Mapping[str, Any]) -> ActionExecutio
         await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace)
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))
-        kwargs = {**work.task.request.kwargs, "attempt": claim.attempt + 1}
+        kwargs = {**(work.task.request.kwargs or {}), "attempt": claim.attempt + 1}
         raise work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_ms / 1000) from None
     trace += [entry.to_json_data() for entry in outcome.http_trace]
     success = ActionSuccess(output=outcome.output)

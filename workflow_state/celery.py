@@ -53,7 +53,7 @@ def _have_their_own() -> bool:
 
 
 def _settings_in(module: str) -> dict[str, Any]:
-    known = {name for name, _ in flatten(NAMESPACES)}
+    known = {setting[0] for setting in flatten(NAMESPACES)}
     return {name: value for name, value in vars(importlib.import_module(module)).items() if name in known}
 
 
@@ -61,7 +61,7 @@ def _settings_in(module: str) -> dict[str, Any]:
 # bare AsyncResult's go on meaning theirs.
 app = Celery(
     "workflow_state",
-    set_as_current=_state._tls.current_app is None,  # noqa: SLF001 - there is no public question for it
+    set_as_current=_state._tls.current_app is None,  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public question for it
     include=["workflow_state.executor"],
 )
 # A promise: the environment is read when the settings are first needed, not when this module is imported.

@@ -347,19 +347,21 @@ def _guarded(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except WorkflowStateError as error:
-        click.echo(f"error: {error}", err=True)
-        return USAGE_ERROR
-    except (RedisError, OperationalError) as error:
-        click.echo(f"error: Redis can't be reached: {error}", err=True)
-        return 1
-    except BrokenPipeError:
-        # The reader has gone (`| head`): nothing to say, and nobody to say it to.
+    except (WorkflowStateError, RedisError, OperationalError, OSError) as error:
+        return _tell(error)
+
+
+def _tell(error: Exception) -> int:
+    """Say what is wrong in one message, and return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        # The reader has gone (`| head`): nobody is left to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        click.echo(f"error: {error}", err=True)
+    if isinstance(error, (RedisError, OperationalError)):
+        click.echo(f"error: Redis can't be reached: {error}", err=True)
         return 1
+    click.echo(f"error: {error}", err=True)
+    return USAGE_ERROR if isinstance(error, WorkflowStateError) else 1
 
 
 if __name__ == "__main__":

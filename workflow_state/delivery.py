@@ -171,7 +171,7 @@ def read_failure(client: Redis, execution_id: str, action_id: str) -> ActionExec
     return ActionExecutionState.model_validate_json(raw) if raw else None
 
 
-class Lease(bootsteps.StartStopStep):  # type: ignore[misc]
+class Lease(bootsteps.StartStopStep):
     """Keep this worker's incarnation alive, and the messages that it holds its own.
 
     Every third of the visibility timeout: one write for the incarnation, one for all held messages.

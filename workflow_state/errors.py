@@ -4,6 +4,7 @@
     ├── PlanValidationError        the plan is wrong; `.errors` lists every problem
     ├── ReferenceParseError        a `${…}` is not written as a reference
     ├── ReferenceResolutionError   a reference points at something that is not there
+    ├── ConditionError             a condition is wrong, or does not fit its values
     ├── ActionDefinitionError      an unknown or wrong action definition
     ├── HttpActionError            an HTTP action failed; `.detail` says how
     ├── ExecutionNotFoundError     no execution has that id
@@ -57,6 +58,10 @@ class ReferenceParseError(WorkflowStateError):
 
 class ReferenceResolutionError(WorkflowStateError):
     """A reference is well written, but points at something that is not there."""
+
+
+class ConditionError(WorkflowStateError):
+    """A condition is no CEL expression, or can't be evaluated with the values that it has."""
 
 
 class ActionDefinitionError(WorkflowStateError):

@@ -29,7 +29,7 @@ def get_execution_state(execution_id: str) -> ExecutionState:
 
     Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed.
     """
-    backend = app.backend
+    backend: Any = app.backend
     client = redis_client(backend)
     with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(record_key(execution_id))

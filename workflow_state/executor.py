@@ -49,7 +49,9 @@ _SUMMARY_CHARACTERS = 100
 class PlanTask(Task):  # type: ignore[type-arg]
     """The task class of execute_plan: validates and stores the plan before anything is queued."""
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any) -> Any:
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> Any:
         """Submit a plan (ExecutionPlan, dict or JSON text); the task id is the execution's id.
 
         Submitting the same plan under the same id again starts nothing new, and returns a handle of the execution.
@@ -62,18 +64,23 @@ class PlanTask(Task):  # type: ignore[type-arg]
         ):
             return AsyncResult(execution_id, app=self.app)
         # The message carries no plan: the record has it, and a monitor would show it.
-        return super().apply_async((), {}, task_id=execution_id, argsrepr=f"({plan.name!r},)", **options)
+        shown: Any = {"argsrepr": f"({plan.name!r},)"}
+        return super().apply_async((), {}, task_id=execution_id, **{**options, **shown})
 
 
 class ActionTask(Task):  # type: ignore[type-arg]
     """The task class of execute_action: logs and monitors show each action by its own name, without its inputs."""
 
-    def shadow_name(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    def shadow_name(  # type: ignore[override]
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> str:
         """Return the name that logs and monitors show."""
         del kwargs, options
         return f"execute_action.{args[1]['id']}"
 
-    def apply_async(self, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
         """Publish the action; its inputs stay out of logs and monitors."""
         shown = f"({args[0]!r}, {args[1]['id']!r})"
         return super().apply_async(args, kwargs, **{**options, "argsrepr": shown})
@@ -143,7 +150,9 @@ def start_level(task: Task, level: int, actions: Sequence[PlannedAction]) -> NoR
     ]
     canvas = chord(header, execute_level.si(level + 1), app=task.app)
     # chord() unpacks a group and drops its options, so the fixed group id is set here.
-    canvas.tasks = group(header, app=task.app, task_id=f"{execution_id}.level-{level}")
+    canvas.tasks = group(  # type: ignore[misc]
+        header, app=task.app, task_id=f"{execution_id}.level-{level}"
+    )
     task.replace(canvas)
     raise AssertionError("replace always raises")
 

@@ -22,6 +22,7 @@ MAX_PLAN_DEPTH: Final = 64
 
 # Python itself refuses to write or to read a longer integer (sys.int_info.default_max_str_digits is 4,300 digits).
 _MAX_INTEGER_BITS: Final = 14_000
+_SHORT_BITS: Final = 64
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE: Final = "the text has half of a surrogate pair (\\ud800 to \\udfff), which can't be stored"
 
@@ -71,7 +72,7 @@ def pointer_of(path: Path) -> str:
     tokens = []
     while path is not None:
         path, key = path
-        tokens.append(f"/{escape_pointer(key)}")
+        tokens.append(f"/{escape_pointer(_name_key(key))}")
     return "".join(reversed(tokens))
 
 
@@ -194,12 +195,22 @@ def _check_keys(value: dict[Any, Any], path: Path, problems: list[PlanProblem]) 
         if not isinstance(key, str):
             wrong = f"a key of an object is text in JSON, not {describe(key)}"
         if wrong:
-            problems.append(make_problem("schema", pointer_of((path, key)), f"{wrong}: the key {shown(repr(key))}"))
+            problems.append(
+                make_problem("schema", pointer_of((path, key)), f"{wrong}: the key {shown(_name_key(key))}")
+            )
     if isinstance(value, ObjectWithRepeatedKeys):
         for key in value.repeated:
             text = f"the key '{shown(key)}' stands more than once in one object, and only one of its values would count"
             problems.append(make_problem("schema", pointer_of((path, key)), text, suggestion="keep one of them"))
     return size
+
+
+def _name_key(key: Any) -> str:
+    """Return a key as text; of what JSON does not have, and could be of any size or raise when written, the type."""
+    if isinstance(key, str):
+        return key
+    short = key is None or isinstance(key, (bool, float)) or (isinstance(key, int) and key.bit_length() <= _SHORT_BITS)
+    return str(key) if short else type(key).__name__
 
 
 def _weigh(value: Any) -> tuple[int, str]:

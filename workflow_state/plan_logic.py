@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from workflow_state.conditions import ConditionError, check_condition
-from workflow_state.errors import PlanProblem, ReferenceParseError, ReferenceResolutionError
+from workflow_state.conditions import check_condition
+from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plan_graph import check_alternatives, check_cycles, check_dependencies, offer_dependency_fixes
 from workflow_state.plan_outline import ActionOutline, PlanOutline, read_outline
 from workflow_state.reference_advice import shown

@@ -56,6 +56,7 @@ _MISNOMERS: Final[Mapping[str, str]] = {
     "tasks": "actions",
     "type": "actionDefinitionId",
 }
+_SHORT_BITS: Final = 64
 _KINDS: Final = {
     "bool": "true or false",
     "datetime": "a time in ISO 8601 with its offset, as in 2026-01-31T12:00:00+00:00",
@@ -102,8 +103,9 @@ def _explain(detail: ErrorDetails, data: Any) -> PlanProblem:
 def _shown_value(value: Any) -> str:
     if isinstance(value, str):
         return f"the text '{shown(value)}'"
-    if isinstance(value, (int, float)):
-        return shown(str(value).lower())
+    # A longer integer is no help, and Python refuses to write one of thousands of digits.
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= _SHORT_BITS):
+        return str(value).lower()
     return describe(value)
 
 

@@ -3,7 +3,11 @@
 import base64
 import gzip
 import json
+import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -291,6 +295,35 @@ def test_an_output_that_can_not_be_stored_is_a_failure(server, monkeypatch):
     assert outcome(server, method="POST") == ("state_inconsistent", False)
 
 
+def test_without_a_setting_outputs_go_to_a_folder_of_ones_own(server, monkeypatch, tmp_path):
+    monkeypatch.delenv("WORKFLOW_STATE_STORAGE_URL")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    get_settings.cache_clear()
+    server.respond("200 OK", b"\xff", content_type="image/png")
+    location = call(server).output_location
+    assert location
+    [folder] = tmp_path.iterdir()
+    assert Path(location.path).is_relative_to(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_someone_else_prepared_is_not_used(server, monkeypatch, tmp_path):
+    monkeypatch.delenv("WORKFLOW_STATE_STORAGE_URL")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    get_settings.cache_clear()
+    (tmp_path / f"workflow-state-{os.getuid()}").symlink_to(tmp_path)
+    server.respond("200 OK", b"\xff", content_type="image/png")
+    assert "belongs to someone else" in failure(server).detail.message
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "file://elsewhere/x", "/var/outputs"])
+def test_a_storage_url_that_is_not_supported_says_so(server, monkeypatch, url):
+    monkeypatch.setenv("WORKFLOW_STATE_STORAGE_URL", url)
+    get_settings.cache_clear()
+    server.respond("200 OK", b"\xff", content_type="image/png")
+    assert "WORKFLOW_STATE_STORAGE_URL" in failure(server).detail.message
+
+
 def test_connections_are_used_again(server):
     server.respond_json(1)
     for _ in range(5):
@@ -479,6 +512,31 @@ def test_a_refused_connection_may_be_tried_again_whatever_the_effect(server):
     assert "response" not in error.http_trace[0]
 
 
+def test_a_certificate_that_nobody_vouches_for_is_refused_for_good(server, tmp_path):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subject = ["-subj", "/CN=localhost", "-days", "2"]
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *subject],
+        check=True,
+        capture_output=True,
+    )
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+
+    def answer(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection, server_side=True):
+            pass
+
+    server.read_first = False
+    server.answer = answer
+    error = failure(server, endpoint={"url": server.url.replace("http:", "https:")})
+    assert (error.detail.code, error.detail.retryable) == ("bad_certificate", False)
+    assert error.detail.category == "network_connection_refused"
+
+
 def test_a_name_that_does_not_exist_is_a_refused_connection(server):
     assert outcome(server, endpoint={"url": "http://no-such-host.invalid/"}) == ("network_connection_refused", True)
     long_label = f"http://{'x' * 70}.invalid/"
@@ -583,6 +641,15 @@ def test_a_tls_handshake_that_hangs_is_given_up_at_the_deadline(server):
         assert outcome(server, timeout=300, method="POST", endpoint={"url": url}) == ("network_timeout", True)
 
 
+def test_a_connection_that_does_not_come_about_is_given_up_at_the_deadline(server):
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
+        address = full.getsockname()
+        waiting.connect(address)
+        url = f"http://127.0.0.1:{address[1]}/"
+        with at_most(0.3 + SLACK_S):
+            assert outcome(server, timeout=300, method="POST", endpoint={"url": url}) == ("network_timeout", True)
+
+
 def test_an_answer_in_time_is_not_cut(server):
     server.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Type: application/json\r\n\r\n[1]", pause_s=0.005)
     assert call(server).output == [1]
@@ -649,6 +716,27 @@ def test_an_idle_connection_that_was_reset_does_not_fail_an_unsafe_request(serve
     connections[0].shutdown(socket.SHUT_RDWR)
     time.sleep(0.05)
     assert call(server, method="POST").output is None
+
+
+def test_a_connection_that_is_reset_before_the_first_byte_leaves_the_request_unsent(server):
+    connections: list[socket.socket] = []
+
+    def answer(connection: socket.socket) -> None:
+        connections.append(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def before_send() -> None:
+        connections[0].shutdown(socket.SHUT_RD)  # its thread ends, and closes what is then reset
+        reset(connections[0])
+        time.sleep(0.05)
+
+    server.answer = answer
+    posting = definition(server, method="POST")
+    execute_http_action(posting, {})
+    with pytest.raises(HttpActionError) as caught:
+        execute_http_action(posting, {}, ActionContext(execution_id="run", action_id="a", before_send=before_send))
+    assert (caught.value.detail.category, caught.value.detail.retryable) == ("network_connection_refused", True)
+    assert len(server.received) == 1
 
 
 # --- Secrets

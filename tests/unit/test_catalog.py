@@ -236,6 +236,7 @@ def test_without_a_folder_the_setting_is_named(monkeypatch):
         ({"endpoint": {"url": "https://h/../x"}}, "'..'"),
         ({"endpoint": {"url": "https://h/%2e%2e/x"}}, "'..'"),
         ({"endpoint": {"url": "https://h/#x"}}, "fragment"),
+        ({"endpoint": {"url": "https://h/\x07"}}, "space or a control"),
         ({"endpoint": {"url": "https://h/", "headers": {"Host": "x"}}}, "Host"),
         ({"endpoint": {"url": "https://h/", "headers": {"X A": "x"}}}, "no header name"),
         ({"endpoint": {"url": "https://h/", "headers": {"X": "a\nb"}}}, "line break"),

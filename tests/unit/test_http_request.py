@@ -165,7 +165,7 @@ def test_header_inputs_become_headers():
     assert request.headers == {"X-Count": "3", "X-Name": "Zoë"}
 
 
-@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "\x7f"])
+@pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\x00b", "\x7f", "\ud800"])
 def test_a_control_character_in_a_header_is_refused(value):
     assert "control character" in refusal({"header.X-A": value})
 

@@ -214,7 +214,12 @@ def test_headers_of_the_definition_take_values_from_the_environment():
         (
             {"type": "bearer", "token": "${env.MY_TOKEN}"},
             {"MY_TOKEN": "sesame\n"},
-            "MY_TOKEN holds a control character",
+            "MY_TOKEN holds a character",
+        ),
+        (
+            {"type": "bearer", "token": "${env.MY_TOKEN}"},
+            {"MY_TOKEN": "sesame\udcff"},
+            "MY_TOKEN holds a character",
         ),
         ({"type": "basic", "username": "a:${env.MY_TOKEN}", "password": ""}, {"MY_TOKEN": "sesame"}, "colon"),
         (

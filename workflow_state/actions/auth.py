@@ -21,7 +21,8 @@ from workflow_state.schema import (
 )
 
 _ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+# The surrogates are what Python makes of bytes in the environment that are not UTF-8.
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +97,10 @@ def _resolve(template: str, definition: ActionDefinition, environment: Mapping[s
                 code="missing_environment_variable",
                 suggestion=f"set {name} where the worker is started, and restart it",
             )
-        if _CONTROL_CHARACTER.search(value):
+        if _UNSENDABLE.search(value):
             raise _refuse(
                 definition,
-                f"the environment variable {name} holds a control character, maybe a line break at its end",
+                f"the environment variable {name} holds a character that can't be sent, maybe a line break at its end",
                 suggestion=f"set {name} to the bare value",
             )
         return value

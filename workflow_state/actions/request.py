@@ -38,7 +38,7 @@ _FORBIDDEN_HEADERS = frozenset(
     | {"cookie", "cookie2"}
 )
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
-_BAD_IN_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_BAD_IN_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def find_header_problem(name: str, value: str = "") -> str | None:
     if name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith("proxy-"):
         return f"the header {name} is set by the client itself or not at all"
     if _BAD_IN_HEADER_VALUE.search(value):
-        return f"the value of the header {name} contains a line break or another control character"
+        return f"the value of the header {name} contains a line break, a control character or half a character"
     return None
 
 
@@ -190,7 +190,6 @@ def _build_headers(own: Mapping[str, str], inputs: _Inputs) -> dict[str, str]:
             raise TemplateValueError(problem)
         if name.lower() in taken:
             raise TemplateValueError(f"the header {name} is set twice, or by the definition itself")
-        _encode_text(f"header.{name}", text, "utf-8")
         taken.add(name.lower())
         headers[name] = text
     return headers
@@ -240,7 +239,7 @@ def _encode_json(body: JsonValue) -> bytes:
 def _encode_text(name: str, text: str, charset: str) -> bytes:
     try:
         return text.encode(charset)
-    except (LookupError, UnicodeEncodeError):
+    except (LookupError, UnicodeError):
         raise TemplateValueError(f"the value of '{name}' can't be written as {charset}") from None
 
 

@@ -23,7 +23,8 @@ _MAX_TRACED_BYTES = 64 * 1024
 
 # Bounded repetitions: the text is a server's, and an unbounded one takes minutes for a page of letters.
 _SECRET_IN_TEXT = re.compile(
-    r"""((?:token|secret|passw(?:or)?d|api[-_]?key)[\w-]{0,40}["']?\s{0,4}[:=]\s{0,4}["']?)[^\s"',;&<>]+""", re.IGNORECASE
+    r"""((?:token|secret|passw(?:or)?d|api[-_]?key)[\w-]{0,40}["']?\s{0,4}[:=]\s{0,4}["']?)[^\s"',;&<>]+""",
+    re.IGNORECASE,
 )
 
 

@@ -56,7 +56,7 @@ def find_template_problems(url: str) -> list[str]:
     if match is None:
         return ["the URL must start with a literal http:// or https://"]
     problems = _find_origin_problems(match["origin"])
-    if re.search(r"\s", url) or _CONTROL_CHARACTER.search(url):
+    if re.search(r"[\s\ud800-\udfff]", url) or _CONTROL_CHARACTER.search(url):
         problems.append("the URL contains a space or a control character")
     if match["fragment"] is not None:
         problems.append("the URL has a fragment (#…), which is never sent")

@@ -1,0 +1,356 @@
+"""Graph functions over a plan's actions, and helpers that build common plans.
+
+Pure. Every graph function is iterative and linear in actions + dependencies. The builders return new actions and never
+change their arguments; they take PlannedActions or their JSON data.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict
+
+from pydantic import JsonValue
+
+from workflow_state.errors import PlanValidationError
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionStatus,
+    Condition,
+    ExecutionMetrics,
+    ExecutionState,
+    PlannedAction,
+)
+
+Planned = PlannedAction | Mapping[str, Any]
+State = ActionExecutionState | Mapping[str, Any]
+
+
+class Branch(TypedDict):
+    """One way that a conditional branch can go: these actions run where the reference has this value."""
+
+    value: JsonValue
+    action_ids: list[str]
+
+
+# --- Graphs ------------------------------------------------------------------------------------------------------
+
+
+def find_cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return one cycle for each knot of nodes that reach each other, written [a, b, a] along the edges.
+
+    Edges to nodes that are not in the graph are ignored. Tarjan's algorithm finds the knots, without recursion.
+    """
+    return [_cycle_within(knot, graph) for knot in _knots(graph)]
+
+
+def find_circular_dependencies(actions: Sequence[Planned]) -> list[list[str]]:
+    """Return one cycle for each knot of actions that wait for each other, each written [a, b, a]."""
+    return find_cycles({action.id: action.dependencies for action in map(_planned, actions)})
+
+
+def group_actions_by_dependency_level(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
+    """Return the actions level by level, each level in the order of the plan.
+
+    Level 0 has no dependencies; an action's level is one more than its deepest dependency. Raises PlanValidationError
+    for a dependency that is unknown, or that waits for itself.
+    """
+    planned = [_planned(action) for action in actions]
+    return _group_by_level(planned, {action.id: action.dependencies for action in planned})
+
+
+def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
+    """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
+
+    An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
+    alternative depends on; what depends on an alternative comes after the primary.
+    """
+    planned = [_planned(action) for action in actions]
+    by_id = {action.id: action for action in planned}
+    primaries: dict[str, list[str]] = {}
+    for action in planned:
+        if (name := action.error_handling.alternative_action_id) in by_id and name is not None:
+            primaries.setdefault(name, []).append(action.id)
+    if not primaries:
+        return _group_by_level(planned, {action.id: action.dependencies for action in planned})
+    places = {name: _planned_places(name, primaries) for name in primaries}
+    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in primaries}
+    for action in planned:
+        for place in places.get(action.id, [action.id]):
+            for dependency in action.dependencies:
+                ahead = places.get(dependency, [dependency])
+                waits_for[place].update((name, None) for name in ahead if name != place)
+    in_levels = [action for action in planned if action.id in waits_for]
+    return _group_by_level(in_levels, {name: list(ahead) for name, ahead in waits_for.items()})
+
+
+def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]) -> bool:
+    """Return whether every dependency has completed, or was skipped by its own condition."""
+    return all(_is_satisfied(action_states.get(dependency)) for dependency in _planned(action).dependencies)
+
+
+def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState) -> dict[str, JsonValue]:
+    """Return the output of each action that completed."""
+    return {
+        name: state["result"]["output"]
+        for name, state in _states_of(action_states).items()
+        if state["status"] == ActionStatus.COMPLETED and state["result"] is not None
+    }
+
+
+def calculate_execution_metrics(
+    action_states: Mapping[str, Any] | ExecutionState, *, total_duration: int | None = None
+) -> ExecutionMetrics:
+    """Count the actions by how they ended; `total_duration` is in milliseconds."""
+    if total_duration is None and isinstance(action_states, ExecutionState):
+        total_duration = action_states.metrics.total_duration
+    statuses = [state["status"] for state in _states_of(action_states).values()]
+    metrics = ExecutionMetrics(
+        total_actions=len(statuses),
+        completed_actions=statuses.count(ActionStatus.COMPLETED),
+        failed_actions=statuses.count(ActionStatus.FAILED),
+        skipped_actions=statuses.count(ActionStatus.SKIPPED),
+    )
+    if total_duration is not None:
+        metrics.total_duration = total_duration
+    return metrics
+
+
+# --- Builders ----------------------------------------------------------------------------------------------------
+
+
+def create_sequential_pipeline(actions: Sequence[Planned]) -> list[PlannedAction]:
+    """Return the actions, each depending on the one before it as well."""
+    pipeline: list[PlannedAction] = []
+    for action in map(_planned, actions):
+        pipeline.append(_after(action, [pipeline[-1].id] if pipeline else []))
+    return pipeline
+
+
+def create_fan_out_fan_in_pattern(
+    fan_out_actions: Sequence[Planned], fan_in_action: Planned, source_action: Planned | None = None
+) -> list[PlannedAction]:
+    """Return the actions so that the fan-out runs in parallel, after the source if there is one, then the fan-in."""
+    source = [_after(_planned(source_action), [])] if source_action is not None else []
+    fan_out = [_after(_planned(action), [item.id for item in source]) for action in fan_out_actions]
+    return [*source, *fan_out, _after(_planned(fan_in_action), [item.id for item in fan_out])]
+
+
+def create_conditional_branch(
+    condition_action: Planned, reference: str, branches: Sequence[Branch], actions: Sequence[Planned]
+) -> list[PlannedAction]:
+    """Return the actions so that each branch's run only where the reference has that branch's value.
+
+    `reference` reads the condition action, such as `${check.output.type}`. Each of a branch's actions depends on the
+    condition action and compares with *its* branch's value; a condition that it has already must hold as well. Raises
+    ValueError for an action id that is in no list of actions, or in two branches.
+    """
+    first = _planned(condition_action)
+    values: dict[str, JsonValue] = {}
+    for branch in branches:
+        for action_id in branch["action_ids"]:
+            if action_id in values:
+                raise ValueError(f"action {action_id!r} is in two branches")
+            values[action_id] = branch["value"]
+    planned = [_planned(action) for action in actions]
+    if missing := values.keys() - {action.id for action in planned}:
+        raise ValueError(f"there is no action {', '.join(sorted(map(repr, missing)))} among the actions")
+    return [
+        _after(first, []),
+        *(
+            _only_if(_after(action, [first.id]), f"{reference} == {_literal(values[action.id])}")
+            if action.id in values
+            else _after(action, [])
+            for action in planned
+            if action.id != first.id
+        ),
+    ]
+
+
+def create_retry_with_fallback(primary: Planned, fallback: Planned) -> list[PlannedAction]:
+    """Return both actions, the second as the alternative of the first: it runs where that one fails for good."""
+    first, second = _after(_planned(primary), []), _after(_planned(fallback), [])
+    handling = first.error_handling.model_copy(update={"alternative_action_id": second.id})
+    return [first.model_copy(update={"error_handling": handling}), second]
+
+
+def create_batch_processing(
+    items: Sequence[Mapping[str, JsonValue]], template: Planned, batch_size: int
+) -> list[PlannedAction]:
+    """Return one action for each item, `batch_size` at a time: a batch depends on the one before.
+
+    An item's keys are inputs over the template's own; the actions are named `<template id>_0` and so on. Raises
+    ValueError for a batch size below 1.
+    """
+    if batch_size < 1:
+        raise ValueError(f"the batch size must be at least 1, not {batch_size}")
+    pattern = _planned(template)
+    actions: list[PlannedAction] = []
+    for start in range(0, len(items), batch_size):
+        before = [action.id for action in actions[max(0, start - batch_size) : start]]
+        actions += [
+            _after(pattern, before).model_copy(
+                update={"id": f"{pattern.id}_{number}", "inputs": {**pattern.inputs, **items[number]}}
+            )
+            for number in range(start, min(start + batch_size, len(items)))
+        ]
+    return actions
+
+
+# --- Parts -------------------------------------------------------------------------------------------------------
+
+
+def _planned(action: Planned) -> PlannedAction:
+    return action if isinstance(action, PlannedAction) else PlannedAction.model_validate(action)
+
+
+def _after(action: PlannedAction, ahead: Iterable[str]) -> PlannedAction:
+    """Return a copy that shares nothing with the action, and depends on these as well."""
+    dependencies = list(dict.fromkeys([*action.dependencies, *ahead]))
+    return action.model_copy(deep=True, update={"dependencies": dependencies})
+
+
+def _only_if(action: PlannedAction, expression: str) -> PlannedAction:
+    if action.condition is None:
+        return action.model_copy(update={"condition": Condition.model_validate({"if": expression})})
+    both = f"({action.condition.if_}) && ({expression})"
+    return action.model_copy(update={"condition": action.condition.model_copy(update={"if_": both})})
+
+
+def _literal(value: JsonValue) -> str:
+    """Return a JSON value as a CEL literal; the two are written alike, and `${` must not read as a reference."""
+    return json.dumps(value).replace("${", "$${")
+
+
+def _planned_places(alternative: str, primaries: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the actions in levels in whose place the alternative may run, through chains of alternatives."""
+    places: dict[str, None] = {}
+    seen: set[str] = set()
+    waiting = [alternative]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in primaries:
+            waiting += primaries[name]
+        else:
+            places[name] = None
+    return list(places)
+
+
+def _group_by_level(
+    actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
+) -> list[list[PlannedAction]]:
+    """Kahn's algorithm: what waits for nothing more is in a level, one after that of the last it waited for."""
+    open_count = {name: len(set(ahead)) for name, ahead in waits_for.items()}
+    dependents: dict[str, list[str]] = {name: [] for name in waits_for}
+    for name, ahead in waits_for.items():
+        for dependency in set(ahead):
+            if dependency not in dependents:
+                raise _refusal("unknown_dependency", f"{name} depends on {dependency}, which is not in the plan")
+            dependents[dependency].append(name)
+    level_of = {name: 0 for name, count in open_count.items() if count == 0}
+    ready = deque(level_of)
+    while ready:
+        name = ready.popleft()
+        for dependent in dependents[name]:
+            open_count[dependent] -= 1
+            if open_count[dependent] == 0:
+                # First in, first out: the dependency that came last is a deepest one.
+                level_of[dependent] = level_of[name] + 1
+                ready.append(dependent)
+    if len(level_of) < len(waits_for):
+        cycles = ", ".join(" → ".join(cycle) for cycle in find_cycles(waits_for))
+        raise _refusal("circular_dependency", f"these actions wait for each other: {cycles}")
+    levels: list[list[PlannedAction]] = [[] for _ in range(max(level_of.values(), default=-1) + 1)]
+    for action in actions:
+        levels[level_of[action.id]].append(action)
+    return levels
+
+
+def _refusal(code: str, message: str) -> PlanValidationError:
+    return PlanValidationError([{"code": code, "path": "/actions", "message": message}])
+
+
+def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return the strongly connected components that hold a cycle (Tarjan), each in the order it was met."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_nodes: list[str] = []
+    knots: list[list[str]] = []
+    closed: set[str] = set()
+    work: list[tuple[str, Iterator[str]]] = []
+
+    def meet(node: str) -> None:
+        number[node] = low[node] = len(number)
+        open_nodes.append(node)
+        work.append((node, iter([target for target in graph[node] if target in graph])))
+
+    for root in graph:
+        if root not in number:
+            meet(root)
+        while work:
+            node, edges = work[-1]
+            target = next(edges, None)
+            if target is None:
+                work.pop()
+                if low[node] == number[node]:
+                    knot = _close_knot(open_nodes, node)
+                    closed.update(knot)
+                    knots += [knot] if len(knot) > 1 or node in graph[node] else []
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+            elif target not in number:
+                meet(target)
+            elif target not in closed:
+                low[node] = min(low[node], number[target])
+    return knots
+
+
+def _close_knot(open_nodes: list[str], first: str) -> list[str]:
+    """Take the nodes from the first of a finished knot on off the open ones, and return them."""
+    knot: list[str] = []
+    while not knot or knot[-1] != first:
+        knot.append(open_nodes.pop())
+    knot.reverse()
+    return knot
+
+
+def _cycle_within(knot: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a shortest way from the knot's first node back to itself."""
+    first, members = knot[0], set(knot)
+    came_from: dict[str, str] = {}
+    waiting = deque([first])
+    while waiting:
+        node = waiting.popleft()
+        for target in graph[node]:
+            if target == first:
+                way = [first]
+                while node != first:
+                    way.append(node)
+                    node = came_from[node]
+                return [first, *reversed(way)]
+            if target in members and target not in came_from:
+                came_from[target] = node
+                waiting.append(target)
+    raise AssertionError("every node of a knot is on a cycle")
+
+
+def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:
+    return action_states.action_states if isinstance(action_states, ExecutionState) else action_states
+
+
+def _is_satisfied(state: Any) -> bool:
+    if state is None:
+        return False
+    status = state if isinstance(state, str) else state["status"]
+    if status == ActionStatus.COMPLETED:
+        return True
+    if status != ActionStatus.SKIPPED or isinstance(state, str):
+        return False
+    result = state["result"] if isinstance(state, ActionExecutionState) else state.get("result")
+    return not (result and _blocked_by(result))
+
+
+def _blocked_by(result: Any) -> Any:
+    return result.get("blockedBy") if isinstance(result, Mapping) else getattr(result, "blocked_by", None)
