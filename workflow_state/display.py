@@ -68,9 +68,10 @@ def summary(state: ExecutionState) -> str:
 
 
 def explanation(state: ExecutionState) -> list[str]:
-    """Return what a person needs to know of an execution that did not complete: which request failed, and how."""
+    """Return what a person needs to know beside the counts: which outcomes came true, which request failed and how."""
+    outcomes = [f"  expected outcome: {item.name}, it came true" for item in state.validations if item.passed]
     if state.error is None:
-        return []
+        return outcomes
     lines = [f"error: {state.error.message} [{state.error.category}]"]
     action_id = state.error.context.get("actionId")
     failed = state.action_states.get(action_id) if action_id else None

@@ -1,13 +1,13 @@
 """The dependency graph of a plan: unknown and circular dependencies, alternatives, and their repair."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 from workflow_state.errors import PlanProblem
 from workflow_state.patterns import find_cycles
 from workflow_state.plan_outline import ActionOutline, PlanOutline
+from workflow_state.plan_standby import find_places, find_waiting, leads_to
 from workflow_state.reference_advice import shown
 
 _MAX_CYCLE_SHOWN: Final = 20
@@ -16,10 +16,6 @@ _MAX_IDS_SHOWN: Final = 10
 _MAX_VISITS: Final = 100_000
 # A longer list would stand in the answer as often as it has mistakes, so its fix stands beside the first only.
 _MAX_REPEATED_FIX: Final = 50
-# Starts a name that is no action's: of the node that gathers what an alternative depends on.
-_GATHERED: Final = "\0"
-# Two primaries that their shared alternative depends on wait for each other; a third adds nothing.
-_ENOUGH_TO_CLOSE_A_CYCLE: Final = 2
 
 
 def check_dependencies(plan: PlanOutline, action: ActionOutline) -> None:
@@ -95,23 +91,24 @@ def offer_dependency_fixes(plan: PlanOutline) -> None:
     """
     if not any(action.removable or action.missing for action in plan.actions):
         return
-    waiting = _waiting_graph(plan)
-    primaries: dict[str, list[str]] = {}
-    for primary, alternative in plan.alternatives.items():
-        primaries.setdefault(alternative, []).append(primary)
-    visits_left = _MAX_VISITS
+    places = find_places(plan.alternatives)
+    waiting = find_waiting(_dependency_graph(plan), places)
+    visits_left = _MAX_VISITS if waiting.is_complete else 0
     for action in plan.actions:
         mended = list(action.removable)
         added: list[str] = []
         for name, problem in action.missing.items():
-            # An alternative's dependencies are waited for by its primaries too.
-            waiters = {action.id, *(primary for primary in primaries.get(action.id, ()) if primary != name)}
-            visited = _count_until_reached(waiting, name, waiters, visits_left)
-            visits_left -= len(waiters) + (visited or 0)
+            own = places.get(action.id) or {action.id: None}
+            ahead = [place for place in places.get(name) or (name,) if place not in own]
+            # What runs in the same place needs no look, unless it is what would run instead of this very action.
+            if (not ahead and leads_to(plan.alternatives, action.id, name)) or not action.id:
+                continue
+            visited = _count_until_reached(waiting.graph, ahead, own, visits_left)
+            visits_left -= len(own) + (visited or 0)
             if visited is None or visits_left <= 0:
                 continue
-            for waiter in waiters:
-                waiting.setdefault(waiter, []).append(name)
+            for place in own:
+                waiting.graph[place].extend(ahead)
             added.append(name)
             mended.append(problem)
         _attach_fix(action, mended, added)
@@ -128,10 +125,12 @@ def _attach_fix(action: ActionOutline, mended: Sequence[PlanProblem], added: Seq
         problem["fix"] = fix
 
 
-def _count_until_reached(graph: Mapping[str, Sequence[str]], start: str, goals: set[str], limit: int) -> int | None:
-    """Return how many actions `start` waits for; None where one of the goals is among them, or too many to look at."""
-    seen = {start}
-    pending = [start]
+def _count_until_reached(
+    graph: Mapping[str, Sequence[str]], starts: Iterable[str], goals: Container[str], limit: int
+) -> int | None:
+    """Return how many actions the starts wait for; None where a goal is among them, or too many to look at."""
+    seen = set(starts)
+    pending = list(seen)
     while pending:
         name = pending.pop()
         if name in goals or len(seen) > limit:
@@ -144,25 +143,28 @@ def _count_until_reached(graph: Mapping[str, Sequence[str]], start: str, goals: 
 
 def _check_alternatives_can_run(plan: PlanOutline, paths: Mapping[str, str]) -> None:
     """Report alternatives that would have to wait for what waits for their primary."""
-    if not plan.alternatives:
+    graph = _dependency_graph(plan)
+    for primary in plan.alternatives:
+        for name in graph[primary]:
+            if leads_to(plan.alternatives, primary, name):
+                _report_waiting_alternative(plan, paths[primary], name, [primary, name, primary])
+    waiting = find_waiting(graph, find_places(plan.alternatives))
+    if not waiting.is_complete:
+        message = "too many actions share alternatives that depend on many actions"
+        plan.report("plan_too_large", "/actions", message, "give each action an alternative with few dependencies")
         return
-    dependencies = {name: frozenset(names) for name, names in _dependency_graph(plan).items()}
-    for knot in find_cycles(_waiting_graph(plan)):
-        names = [name for name in knot[:-1] if not name.startswith(_GATHERED)]
-        cycle = [*names, names[0]]
-        added = [(one, other) for one, other in pairwise(cycle) if other not in dependencies[one]]
-        if not added:
-            # A cycle of dependencies alone, which was told before.
-            continue
-        one, other = added[0]
-        primary = other if plan.alternatives.get(other) == one else one
-        name = shown(plan.alternatives[primary])
-        message = (
-            f"'{name}' can't run in place of '{shown(primary)}', because they would wait for each other: "
-            f"{_show_cycle(cycle)}"
-        )
-        advice = f"let '{name}' depend only on what is there before '{shown(primary)}' runs"
-        plan.report("circular_dependency", paths[primary], message, advice)
+    for cycle in find_cycles(waiting.graph) if plan.alternatives else ():
+        standby = next((waiting.causes[edge] for edge in pairwise(cycle) if edge in waiting.causes), None)
+        # A cycle of dependencies alone was told before.
+        if standby is not None:
+            primary, name = standby
+            _report_waiting_alternative(plan, paths[primary], name, cycle)
+
+
+def _report_waiting_alternative(plan: PlanOutline, path: str, name: str, cycle: Sequence[str]) -> None:
+    message = f"the alternative '{shown(name)}' can't run in time, these wait for each other: {_show_cycle(cycle)}"
+    advice = f"let '{shown(name)}' depend only on actions that do not wait for the one in whose place it runs"
+    plan.report("circular_dependency", path, message, advice)
 
 
 def _dependency_graph(plan: PlanOutline) -> dict[str, list[str]]:
@@ -172,27 +174,6 @@ def _dependency_graph(plan: PlanOutline) -> dict[str, list[str]]:
         if action.id:
             known = (name for name in action.dependency_names if name in graph and name != action.id)
             graph[action.id].extend(known)
-    return graph
-
-
-def _waiting_graph(plan: PlanOutline) -> dict[str, list[str]]:
-    """Return who waits for whom: for dependencies, and because of alternatives.
-
-    An alternative runs in its primary's place at once: so it comes after its primary, and its primary after all else
-    that the alternative depends on. What a shared alternative depends on is gathered in a node of its own, because one
-    edge for each pair would be quadratic.
-    """
-    graph = _dependency_graph(plan)
-    dependencies = {name: dict.fromkeys(graph[name]) for name in set(plan.alternatives.values())}
-    graph.update({_GATHERED + name: list(names) for name, names in dependencies.items()})
-    told: Counter[str] = Counter()
-    for primary, alternative in plan.alternatives.items():
-        graph[alternative].append(primary)
-        if primary not in dependencies[alternative]:
-            graph[primary].append(_GATHERED + alternative)
-        elif told[alternative] < _ENOUGH_TO_CLOSE_A_CYCLE:
-            told[alternative] += 1
-            graph[primary].extend(name for name in dependencies[alternative] if name != primary)
     return graph
 
 

@@ -40,6 +40,7 @@ _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
     ("expectedOutcome",): ExpectedOutcome,
     ("expectedOutcome", "validations"): OutcomeValidation,
 }
+_JSON_FIELDS: Final = frozenset({"inputs", "fallbackValue", "fallback_value", "value"})
 # What people and models call a field, where the spelling is not near enough to find it.
 _MISNOMERS: Final[Mapping[str, str]] = {
     "action": "actionDefinitionId",
@@ -72,12 +73,19 @@ _KINDS: Final = {
 
 
 def parse_plan(data: Any) -> tuple[ExecutionPlan | None, list[PlanProblem]]:
-    """Return the plan, or None and a `schema` problem for every field that is wrong."""
+    """Return the plan, or None and a `schema` problem for every field that is wrong.
+
+    What is inside a field of any JSON is left to `plan_document`, which finds every value that JSON does not have.
+    """
     try:
         return ExecutionPlan.model_validate(data), []
     except ValidationError as error:
         details = error.errors(include_url=False)
-    return None, [_explain(detail, data) for detail in details]
+    return None, [_explain(detail, data) for detail in details if not _is_no_json(detail)]
+
+
+def _is_no_json(detail: ErrorDetails) -> bool:
+    return detail["type"] == "invalid_key" or not _JSON_FIELDS.isdisjoint(detail["loc"][:-1])
 
 
 def _explain(detail: ErrorDetails, data: Any) -> PlanProblem:

@@ -68,7 +68,7 @@ def _is_told(path: str, told: set[str]) -> bool:
 
 def _listed(problems: list[PlanProblem], data: Any) -> list[PlanProblem]:
     """Return the problems in the order of the document, and no more of them than someone could read."""
-    fields = {str(key): position for position, key in enumerate(data)} if isinstance(data, dict) else {}
+    fields = {key: position for position, key in enumerate(data)} if isinstance(data, dict) else {}
 
     def place(problem: PlanProblem) -> tuple[int, int]:
         _, _, rest = problem["path"].partition("/")

@@ -719,16 +719,17 @@ def test_an_idle_connection_that_was_reset_does_not_fail_an_unsafe_request(serve
 
 
 def test_a_connection_that_is_reset_before_the_first_byte_leaves_the_request_unsent(server):
-    connections: list[socket.socket] = []
+    asked_to_reset, was_reset = threading.Event(), threading.Event()
 
     def answer(connection: socket.socket) -> None:
-        connections.append(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        asked_to_reset.wait(5)
+        reset(connection)
+        was_reset.set()
 
     def before_send() -> None:
-        connections[0].shutdown(socket.SHUT_RD)  # its thread ends, and closes what is then reset
-        reset(connections[0])
-        time.sleep(0.05)
+        asked_to_reset.set()
+        assert was_reset.wait(5)
 
     server.answer = answer
     posting = definition(server, method="POST")
