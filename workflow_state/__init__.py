@@ -29,6 +29,7 @@ from workflow_state.patterns import (
     find_circular_dependencies,
     group_actions_by_dependency_level,
 )
+from workflow_state.plan_check import validate_execution_plan, validate_plan_logic
 from workflow_state.reference_parser import ParsedReference, parse_reference, resolve_reference
 from workflow_state.schema import (
     ActionDefinition,
@@ -39,7 +40,6 @@ from workflow_state.schema import (
     PlannedAction,
     StorageLocation,
 )
-from workflow_state.validation import validate_execution_plan, validate_plan_logic
 
 __all__ = [
     "ActionDefinition",

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -219,22 +219,23 @@ def _read_plan(
 ) -> ExecutionPlan:
     _use_actions(actions)
     definitions = {definition.id: definition for definition in list_action_definitions()}
+    values = dict(_parse_input(text) for text in inputs)
     document: Any = sys.stdin.buffer.read() if plan_file == "-" else Path(plan_file).read_bytes()
-    if inputs:
-        document = _with_inputs(document, inputs)
+    if values:
+        document = _with_inputs(document, values)
     if not definitions and not needs_definitions:
         return validate_execution_plan(document)
     return validate_execution_plan(document, definitions=definitions)
 
 
-def _with_inputs(document: bytes, inputs: Sequence[str]) -> Any:
+def _with_inputs(document: bytes, values: Mapping[str, Any]) -> Any:
     """Return the plan with these inputs over its own; a text that is no plan is left for validation to refuse."""
     try:
         plan = json.loads(document)
     except ValueError:
         return document
     if isinstance(plan, dict) and isinstance(plan.get("inputs", {}), dict):
-        plan["inputs"] = {**plan.get("inputs", {}), **dict(_parse_input(text) for text in inputs)}
+        plan["inputs"] = {**plan.get("inputs", {}), **values}
     return plan
 
 
@@ -257,18 +258,19 @@ def _use_actions(paths: Sequence[str]) -> None:
 
 def _run_and_watch(plan: ExecutionPlan, *, as_json: bool, engine: Engine | None = None) -> ExecutionState:
     _require_redis()
-    handle = execute_plan.delay(plan)
-    state = get_execution_state(handle.id)
+    # The handle itself is let go: it would look for its Redis when Python ends, after our own has gone.
+    execution_id = execute_plan.delay(plan).id
+    state = get_execution_state(execution_id)
     try:
         if as_json:
-            *_, state = _states_until_the_end(state, handle.id, engine)
+            *_, state = _states_until_the_end(state, execution_id, engine)
             return state
         if not engine:
-            click.echo(f"execution {handle.id}")
-        return _watch(state, handle.id, engine, name=plan.name)
+            click.echo(f"execution {execution_id}")
+        return _watch(state, execution_id, engine, name=plan.name)
     except KeyboardInterrupt:
         if not engine:
-            click.echo(f"it goes on without you: workflow-state status --watch {handle.id}", err=True)
+            click.echo(f"it goes on without you: workflow-state status --watch {execution_id}", err=True)
         raise
 
 

@@ -22,7 +22,7 @@ from celery.result import AsyncResult
 from workflow_state.attempt import CONNECTION_ERRORS, Summary, Work, perform
 from workflow_state.celery import app
 from workflow_state.errors import PlanValidationError, WorkflowStateError
-from workflow_state.plan_check import check_plan
+from workflow_state.plan_check import validate_execution_plan
 from workflow_state.policy import stopping_failure
 from workflow_state.records import (
     action_task_id,
@@ -57,7 +57,7 @@ class PlanTask(Task):  # type: ignore[type-arg]
         Submitting the same plan under the same id again starts nothing new, and returns a handle of the execution.
         Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
         """
-        plan = check_plan(*(args or ()), **(kwargs or {}))
+        plan = validate_execution_plan(*(args or ()), **(kwargs or {}))
         execution_id = require_execution_id(task_id or str(uuid4()))
         if not register_execution(
             redis_client(self.app.backend), execution_id, plan, retention_s=get_settings().retention_s
@@ -97,7 +97,9 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
         client = redis_client(self.app.backend)
         if plan is not None:
             try:
-                register_execution(client, execution_id, check_plan(plan), retention_s=get_settings().retention_s)
+                register_execution(
+                    client, execution_id, validate_execution_plan(plan), retention_s=get_settings().retention_s
+                )
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
         if not begin_execution(client, execution_id):

@@ -1,15 +1,34 @@
-"""Validation of a plan against the action definitions that this process knows."""
+"""Validation of plans against the action definitions that this process knows: what the package's users call."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from workflow_state import validation
 from workflow_state.actions.catalog import load_catalog
-from workflow_state.schema import ExecutionPlan
-from workflow_state.validation import validate_execution_plan
+from workflow_state.schema import ActionDefinition, ExecutionPlan
 
 
-def check_plan(plan: Any) -> ExecutionPlan:
-    """Return the valid plan; PlanValidationError with all its problems otherwise.
+def validate_execution_plan(
+    plan: ExecutionPlan | Mapping[str, Any] | str | bytes,
+    *,
+    definitions: Mapping[str, ActionDefinition] | None = None,
+) -> ExecutionPlan:
+    """Return the plan (a model, JSON data or JSON text) as a model; PlanValidationError with all problems otherwise.
 
-    A process without any action definitions (an API that only submits) leaves it to the workers to know them.
+    `definitions` are those of this process unless others are given. Where it knows none (an API that only submits),
+    it is left to the workers to know them.
     """
-    return validate_execution_plan(plan, definitions=load_catalog() or None)
+    return validation.validate_execution_plan(plan, definitions=_or_known(definitions))
+
+
+def validate_plan_logic(
+    plan: ExecutionPlan | Mapping[str, Any] | str | bytes,
+    *,
+    definitions: Mapping[str, ActionDefinition] | None = None,
+) -> None:
+    """Check what refers to what in a plan, as validate_execution_plan does, but not the form of its fields."""
+    validation.validate_plan_logic(plan, definitions=_or_known(definitions))
+
+
+def _or_known(definitions: Mapping[str, ActionDefinition] | None) -> Mapping[str, ActionDefinition] | None:
+    return definitions if definitions is not None else load_catalog() or None

@@ -19,8 +19,6 @@ from workflow_state.schema import (
     RetryPolicy,
 )
 
-MAX_RETRY_AFTER_MS = 300_000
-
 ActionStateData = Mapping[str, Any]
 """An ActionExecutionState as JSON data, the way that it is stored."""
 
@@ -80,17 +78,13 @@ def settle_failure(action: PlannedAction, state: ActionExecutionState) -> Action
 def retry_delay_ms(policy: RetryPolicy, attempt: int, error: ErrorDetail) -> int | None:
     """Return how long to wait before the next attempt, or None where `attempt` (from 1) was the last.
 
-    Full jitter: uniform(0, min(cap, base x multiplier^n)), and never less than the server's Retry-After. A
-    Retry-After above five minutes is no retry: a caller would rather know.
+    Full jitter: uniform(0, min(cap, base x multiplier^n)), and never less than the server's Retry-After.
     """
     if not error.retryable or attempt >= policy.max_attempts:
         return None
-    asked_for_ms = error.retry_after or 0
-    if asked_for_ms > MAX_RETRY_AFTER_MS:
-        return None
     # The exponent is bounded by maxAttempts (20) and the multiplier (100): it stays a finite float.
     ceiling_ms = min(policy.max_delay_ms, policy.initial_delay_ms * policy.backoff_multiplier ** (attempt - 1))
-    return max(round(random.uniform(0, ceiling_ms)), asked_for_ms)
+    return max(round(random.uniform(0, ceiling_ms)), error.retry_after or 0)
 
 
 def reads_plan_inputs(action: PlannedAction) -> bool:

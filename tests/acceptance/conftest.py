@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from http_service import Service, http_service
 
-from workflow_state.actions import catalog
 from workflow_state import celeryconfig
+from workflow_state.actions import catalog
 from workflow_state.celery import app, load_configuration
 from workflow_state.local import local_redis, local_worker
 from workflow_state.settings import get_settings
@@ -40,14 +40,14 @@ API_TOKEN = "s3cr3t-t0ken-of-the-tests"
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Service]:
-    """The HTTP service that the plans call."""
+    """Serve what the plans call."""
     with http_service() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def definitions(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the action definitions."""
+    """Write the action definitions into a folder, and return it."""
     folder = tmp_path_factory.mktemp("actions")
     (folder / "test.yaml").write_text(DEFINITIONS.format(url=service.url))
     return folder
@@ -55,7 +55,7 @@ def definitions(service: Service, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def redis_url(definitions: Path) -> Iterator[str]:
-    """A Redis of the tests' own, with this process set up to use it."""
+    """Run a Redis of the tests' own, with this process set up to use it."""
     with local_redis() as url:
         os.environ |= {
             "WORKFLOW_STATE_REDIS_URL": url,
@@ -74,7 +74,7 @@ def redis_url(definitions: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def worker(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A running `celery -A workflow_state worker`; its log file."""
+    """Run `celery -A workflow_state worker`, and return its log file."""
     log_file = tmp_path_factory.mktemp("worker") / "worker.log"
     with local_worker(redis_url, log_file=log_file, extra_arguments=("-E",)):
         yield log_file

@@ -4,6 +4,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from conftest import API_TOKEN
 from http_service import Service
 from plans import action, plan
 from support import wait_until
@@ -251,8 +252,6 @@ def test_executions_are_listed_newest_first():
 
 def test_secrets_and_outputs_stay_out_of_the_workers_log(worker: Path):
     """Neither the token that was sent, nor what was answered, is logged."""
-    from conftest import API_TOKEN
-
     marker = f"output-{uuid4().hex}"
     state = run(plan(action("a", actionDefinitionId="secret", inputs={"name": marker})))
     assert state["status"] == "completed"

@@ -1,0 +1,88 @@
+"""Flower, over HTTP, on a real worker that sends events."""
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from uuid import uuid4
+
+import pytest
+from conftest import API_TOKEN
+from plans import action, plan
+from support import wait_until
+
+from workflow_state import execute_plan
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+
+@pytest.fixture(scope="module")
+def flower(redis_url):
+    """Run `celery -A workflow_state flower`, and return a function that reads its pages."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "workflow_state", "flower", f"--port={port}", "--address=127.0.0.1"],
+        env={**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": "ops:secret"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def get(path, credentials="ops:secret"):
+        encoded = base64.b64encode(credentials.encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Basic {encoded}"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.read().decode()
+
+    def is_up():
+        try:
+            return "celery@" in get("/api/workers?refresh=1")
+        except OSError:
+            return False
+
+    try:
+        wait_until(is_up, "Flower knows the worker", timeout_s=30)
+        yield get
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_flower_shows_each_action_by_its_name_and_nothing_else(flower):
+    """Every action is a succeeded task of its own name; no input, output or secret is on any page."""
+    marker = f"input-{uuid4().hex}"
+    document = plan(
+        action("fetch_it", inputs={"name": marker}),
+        action("send_it", ["fetch_it"], actionDefinitionId="secret", inputs={"name": "x", "body.text": marker}),
+        action("try_it", actionDefinitionId="flaky", inputs={"failures": 1, "name": marker}),
+    )
+    handle = execute_plan.delay(document)
+    assert handle.get(timeout=30)["status"] == "completed"
+
+    def shown():
+        tasks = json.loads(flower("/api/tasks?limit=1000"))
+        mine = {uuid: task for uuid, task in tasks.items() if uuid.startswith(handle.id)}
+        return mine if len(mine) == 4 and all(task["state"] == "SUCCESS" for task in mine.values()) else None
+
+    tasks = wait_until(shown, "Flower has all four tasks")
+    for name in ("fetch_it", "send_it", "try_it"):
+        task = tasks[f"{handle.id}.{name}"]
+        assert task["name"] == f"execute_action.{name}"
+        assert task["args"] == f"('{handle.id}', '{name}')"
+        assert task["result"] == "completed"
+    pages = json.dumps(tasks) + "".join(flower(f"/task/{uuid}") for uuid in tasks)
+    assert marker not in pages
+    assert API_TOKEN not in pages
+
+
+def test_flower_asks_who_is_there(flower):
+    """Credentials come from the environment."""
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        flower("/api/workers", credentials="ops:wrong")
