@@ -10,7 +10,9 @@ from celery.app.defaults import NAMESPACES, flatten
 from celery.signals import worker_init
 from celery.utils.imports import cwd_in_path
 
+from workflow_state.actions.catalog import load_catalog
 from workflow_state.delivery import Lease, begin_incarnation
+from workflow_state.errors import WorkflowStateError
 from workflow_state.settings import get_settings
 
 CORE_SETTINGS = (
@@ -67,4 +69,14 @@ app = Celery(
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)
 app.steps["consumer"].add(Lease)
-worker_init.connect(begin_incarnation)
+
+
+@worker_init.connect
+def begin_worker(**_: Any) -> None:
+    """Refuse to start with action definitions that are wrong, and begin a new incarnation before the pool forks."""
+    try:
+        load_catalog()
+    except WorkflowStateError as error:
+        # Celery swallows other exceptions of a signal's receiver, and starts all the same.
+        raise SystemExit(f"Error: {error}") from error
+    begin_incarnation()

@@ -42,8 +42,8 @@ def incarnation() -> str:
     return _incarnation
 
 
-def begin_incarnation(**_: Any) -> None:
-    """Make a new incarnation: connected to Celery's worker_init, which runs before the pool forks."""
+def begin_incarnation() -> None:
+    """Make a new incarnation: when a worker starts, before its pool forks."""
     global _incarnation  # noqa: PLW0603 - see incarnation()
     _incarnation = secrets.token_hex(8)
 

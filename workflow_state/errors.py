@@ -19,6 +19,8 @@ Every one can be pickled and passes through Celery's JSON exception serializer, 
 from collections.abc import Sequence
 from typing import Any, NotRequired, TypedDict
 
+from click import ClickException
+
 from workflow_state.schema import ErrorDetail
 
 
@@ -96,5 +98,10 @@ class ConfirmationError(WorkflowStateError):
     """Nothing waits for an answer there, or it was answered already."""
 
 
-class SettingsError(WorkflowStateError):
-    """A setting is wrong, or the server that it names can't be used."""
+class SettingsError(WorkflowStateError, ClickException):
+    """A setting is wrong, or the server that it names can't be used.
+
+    A ClickException as well: `celery worker` and our own command show it as one line, without a traceback.
+    """
+
+    exit_code = 2
