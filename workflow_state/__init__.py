@@ -14,7 +14,7 @@ from workflow_state.errors import (
     SettingsError,
     WorkflowStateError,
 )
-from workflow_state.executions import get_execution_state, list_executions
+from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
 from workflow_state.logger import WorkflowLogger
 from workflow_state.patterns import (
@@ -63,6 +63,8 @@ __all__ = [
     "WorkflowStateError",
     "are_dependencies_satisfied",
     "calculate_execution_metrics",
+    "cancel_execution",
+    "confirm_action",
     "create_batch_processing",
     "create_conditional_branch",
     "create_fan_out_fan_in_pattern",

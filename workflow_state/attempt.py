@@ -4,6 +4,7 @@ A failed action is settled where it failed: its alternative takes its place at o
 keeps the place in the chord), or its fallback value becomes its output, or it is failed.
 """
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,14 +18,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from workflow_state.actions.catalog import load_action_definition
-from workflow_state.actions.http import ActionContext, execute_http_action
+from workflow_state.actions.http import ActionContext, execute_http_action, preview_http_action
 from workflow_state.conditions import evaluate_condition
 from workflow_state.delivery import Claim, await_retry, claimed, read_failure, read_trace, remember_failure
 from workflow_state.errors import HttpActionError, WorkflowStateError
 from workflow_state.policy import find_block, reads_plan_inputs, retry_delay_ms, settle_failure
-from workflow_state.records import action_task_id, read_inputs, read_results, read_standby
+from workflow_state.records import action_task_id, is_cancelled, read_inputs, read_results, read_standby
 from workflow_state.reference_parser import resolve_value
 from workflow_state.schema import (
+    ActionDefinition,
     ActionExecutionState,
     ActionFailure,
     ActionSkip,
@@ -36,6 +38,7 @@ from workflow_state.schema import (
 )
 from workflow_state.settings import get_settings
 from workflow_state.states import Ending, finished_state
+from workflow_state.waiting import park, read_asks
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +97,8 @@ def perform(work: Work) -> Mapping[str, Any]:
         attempt=work.attempt,
         retention_s=get_settings().retention_s,
     ) as claim:
-        results = read_results(work.task.app.backend, work.execution_id, [work.action.id, *work.dependencies])
+        ids = [work.action.id, *work.dependencies]
+        results = read_results(work.task.app.backend, work.execution_id, ids)
         stored = results.pop(work.action.id, None)
         if stored and (claim or work.primaries):
             # A worker died between storing this and telling the chord, or another primary had the same alternative.
@@ -115,13 +119,22 @@ def _alternative_of(work: Work) -> str | None:
 
 def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]]) -> ActionExecutionState:
     """Run the action if it is to run, and return the state that it ended in."""
+    trace = read_trace(work.client, claim) if claim.attempt > 1 else []
+    unsent = Ending(claim.started_at, claim.attempt - 1, trace)
+    if is_cancelled(work.client, work.execution_id):
+        return finished_state(work.action.id, ActionSkip(reason="the execution was cancelled"), unsent)
     try:
         decided = _decide(work, results)
         if not isinstance(decided, dict):
-            return finished_state(work.action.id, decided, Ending(claim.started_at, 0, ()))
-        return _send(work, claim, decided)
+            return finished_state(work.action.id, decided, unsent)
+        definition = load_action_definition(work.action.action_definition_id)
+        if refusal := _ask(work, claim, definition, decided):
+            return finished_state(work.action.id, refusal, unsent)
+        return _send(work, claim, definition, decided)
     except (TaskPredicate, *CONNECTION_ERRORS):
         raise
+    except HttpActionError as error:
+        detail = error.detail
     except WorkflowStateError as error:
         detail = ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=str(error))
     except Exception as error:
@@ -131,7 +144,7 @@ def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]])
             category=ErrorCategory.STATE_INCONSISTENT,
             message=f"an internal error ({type(error).__name__}); the worker's log has the details",
         )
-    return finished_state(work.action.id, ActionFailure(error=detail), Ending(claim.started_at, 0, ()))
+    return finished_state(work.action.id, ActionFailure(error=detail), unsent)
 
 
 def _decide(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | ActionSkip | ActionFailure:
@@ -155,10 +168,68 @@ def _decide(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, A
     return resolved
 
 
-def _send(work: Work, claim: Claim, inputs: Mapping[str, Any]) -> ActionExecutionState:
-    context = ActionContext(execution_id=work.execution_id, action_id=work.action.id, attempt=claim.attempt)
+def _ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionFailure | None:
+    """Park the action until a person has answered; None where it may be sent, a failure where it may not.
+
+    The answer is bound to what was shown: where another request would be sent by now, the person is asked again.
+    Raises Ignore where the action waits.
+    """
+    confirmation = work.action.user_confirmation
+    if confirmation is None or not confirmation.required:
+        return None
+    request, digest = preview_http_action(definition, inputs, _context(work, claim))
+    asks = read_asks(work.client, work.execution_id, work.action.id)
+    last = asks[-1] if asks else None
+    if last and "confirmed" in last:
+        if not last["confirmed"]:
+            return _refused(last)
+        if last["digest"] == digest:
+            return None
+    asked_at = datetime.now(UTC)
+    ask = {
+        "requestedAt": asked_at.isoformat(),
+        "title": confirmation.title,
+        "message": confirmation.message,
+        "request": request.to_json_data(),
+        "digest": digest,
+    }
+    timeout_s = None if confirmation.timeout is None else confirmation.timeout / 1000
+    if timeout_s is not None:
+        ask["expiresAt"] = (asked_at + timedelta(seconds=timeout_s)).isoformat()
+    # Delivered again before anyone answered: the same question, not a second one.
+    is_open = last is not None and "confirmed" not in last and last["digest"] == digest
+    park(
+        work.client,
+        claim,
+        asks=asks if is_open else [*asks, ask],
+        timeout_s=timeout_s,
+        message=_message(work, claim.attempt),
+        retention_s=get_settings().retention_s,
+    )
+    raise Ignore
+
+
+def _refused(ask: Mapping[str, Any]) -> ActionFailure:
+    if ask.get("timedOut"):
+        message = f"nobody answered the confirmation {ask['title']!r} in time"
+    else:
+        message = f"the confirmation {ask['title']!r} was rejected by {ask.get('userId') or 'a person'}"
+    return ActionFailure(error=ErrorDetail(category=ErrorCategory.USER_CANCELLED, message=message))
+
+
+def _context(work: Work, claim: Claim) -> ActionContext:
+    return ActionContext(execution_id=work.execution_id, action_id=work.action.id, attempt=claim.attempt)
+
+
+def _message(work: Work, attempt: int) -> str:
+    """Return the message for an attempt, with this task's id and its place in the chord."""
+    kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
+    return json.dumps(work.task.signature_from_request(kwargs=kwargs))
+
+
+def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionExecutionState:
+    context = _context(work, claim)
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
-    definition = load_action_definition(work.action.action_definition_id)
     try:
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
@@ -168,7 +239,8 @@ def _send(work: Work, claim: Claim, inputs: Mapping[str, Any]) -> ActionExecutio
             ending = Ending(claim.started_at, claim.attempt, trace)
             return finished_state(work.action.id, ActionFailure(error=error.detail), ending)
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
-        await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace)
+        message = _message(work, claim.attempt + 1)
+        await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace, message=message)
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))
         kwargs = {**(work.task.request.kwargs or {}), "attempt": claim.attempt + 1}

@@ -14,6 +14,7 @@ from workflow_state.actions.catalog import load_catalog
 from workflow_state.delivery import Lease, begin_incarnation
 from workflow_state.errors import WorkflowStateError
 from workflow_state.settings import get_settings
+from workflow_state.waiting import Alarm
 
 CORE_SETTINGS = (
     "task_default_queue",
@@ -68,7 +69,7 @@ app = Celery(
 )
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)
-app.steps["consumer"].add(Lease)
+app.steps["consumer"].update((Lease, Alarm))
 
 
 @worker_init.connect

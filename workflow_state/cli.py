@@ -4,12 +4,15 @@ Exit codes: 0 completed, 1 failed (or Redis can't be reached), 2 a bad plan or u
 Every error is one readable message on standard error.
 """
 
+import getpass
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,19 +26,19 @@ from rich.live import Live
 from workflow_state import display
 from workflow_state.actions.catalog import list_action_definitions, load_action_definition
 from workflow_state.celery import app
-from workflow_state.errors import PlanValidationError, WorkflowStateError
-from workflow_state.executions import get_execution_state, list_executions
+from workflow_state.errors import ConfirmationError, PlanValidationError, WorkflowStateError
+from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
 from workflow_state.local import Engine, local_engine, require_running
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import read_record, redis_client
-from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
+from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, PlannedAction
 from workflow_state.settings import PREFIX, get_settings
+from workflow_state.states import ENDED
 from workflow_state.validation import validate_execution_plan
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-_ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
 _POLL_S = 0.1
 _NO_WORKER_S = 10
 
@@ -67,19 +70,21 @@ def commands() -> None:
 @_actions_option
 @_inputs_option
 @_json_option
-def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool) -> int:  # noqa: FBT001 - click
+@click.option("--yes", "confirms_all", is_flag=True, help="Answer every confirmation with yes.")
+def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool, confirms_all: bool) -> int:  # noqa: FBT001 - click
     """Run a plan, show its progress, and print its final state.
 
-    Without WORKFLOW_STATE_REDIS_URL it starts a Redis and a worker of its own, and leaves nothing behind.
+    Without WORKFLOW_STATE_REDIS_URL it starts a Redis and a worker of its own, and leaves nothing behind; a
+    confirmation is then asked for on the terminal.
     """
     plan = _read_plan(plan_file, actions, inputs)
     if get_settings().redis_url:
-        state = _run_and_watch(plan, as_json=as_json)
+        state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all)
     else:
         with local_engine() as engine:
             os.environ[f"{PREFIX}REDIS_URL"] = engine.redis_url
             get_settings.cache_clear()
-            state = _run_and_watch(plan, as_json=as_json, engine=engine)
+            state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all, engine=engine)
     if as_json:
         _print_json(state.to_json_data())
     else:
@@ -145,11 +150,7 @@ def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_j
 def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT001
     """Show the state of an execution."""
     _require_redis()
-    state = get_execution_state(execution_id)
-    if watch and as_json:
-        *_, state = _states_until_the_end(state, execution_id, None)
-    elif watch:
-        state = _watch(state, execution_id, None)
+    state = _watch(execution_id, _Watching(), silent=as_json) if watch else get_execution_state(execution_id)
     if as_json:
         _print_json(state.to_json_data())
     else:
@@ -174,6 +175,39 @@ def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa:
             click.echo(line)
     else:
         click.echo("no executions")
+    return 0
+
+
+@commands.command()
+@click.argument("execution_id", metavar="ID")
+def cancel(execution_id: str) -> int:
+    """Ask an execution to end: nothing more is started, a request under way ends by itself."""
+    _require_redis()
+    state = cancel_execution(execution_id)
+    click.echo(f"{execution_id} has ended already: {state.status}" if state.status in ENDED else "cancelling")
+    return 0
+
+
+@commands.command()
+@click.argument("execution_id", metavar="ID")
+@click.argument("action_id", metavar="ACTION")
+@click.option("--reject", is_flag=True, help="Say no: the action fails.")
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask again.")
+@click.option("--user", "user_id", help="Who answers. Default: the name you are logged in by.")
+def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user_id: str | None) -> int:  # noqa: FBT001
+    """Answer an action that waits for a confirmation; shows what will be sent first."""
+    _require_redis()
+    waiting = get_execution_state(execution_id).confirmations
+    shown = next((item for item in waiting if item.action_id == action_id and item.confirmed is None), None)
+    if shown and not reject:
+        for line in display.question(shown):
+            click.echo(line)
+        if not is_sure and sys.stdin.isatty() and not click.confirm("Send it?"):
+            click.echo("nothing was answered; --reject says no")
+            return 0
+    digest = shown.digest if shown else None
+    confirm_action(execution_id, action_id, not reject, user_id or getpass.getuser(), digest=digest)
+    click.echo("rejected" if reject else "confirmed")
     return 0
 
 
@@ -256,71 +290,116 @@ def _use_actions(paths: Sequence[str]) -> None:
         get_settings.cache_clear()
 
 
-def _run_and_watch(plan: ExecutionPlan, *, as_json: bool, engine: Engine | None = None) -> ExecutionState:
+def _run_and_watch(
+    plan: ExecutionPlan, *, as_json: bool, confirms_all: bool, engine: Engine | None = None
+) -> ExecutionState:
     _require_redis()
     # The handle itself is let go: it would look for its Redis when Python ends, after our own has gone.
     execution_id = execute_plan.delay(plan).id
-    state = get_execution_state(execution_id)
+    if not engine and not as_json:
+        click.echo(f"execution {execution_id}")
+    # On a Redis of our own nobody else can answer a confirmation; on a shared one, that is for others to do.
+    answer = _answer_yes if confirms_all else _ask if engine else None
     try:
-        if as_json:
-            *_, state = _states_until_the_end(state, execution_id, engine)
-            return state
-        if not engine:
-            click.echo(f"execution {execution_id}")
-        return _watch(state, execution_id, engine, name=plan.name)
+        return _watch(execution_id, _Watching(engine, answer), name=plan.name, silent=as_json)
     except KeyboardInterrupt:
         if not engine:
             click.echo(f"it goes on without you: workflow-state status --watch {execution_id}", err=True)
         raise
 
 
-def _watch(
-    state: ExecutionState, execution_id: str, engine: Engine | None, *, name: str | None = None
-) -> ExecutionState:
+@dataclass(frozen=True, slots=True)
+class _Watching:
+    """What a command does beside looking: see to its own engine, and answer confirmations."""
+
+    engine: Engine | None = None
+    answer: Callable[[ConfirmationState], bool] | None = None
+
+
+def _answer_yes(_: ConfirmationState) -> bool:
+    return True
+
+
+def _ask(confirmation: ConfirmationState) -> bool:
+    """Ask the person at the terminal; without one, nobody can say yes."""
+    for line in display.question(confirmation):
+        click.echo(line, err=True)
+    if not sys.stdin.isatty():
+        click.echo("rejected: there is no terminal to ask at; --yes confirms everything", err=True)
+        return False
+    return click.confirm("Send it?", err=True)
+
+
+def _watch(execution_id: str, watching: _Watching, *, name: str | None = None, silent: bool = False) -> ExecutionState:
     """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise."""
+    state = get_execution_state(execution_id)
+    states = _states_until_the_end(state, watching)
+    if silent:
+        *_, state = states
+        return state
     levels = _levels_of(execution_id, state)
     console = Console()
-    if not console.is_terminal:
-        before: ExecutionState | None = None
-        for after in _states_until_the_end(state, execution_id, engine):
-            for line in display.changes(before, after, levels, datetime.now(UTC)):
+    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    before: ExecutionState | None = None
+    for after in states:
+        now = datetime.now(UTC)
+        if live:
+            # Not while a person is asked: the question would be painted over.
+            (live.stop if after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION else live.start)()
+            live.update(display.live_view(name or execution_id, after, levels, now), refresh=live.is_started)
+        else:
+            for line in display.changes(before, after, levels, now):
                 click.echo(line)
             sys.stdout.flush()
-            before = state = after
-        return state
-    with Live(console=console, auto_refresh=False) as live:
-        for current in _states_until_the_end(state, execution_id, engine, always=True):
-            view = display.live_view(name or execution_id, current, levels, datetime.now(UTC))
-            live.update(view, refresh=True)
-            state = current
+        before = state = after
+    if live:
+        live.stop()
     return state
 
 
 def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
+    """Return the action ids level by level, each alternative beside the action in whose place it would run."""
     record = read_record(redis_client(app.backend), execution_id)
-    return [[action.id for action in level] for level in record.levels] if record else [list(state.action_states)]
+    if record is None:
+        return [list(state.action_states)]
+    standby = {action.id: action for action in record.standby}
+    levels: list[list[str]] = []
+    for level in record.levels:
+        shown: list[str] = []
+        for action in level:
+            current: PlannedAction | None = action
+            while current:
+                shown.append(current.id)
+                current = standby.pop(current.error_handling.alternative_action_id or "", None)
+        levels.append(shown)
+    return levels
 
 
-def _states_until_the_end(
-    state: ExecutionState, execution_id: str, engine: Engine | None, *, always: bool = False
-) -> Iterator[ExecutionState]:
-    """Yield each new state, or every reading with `always`, up to the last."""
+def _states_until_the_end(state: ExecutionState, watching: _Watching) -> Iterator[ExecutionState]:
+    """Yield every reading of an execution's state, up to the last."""
     yield state
     begun_s = time.monotonic()
     warned = False
-    while state.status not in _ENDED:
+    while state.status not in ENDED:
+        if watching.answer:
+            _answer_all(state, watching.answer)
         reading_s = time.monotonic()
-        current = get_execution_state(execution_id)
+        state = get_execution_state(state.id)
+        yield state
         # A huge plan's state takes long to read: a tenth of the time is enough to spend on looking.
-        time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)))
-        if always or current.version != state.version:
-            yield current
-        state = current
-        if engine:
-            require_running(engine)
+        time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)) if state.status not in ENDED else 0)
+        if watching.engine:
+            require_running(watching.engine)
         elif not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
             click.echo("no worker has taken it yet; start one: celery -A workflow_state worker", err=True)
             warned = True
+
+
+def _answer_all(state: ExecutionState, answer: Callable[[ConfirmationState], bool]) -> None:
+    for confirmation in state.confirmations:
+        if confirmation.confirmed is None:
+            with suppress(ConfirmationError):  # its time ran out, or another answered, meanwhile
+                confirm_action(state.id, confirmation.action_id, answer(confirmation), digest=confirmation.digest)
 
 
 def _require_redis() -> None:

@@ -73,8 +73,8 @@ class Claim:
 # the runs under way in this process.
 # Returns the claim as it now stands if it is ours, otherwise nil.
 # A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry;
-# we hold it already (the client repeated the command after a lost reply); its holder's incarnation is gone; or its
-# holder is this very process, and broke off (its run is not under way any more).
+# we hold it already (the client repeated the command after a lost reply); it waited and was released (waiting.py); its
+# holder's incarnation is gone; or its holder is this very process, and broke off (its run is not under way any more).
 _CLAIM = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 local attempt = tonumber(ARGV[6])
@@ -82,9 +82,10 @@ local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
 if claim.run ~= ARGV[5] then
   if attempt < claim.attempt then return false end
   if attempt == claim.attempt then
-    if claim.status ~= 'running' then return false end
-    local broke_off = claim.process == ARGV[4] and not string.find(ARGV[9], claim.run, 1, true)
-    if not broke_off and redis.call('EXISTS', ARGV[2] .. claim.owner) == 1 then return false end
+    if claim.status == 'waiting' or claim.status == 'retrying' then return false end
+    local free = claim.status == 'released' or
+      (claim.process == ARGV[4] and not string.find(ARGV[9], claim.run, 1, true))
+    if not free and redis.call('EXISTS', ARGV[2] .. claim.owner) == 1 then return false end
   end
 end
 claim.status = 'running'
@@ -100,7 +101,7 @@ redis.call('EXPIRE', KEYS[1], ARGV[8])
 return written
 """
 
-# KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far.
+# KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt.
 # Returns 1 if the claim was ours to change, otherwise 0.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -109,7 +110,7 @@ local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
 """
 
@@ -145,11 +146,13 @@ def claimed(
         _runs_under_way.discard(run)
 
 
-def await_retry(client: Redis, claim: Claim, *, next_attempt_at: datetime, trace: list[dict[str, Any]]) -> None:
-    """Say that the claimed attempt has ended in a retry, and keep the trace so far for the state to show."""
+def await_retry(
+    client: Redis, claim: Claim, *, next_attempt_at: datetime, trace: list[dict[str, Any]], message: str
+) -> None:
+    """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message."""
     client.register_script(_AWAIT_RETRY)(
         keys=[progress_key(claim.execution_id)],
-        args=[claim.action_id, claim.run, next_attempt_at.isoformat(), json.dumps(trace)],
+        args=[claim.action_id, claim.run, next_attempt_at.isoformat(), json.dumps(trace), message],
     )
 
 

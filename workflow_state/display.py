@@ -1,5 +1,6 @@
 """How executions look on a terminal: live while they run, and as plain lines where the output is piped."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ActionSuccess,
+    ConfirmationState,
     ExecutionState,
     ExecutionStatus,
     ExecutionSummary,
@@ -81,6 +83,18 @@ def explanation(state: ExecutionState) -> list[str]:
         lines += [f"  {name}: {text}" for name, text in state.error.context.items()]
     if state.error.suggestion:
         lines.append(f"  {state.error.suggestion}")
+    return lines
+
+
+def question(confirmation: ConfirmationState) -> list[str]:
+    """Return what a person is asked: who asks, and what will be sent, with secrets masked."""
+    lines = [f"{confirmation.action_id} asks: {confirmation.title}", f"  {confirmation.message}"]
+    if confirmation.request:
+        lines.append(f"  {confirmation.request.method} {confirmation.request.url}")
+        if confirmation.request.body is not None:
+            lines.append(f"  {json.dumps(confirmation.request.body, ensure_ascii=False)}")
+    if confirmation.expires_at:
+        lines.append(f"  to be answered before {local_time(confirmation.expires_at)}")
     return lines
 
 

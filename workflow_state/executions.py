@@ -1,7 +1,8 @@
-"""Reading executions: the state of one, and the list of all."""
+"""Executions, from outside: the state of one, the list of all, confirming and cancelling."""
 
-import json
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from celery import states
@@ -9,16 +10,18 @@ from redis import Redis
 
 from workflow_state.celery import app
 from workflow_state.delivery import progress_key
-from workflow_state.errors import ExecutionNotFoundError
+from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.records import (
     INDEX_KEY,
     parse_record,
     read_results,
     record_key,
     redis_client,
+    request_cancel,
 )
-from workflow_state.schema import ExecutionState, ExecutionStatus, ExecutionSummary
-from workflow_state.states import Progress, running_state
+from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
+from workflow_state.states import ENDED, Progress, confirmation_states, parse_progress, running_state
+from workflow_state.waiting import ALARMS_KEY, alarm_of, publish_message, read_asks, release, wake_all
 
 _LISTED_AT_ONCE = 100
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
@@ -44,7 +47,7 @@ def get_execution_state(execution_id: str) -> ExecutionState:
         )
     record = parse_record(execution_id, fields)
     results = read_results(backend, execution_id, (action.id for action in record.actions))
-    return running_state(record, results, _parse_progress(progress))
+    return running_state(record, results, parse_progress(progress))
 
 
 def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None) -> list[ExecutionSummary]:
@@ -81,10 +84,63 @@ def _read_summaries(client: Redis, execution_ids: list[str]) -> list[ExecutionSu
     ]
 
 
-def _parse_progress(fields: Mapping[bytes, bytes]) -> dict[str, Progress]:
-    text = {name.decode(): value for name, value in fields.items()}
-    return {
-        name: Progress(json.loads(value), json.loads(text.get(f"{name}:trace", b"[]")))
-        for name, value in text.items()
-        if ":" not in name
-    }
+def cancel_execution(execution_id: str) -> ExecutionState:
+    """Ask an execution to end, and return its state as it is now; it may be called twice, or after the end.
+
+    No further action starts, a request under way ends by itself, and what waits, for an answer or for its next attempt,
+    ends at once. The wish is stored: it holds through a restart of every worker. Raises ExecutionNotFoundError.
+    """
+    client = redis_client(app.backend)
+    state = get_execution_state(execution_id)
+    if state.status not in ENDED and request_cancel(client, execution_id):
+        # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
+        client.zadd(ALARMS_KEY, {alarm_of(execution_id, ""): time.time()})
+        wake_all(app, client, execution_id)
+    return state
+
+
+def confirm_action(
+    execution_id: str,
+    action_id: str,
+    confirmed: bool = True,  # noqa: FBT001, FBT002 - the contract's own signature
+    user_id: str | None = None,
+    *,
+    digest: str | None = None,
+) -> ConfirmationState:
+    """Answer an action's confirmation, and let it go on; a rejected action fails with `user_cancelled`.
+
+    With `digest`, that of the question which the person saw, the answer counts for that request only. Raises
+    ExecutionNotFoundError, and ConfirmationError where nothing waits there, where it was answered already or is too
+    late, and where the question has changed.
+    """
+    state = get_execution_state(execution_id)
+    if action_id not in state.action_states:
+        raise ConfirmationError(f"execution {execution_id} has no action {action_id!r}")
+    client = redis_client(app.backend)
+    answer = {"respondedAt": datetime.now(UTC).isoformat(), "confirmed": confirmed}
+    if user_id is not None:
+        answer["userId"] = user_id
+    outcome = release(client, execution_id, action_id, how="answer", answer=answer, digest=digest)
+    asked = read_asks(client, execution_id, action_id)
+    if outcome != "released":
+        raise ConfirmationError(_why_not(outcome, action_id, asked[-1] if asked else {}))
+    publish_message(app, client, execution_id, action_id)
+    return next(item for item in confirmation_states({action_id: Progress({}, asks=asked[-1:])}))
+
+
+def _why_not(outcome: str, action_id: str, ask: Mapping[str, Any]) -> str:
+    if outcome == "answered":
+        verb = (
+            "was not answered in time"
+            if ask.get("timedOut")
+            else "was confirmed"
+            if ask.get("confirmed")
+            else "was rejected"
+        )
+        by = f" by {ask['userId']}" if ask.get("userId") else ""
+        return f"{action_id} {verb}{by} already, at {ask.get('respondedAt')}; nothing has changed"
+    if outcome == "changed":
+        return f"what {action_id} would send has changed since; look at it again"
+    if outcome == "expired":
+        return f"the time for an answer to {action_id} is over"
+    return f"{action_id} does not wait for an answer"

@@ -28,8 +28,11 @@ from workflow_state.records import (
     action_task_id,
     begin_execution,
     end_execution,
+    is_cancelled,
     keep_execution,
+    level_group_id,
     read_level,
+    read_progress,
     read_record,
     read_results,
     redis_client,
@@ -107,6 +110,8 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
             logger.error("Execution %s was to begin, but its record is gone", execution_id)
             raise Ignore
         self.update_state(state="RUNNING", meta={})
+        if is_cancelled(client, execution_id):
+            return Summary(finish(self, execution_id))
         return start_level(self, 0, read_level(client, execution_id, 0))
 
 
@@ -124,7 +129,7 @@ def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
         results = read_results(self.app.backend, execution_id, (action.id for action in before))
         if unfinished := [action for action in before if action.id not in results]:
             return start_level(self, level - 1, unfinished)
-        if upcoming and not stopping_failure(before, results):
+        if upcoming and not stopping_failure(before, results) and not is_cancelled(client, execution_id):
             keep_execution(client, execution_id, get_settings().retention_s)
             return start_level(self, level, upcoming)
         return Summary(finish(self, execution_id))
@@ -153,7 +158,7 @@ def start_level(task: Task, level: int, actions: Sequence[PlannedAction]) -> NoR
     canvas = chord(header, execute_level.si(level + 1), app=task.app)
     # chord() unpacks a group and drops its options, so the fixed group id is set here.
     canvas.tasks = group(  # type: ignore[misc]
-        header, app=task.app, task_id=f"{execution_id}.level-{level}"
+        header, app=task.app, task_id=level_group_id(execution_id, level)
     )
     task.replace(canvas)
     raise AssertionError("replace always raises")
@@ -180,7 +185,7 @@ def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[typ
         logger.error("Execution %s has ended, but its record is gone", execution_id)
         raise Ignore
     results = read_results(task.app.backend, execution_id, (action.id for action in record.actions))
-    state = final_state(record, results)
+    state = final_state(record, results, read_progress(client, execution_id))
     end_execution(client, execution_id, state.status, state.completed_at or datetime.now(UTC))
     keep_execution(client, execution_id, get_settings().retention_s)
     return state

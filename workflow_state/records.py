@@ -25,7 +25,7 @@ from workflow_state.delivery import KEY_PREFIX, progress_key
 from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
 from workflow_state.patterns import schedule_levels
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction
-from workflow_state.states import Record
+from workflow_state.states import Progress, Record, parse_progress
 
 INDEX_KEY = f"{KEY_PREFIX}executions"
 
@@ -40,6 +40,11 @@ def record_key(execution_id: str) -> str:
 def action_task_id(execution_id: str, action_id: str) -> str:
     """Return the Celery task id of an action: the same for each time that it is published."""
     return f"{execution_id}.{action_id}"
+
+
+def level_group_id(execution_id: str, number: int) -> str:
+    """Return the id of a level's group: the same for each time that it is published."""
+    return f"{execution_id}.level-{number}"
 
 
 # KEYS: record, index. ARGV: digest, TTL in s, now in ms, id, then the record's fields and values in turn.
@@ -160,6 +165,45 @@ def keep_execution(client: Redis, execution_id: str, retention_s: int) -> None:
         pipe.execute()
 
 
+def read_progress(client: Redis, execution_id: str) -> dict[str, Progress]:
+    """Return the claim, trace and questions of every action that has started."""
+    fields: Any = client.hgetall(progress_key(execution_id))
+    return parse_progress(fields)
+
+
+def keep_execution_and_results(backend: Any, execution_id: str, retention_s: int) -> None:
+    """Let all that is stored of the execution live on: results and unfinished chords as well."""
+    client = redis_client(backend)
+    keep_execution(client, execution_id, retention_s)
+    record = read_record(client, execution_id)
+    if record is None:
+        return
+    tasks = [execution_id, *(action_task_id(execution_id, action.id) for action in record.actions)]
+    keys = [backend.get_key_for_task(task_id) for task_id in tasks]
+    for number in range(len(record.levels)):
+        group_id = level_group_id(execution_id, number)
+        # What Celery keeps of a chord: results so far, their number, and who has been counted.
+        keys += [backend.get_key_for_group(group_id, suffix) for suffix in ("", ".j", ".t", ".s", ".d", ".c")]
+    with client.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.expire(key, retention_s)
+        pipe.execute()
+
+
+def request_cancel(client: Redis, execution_id: str) -> bool:
+    """Say that the execution is to end; False where there is no such execution. Safe to repeat."""
+    key = record_key(execution_id)
+    if not client.exists(key):
+        return False
+    client.hsetnx(key, "cancelRequestedAt", datetime.now(UTC).isoformat())
+    return True
+
+
+def is_cancelled(client: Redis, execution_id: str) -> bool:
+    """Return whether the execution was asked to end."""
+    return bool(client.hexists(record_key(execution_id), "cancelRequestedAt"))
+
+
 def end_execution(client: Redis, execution_id: str, status: ExecutionStatus, completed_at: datetime) -> None:
     """Write how the execution ended into its record, for lists."""
     client.hset(record_key(execution_id), mapping={"status": status, "completedAt": completed_at.isoformat()})
@@ -183,6 +227,7 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         submitted_at=text["submittedAt"].decode(),
         started_at=optional("startedAt"),
         completed_at=optional("completedAt"),
+        cancel_requested_at=optional("cancelRequestedAt"),
     )
 
 

@@ -414,13 +414,23 @@ class ExecutionStatus(StrEnum):
 
 
 class ConfirmationState(ContractModel):
-    """A question to a person, and the answer."""
+    """A question to a person, and the answer.
+
+    `request` is what will be sent, with secrets masked; `digest` tells it from any other, and binds the answer to it.
+    `timedOut` says that nobody answered before `expiresAt`.
+    """
 
     action_id: str
     requested_at: datetime
     responded_at: datetime | None = None
     confirmed: bool | None = None
     user_id: str | None = None
+    title: str | None = None
+    message: str | None = None
+    request: TracedRequest | None = None
+    digest: str | None = None
+    expires_at: datetime | None = None
+    timed_out: bool | None = None
 
 
 class ValidationResult(ContractModel):

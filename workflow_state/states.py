@@ -3,7 +3,8 @@
 Pure. There is one writer for each stored thing, and the state is read off them, so that it can't disagree with them.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from workflow_state.schema import (
     ActionFailure,
     ActionSkip,
     ActionStatus,
+    ConfirmationState,
     ErrorCategory,
     ErrorDetail,
     ExecutionState,
@@ -24,6 +26,8 @@ from workflow_state.schema import (
     PlannedAction,
     ValidationResult,
 )
+
+ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Record:
     submitted_at: str
     started_at: str | None
     completed_at: str | None
+    cancel_requested_at: str | None = None
 
     @property
     def actions(self) -> list[PlannedAction]:
@@ -47,10 +52,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """An action under way: its claim, and the trace of the attempts so far."""
+    """An action under way: its claim, the trace of its attempts so far, and what it asked a person."""
 
     claim: Mapping[str, Any]
     trace: Sequence[Mapping[str, Any]] = field(default=())
+    asks: Sequence[Mapping[str, Any]] = field(default=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,9 @@ def running_state(
     The record's own status is not asked: between its end and its final state an execution still reads as running.
     """
     status = ExecutionStatus.RUNNING if record.started_at else ExecutionStatus.INITIALIZING
+    if any(item.claim["status"] == "waiting" and name not in results for name, item in progress.items()):
+        status = ExecutionStatus.PAUSED_FOR_CONFIRMATION
+    confirmations = confirmation_states(progress)
     action_states = {
         action.id: ActionExecutionState.model_validate(results[action.id])
         if action.id in results
@@ -122,34 +131,42 @@ def running_state(
         status=status,
         started_at=record.started_at or record.submitted_at,
         action_states=action_states,
+        confirmations=confirmations,
         metrics=calculate_execution_metrics(action_states),
-        version=document_version(action_states.values(), status),
+        version=document_version(action_states.values(), confirmations, status),
     )
 
 
 def final_state(
-    record: Record, results: Mapping[str, Mapping[str, Any]], *, now: datetime | None = None
+    record: Record,
+    results: Mapping[str, Mapping[str, Any]],
+    progress: Mapping[str, Progress],
+    *,
+    now: datetime | None = None,
 ) -> ExecutionState:
-    """Return the state of an execution whose last level has run, or that an action's failure has stopped."""
+    """Return the state of an execution whose last level has run, that a failure has stopped, or that was cancelled."""
     completed_at = now or datetime.now(UTC)
     started_at = record.started_at or record.submitted_at
     plan = record.plan
     actions = record.actions
-    culprit = stopping_failure(actions, results)
-    left_over = f"the plan stopped: {culprit.id} failed" if culprit else "an alternative that was not needed"
+    cancelled = record.cancel_requested_at is not None
+    culprit = None if cancelled else stopping_failure(actions, results)
+    left_over = _skip_of_the_rest(culprit, cancelled=cancelled)
     action_states = {
         action.id: ActionExecutionState.model_validate(results[action.id])
         if action.id in results
         else ActionExecutionState(
             action_id=action.id,
             status=ActionStatus.SKIPPED,
-            result=ActionSkip(reason=left_over, blocked_by=culprit.id) if culprit else ActionSkip(reason=left_over),
+            result=left_over,
         )
         for action in actions
     }
     validations: list[ValidationResult] = []
     error: ErrorDetail | None = None
-    if culprit:
+    if cancelled:
+        error = ErrorDetail(category=ErrorCategory.USER_CANCELLED, message="the execution was cancelled")
+    elif culprit:
         error = _plan_error(culprit, action_states[culprit.id])
     elif plan.get("expectedOutcome"):
         outcome = ExpectedOutcome.model_validate(plan["expectedOutcome"])
@@ -157,6 +174,9 @@ def final_state(
         validations = [evaluate_validation(validation, scope) for validation in outcome.validations]
         error = _outcome_error(validations)
     status = ExecutionStatus.FAILED if error else ExecutionStatus.COMPLETED
+    if cancelled:
+        status = ExecutionStatus.CANCELLED
+    confirmations = confirmation_states(progress)
     total_ms = max(0, round((completed_at - datetime.fromisoformat(started_at)).total_seconds() * 1000))
     state = ExecutionState(
         id=record.execution_id,
@@ -165,9 +185,10 @@ def final_state(
         started_at=started_at,
         completed_at=completed_at,
         action_states=action_states,
+        confirmations=confirmations,
         validations=validations,
         metrics=calculate_execution_metrics(action_states, total_duration=total_ms),
-        version=document_version(action_states.values(), status),
+        version=document_version(action_states.values(), confirmations, status),
     )
     if error:
         state.error = error
@@ -192,11 +213,45 @@ def refused_state(
     )
 
 
-def document_version(action_states: Any, status: ExecutionStatus) -> int:
+def parse_progress(fields: Mapping[bytes, bytes]) -> dict[str, Progress]:
+    """Return what is under way, from the fields of an execution's progress hash."""
+    text = {name.decode(): value for name, value in fields.items()}
+    return {
+        name: Progress(json.loads(value), json.loads(text.get(f"{name}:trace", b"[]")), parse_asks(text, name))
+        for name, value in text.items()
+        if ":" not in name
+    }
+
+
+def parse_asks(fields: Mapping[str, Any], action_id: str) -> list[dict[str, Any]]:
+    """Return an action's questions, each with the answer to it, from the fields of the progress hash."""
+    asks: list[dict[str, Any]] = json.loads(fields.get(f"{action_id}:asks") or b"[]")
+    return [
+        {**ask, **json.loads(fields.get(f"{action_id}:answer:{number}") or b"{}")}
+        for number, ask in enumerate(asks, start=1)
+    ]
+
+
+def confirmation_states(progress: Mapping[str, Progress]) -> list[ConfirmationState]:
+    """Return every question that was asked, in the order of asking, with the answers."""
+    known = {field.alias for field in ConfirmationState.model_fields.values()}
+    states = [
+        ConfirmationState.model_validate({"actionId": name, **{key: ask[key] for key in ask if key in known}})
+        for name, item in progress.items()
+        for ask in item.asks
+    ]
+    return sorted(states, key=lambda state: state.requested_at)
+
+
+def document_version(
+    action_states: Iterable[ActionExecutionState],
+    confirmations: Sequence[ConfirmationState],
+    status: ExecutionStatus,
+) -> int:
     """Return a number that grows with every change of the document.
 
-    It counts the transitions that lie behind each action: an attempt that began, one that ended in a retry or for
-    good. All of them only ever happen once, so whoever reads later never reads a smaller number.
+    It counts the transitions that lie behind it: attempts that began, that ended in a retry or for good, questions and
+    answers. Each of them only ever happens once, so whoever reads later never reads a smaller number.
     """
     version = 1 if status is ExecutionStatus.INITIALIZING else 2
     for state in action_states:
@@ -204,9 +259,17 @@ def document_version(action_states: Any, status: ExecutionStatus) -> int:
             version += 2 * state.attempts - (0 if state.next_attempt_at else 1)
         elif state.status is not ActionStatus.PENDING:
             version += 2 * max(1, state.attempts)
-    return version + (
-        1 if status in (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED) else 0
-    )
+    version += sum(2 if confirmation.responded_at else 1 for confirmation in confirmations)
+    return version + (1 if status in ENDED else 0)
+
+
+def _skip_of_the_rest(culprit: PlannedAction | None, *, cancelled: bool) -> ActionSkip:
+    """Return why an action without a result did not run."""
+    if cancelled:
+        return ActionSkip(reason="the execution was cancelled")
+    if culprit:
+        return ActionSkip(reason=f"the plan stopped: {culprit.id} failed", blocked_by=culprit.id)
+    return ActionSkip(reason="an alternative that was not needed")
 
 
 def _plan_error(culprit: PlannedAction, state: ActionExecutionState) -> ErrorDetail:

@@ -46,7 +46,7 @@ SUCCESS = ActionSuccess(output={"n": 1})
 def test_actions_are_pending_running_waiting_or_finished():
     """Each from the one thing that is stored about it."""
     levels = [planned(name) for name in ("pending", "running", "waiting", "finished")]
-    claim = {"attempt": 2, "startedAt": START.isoformat()}
+    claim = {"status": "running", "attempt": 2, "startedAt": START.isoformat()}
     state = running_state(
         record(levels),
         {"finished": done("finished", SUCCESS)},
@@ -66,7 +66,7 @@ def test_actions_are_pending_running_waiting_or_finished():
 def test_the_version_grows_with_each_step_of_an_action():
     """Claimed, waiting, claimed again, finished, ended: each is a larger number than the one before."""
     level = [planned("a")]
-    claim = {"attempt": 1, "startedAt": START.isoformat()}
+    claim = {"status": "running", "attempt": 1, "startedAt": START.isoformat()}
     second = {**claim, "attempt": 2}
     waiting = {**claim, "nextAttemptAt": START.isoformat()}
     states = [
@@ -74,7 +74,7 @@ def test_the_version_grows_with_each_step_of_an_action():
         running_state(record(level), {}, {}),
         *(running_state(record(level), {}, {"a": Progress(step)}) for step in (claim, waiting, second)),
         running_state(record(level), {"a": done("a", SUCCESS, attempts=2)}, {}),
-        final_state(record(level), {"a": done("a", SUCCESS, attempts=2)}),
+        final_state(record(level), {"a": done("a", SUCCESS, attempts=2)}, {}),
     ]
     versions = [state.version for state in states]
     assert versions == sorted(set(versions))
@@ -83,7 +83,7 @@ def test_the_version_grows_with_each_step_of_an_action():
 
 def test_a_failure_skips_what_had_not_run():
     """The error is the failed action's, with its id."""
-    state = final_state(record([planned("a")], [planned("b", ["a"])]), {"a": done("a", FAILURE)})
+    state = final_state(record([planned("a")], [planned("b", ["a"])]), {"a": done("a", FAILURE)}, {})
     assert state.status == "failed"
     assert state.error.context == {"actionId": "a"}
     assert state.error.status_code == 408
@@ -94,7 +94,7 @@ def test_a_failure_skips_what_had_not_run():
 
 def test_an_alternative_that_was_not_needed_is_skipped():
     """It is on standby, and blocks nothing."""
-    state = final_state(record([planned("a")], standby=[planned("plan_b")]), {"a": done("a", SUCCESS)})
+    state = final_state(record([planned("a")], standby=[planned("plan_b")]), {"a": done("a", SUCCESS)}, {})
     assert state.status == "completed"
     assert state.action_states["plan_b"].status == "skipped"
     assert state.action_states["plan_b"].result.blocked_by is None
@@ -109,7 +109,7 @@ def test_expected_outcomes_decide_over_the_end():
             {"name": "two", "reference": "${a.output.n}", "operator": "equals", "value": 2},
         ],
     }
-    state = final_state(record([planned("a")], expectedOutcome=outcome), {"a": done("a", SUCCESS)})
+    state = final_state(record([planned("a")], expectedOutcome=outcome), {"a": done("a", SUCCESS)}, {})
     assert [(item.name, item.passed, item.actual) for item in state.validations] == [
         ("one", True, 1),
         ("two", False, 1),

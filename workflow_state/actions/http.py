@@ -4,6 +4,7 @@ The Celery task owns the retries. The parts are elsewhere: how a request is buil
 in deadline.py, what an answer means in response.py, what a failure means in failures.py.
 """
 
+import hashlib
 import json
 import os
 import time
@@ -40,6 +41,7 @@ from workflow_state.schema import (
     HttpActionResult,
     HttpTraceEntry,
     StorageLocation,
+    TracedRequest,
 )
 from workflow_state.settings import get_settings
 
@@ -136,6 +138,20 @@ def execute_http_action(
             # `from None`: the exceptions of httpx carry the request, credentials included.
             raise _fail(attempt, detail) from None
     return _conclude(attempt, answer, exchange)
+
+
+def preview_http_action(
+    definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext
+) -> tuple[TracedRequest, str]:
+    """Return what would be sent, with secrets masked, and a digest that tells it from any other request.
+
+    Credentials are no part of the digest: a rotated token makes no other request. Raises HttpActionError where no
+    request can be made of the inputs.
+    """
+    attempt = _prepare(definition, inputs, context)
+    plain = build_request(definition, inputs, idempotency_key=f"{context.execution_id}.{context.action_id}")
+    told = json.dumps([plain.method, plain.url, plain.headers]).encode() + (plain.body or b"")
+    return trace_request(attempt.request, attempt.scrub_trace), hashlib.sha256(told).hexdigest()
 
 
 def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext | None) -> _Attempt:
