@@ -34,6 +34,7 @@ def http_service() -> Iterator[Service]:
     /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first
     /status/<code>/<name>   that status
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
+    /unavailable/<name>     503, with Retry-After: 280
     /text/<name>            plain text
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -79,6 +80,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
         elif kind == "flaky" and count <= int(rest[0]):
             self._answer(503, {"error": "not yet"})
+        elif kind == "unavailable":
+            self._send(503, b"", "text/plain", {"Retry-After": "280"})
         elif kind == "text":
             self._send(200, b"plain text", "text/plain")
         else:
@@ -98,8 +101,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, data: Any) -> None:
         self._send(status, json.dumps(data).encode(), "application/json")
 
-    def _send(self, status: int, data: bytes, content_type: str) -> None:
+    def _send(self, status: int, data: bytes, content_type: str, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

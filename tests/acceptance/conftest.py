@@ -28,6 +28,9 @@ DEFINITIONS = """
 - id: patient
   endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 1500, maxDelayMs: 1500, backoffMultiplier: 1}}
+- id: very_patient
+  endpoint: {{url: "{url}/unavailable/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 - id: text
   endpoint: {{url: "{url}/text/{{name}}", method: GET}}
 - id: secret

@@ -1,0 +1,86 @@
+"""What survives when every process is killed: a Redis with an append-only file, and workers, of this file's own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from uuid import uuid4
+
+import pytest
+from http_service import Service
+from plans import action, plan
+from support import wait_until
+
+from workflow_state.local import local_redis, local_worker
+
+
+def ask_in_another_process(redis_url, code, *arguments):
+    """Run code on another Redis than this process's own, and return what it prints as JSON."""
+    lines = [
+        "import json, sys",
+        "from workflow_state import *",
+        "from workflow_state.celery import app",
+        "client = app.backend.client",
+        code,
+    ]
+    environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+STATE = "print(json.dumps(get_execution_state(sys.argv[1]).to_json_data()))"
+SUBMIT = "print(json.dumps(execute_plan.delay(json.loads(sys.argv[1])).id))"
+CONFIRM = "print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada').confirmed))"
+AT_REST = """
+inspect = app.control.inspect(timeout=2)
+answers = [inspect.active(), inspect.reserved(), inspect.scheduled()]
+tasks = [task for answer in answers for held in answer.values() for task in held]
+print(json.dumps([tasks, client.llen("workflow_state"), client.hlen("unacked")]))
+"""
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_a_waiting_action_holds_nothing_and_outlives_all_processes(tmp_path, service: Service):
+    """No task and no message while it waits; with Redis and worker killed by -9 and started again, it completes."""
+    name = uuid4().hex
+    confirmation = {"required": True, "title": "Send it?", "message": "Really?"}
+    document = plan(action("ask", inputs={"name": name}, userConfirmation=confirmation), beside=[], last=["ask"])
+    with local_redis(tmp_path / "data") as url:
+        with local_worker(url, log_file=tmp_path / "one.log") as worker:
+            execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document))
+
+            def is_waiting():
+                state = ask_in_another_process(url, STATE, execution_id)
+                paused = state["status"] == "paused_for_confirmation"
+                return paused and state["actionStates"]["beside"]["status"] == "completed"
+
+            wait_until(is_waiting, "the action waits, and the other branch is done", timeout_s=20)
+            wait_until(lambda: ask_in_another_process(url, AT_REST) == [[], 0, 0], "nothing is held", timeout_s=20)
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        kill_the_server(url)
+    with local_redis(tmp_path / "data") as url:
+        assert ask_in_another_process(url, STATE, execution_id)["status"] == "paused_for_confirmation"
+        with local_worker(url, log_file=tmp_path / "two.log"):
+            assert ask_in_another_process(url, CONFIRM, execution_id) is True
+
+            def has_completed():
+                return ask_in_another_process(url, STATE, execution_id)["status"] == "completed"
+
+            wait_until(has_completed, "the execution completes", timeout_s=20)
+    assert len(service.requests_to(f"/echo/{name}")) == 1
+
+
+def kill_the_server(url):
+    """End the Redis server at once, as a crash would."""
+    server = ask_in_another_process(url, "print(json.dumps(client.info('server')['process_id']))")
+    os.kill(server, signal.SIGKILL)

@@ -1,0 +1,190 @@
+"""A person steers an execution while it is under way: confirmations and cancelling."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from http_service import Service
+from plans import action, plan
+from support import wait_until
+
+from workflow_state import (
+    ConfirmationError,
+    ExecutionNotFoundError,
+    cancel_execution,
+    confirm_action,
+    execute_plan,
+    get_execution_state,
+)
+
+TIMEOUT_S = 30
+
+
+def asking(action_id, dependencies=None, timeout=None, **fields):
+    """Return an action that waits for a confirmation."""
+    confirmation = {"required": True, "title": f"Send {action_id}?", "message": "It can't be taken back."}
+    if timeout is not None:
+        confirmation["timeout"] = timeout
+    return action(action_id, dependencies, userConfirmation=confirmation, **fields)
+
+
+def wait_for_question(execution_id, action_id="ask"):
+    """Return the question once it is asked, and everything else of its level is done."""
+
+    def asked():
+        state = get_execution_state(execution_id)
+        return [item for item in state.confirmations if item.action_id == action_id and item.confirmed is None]
+
+    return wait_until(asked, f"{action_id} asks")[0]
+
+
+def test_a_confirmation_shows_what_will_be_sent_and_lets_it_go(worker, service: Service):
+    """Nothing is sent before the answer; method, URL and body are shown with references resolved."""
+    name = uuid4().hex
+    document = plan(
+        asking(
+            "ask",
+            ["first"],
+            actionDefinitionId="secret",
+            inputs={"name": name, "body.to": "${first.output.name}", "body.api_key": "hunter2"},
+        ),
+        beside=["first"],
+        first=[],
+        last=["ask"],
+    )
+    handle = execute_plan.delay(document)
+    question = wait_for_question(handle.id)
+    wait_until(lambda: get_execution_state(handle.id).action_states["beside"].status == "completed", "the others go on")
+    state = get_execution_state(handle.id)
+    assert state.status == "paused_for_confirmation"
+    assert state.action_states["last"].status == "pending"
+    assert service.requests_to(f"/echo/{name}") == []
+    assert (question.title, question.request.method) == ("Send ask?", "POST")
+    assert question.request.url.endswith(f"/echo/{name}")
+    assert question.request.body["to"] == "first"
+    assert "hunter2" not in str(question)
+    assert "s3cr3t" not in str(question)
+
+    answered = confirm_action(handle.id, "ask", True, "ada", digest=question.digest)
+    assert (answered.confirmed, answered.user_id) == (True, "ada")
+    final = handle.get(timeout=TIMEOUT_S)
+    assert final["status"] == "completed"
+    assert [(item["actionId"], item["confirmed"]) for item in final["confirmations"]] == [("ask", True)]
+    assert len(service.requests_to(f"/echo/{name}")) == 1
+
+
+def test_a_rejection_fails_the_action(worker):
+    """With user_cancelled, and who it was."""
+    handle = execute_plan.delay(plan(asking("ask"), after=["ask"]))
+    wait_for_question(handle.id)
+    confirm_action(handle.id, "ask", False, "ada")
+    final = handle.get(timeout=TIMEOUT_S)
+    error = final["actionStates"]["ask"]["result"]["error"]
+    assert (final["status"], error["category"]) == ("failed", "user_cancelled")
+    assert "ada" in error["message"]
+    assert final["actionStates"]["after"]["status"] == "skipped"
+
+
+def test_nobody_answers_in_time(worker):
+    """The timeout fails the action, without a timer message; a late answer is refused."""
+    handle = execute_plan.delay(plan(asking("ask", timeout=1000)))
+    wait_for_question(handle.id)
+    final = handle.get(timeout=TIMEOUT_S)
+    assert final["actionStates"]["ask"]["result"]["error"]["category"] == "user_cancelled"
+    assert final["confirmations"][0]["timedOut"] is True
+    with pytest.raises(ConfirmationError, match="not answered in time"):
+        confirm_action(handle.id, "ask", True)
+
+
+def test_one_of_many_racing_answers_counts(worker, service: Service):
+    """The others are told so, and change nothing."""
+    name = uuid4().hex
+    handle = execute_plan.delay(plan(asking("ask", inputs={"name": name})))
+    wait_for_question(handle.id)
+
+    def answer(number):
+        try:
+            return confirm_action(handle.id, "ask", True, f"user-{number}").user_id
+        except ConfirmationError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(answer, range(8)))
+    final = handle.get(timeout=TIMEOUT_S)
+    winner = final["confirmations"][0]["userId"]
+    assert answers.count(winner) == 1
+    assert sum("already" in text for text in answers) == 7
+    assert len(service.requests_to(f"/echo/{name}")) == 1
+
+
+def test_answers_that_have_no_question(worker):
+    """Each is an error that says why."""
+    handle = execute_plan.delay(plan(a=[]))
+    handle.get(timeout=TIMEOUT_S)
+    with pytest.raises(ConfirmationError, match="does not wait"):
+        confirm_action(handle.id, "a")
+    with pytest.raises(ConfirmationError, match="no action 'b'"):
+        confirm_action(handle.id, "b")
+    with pytest.raises(ExecutionNotFoundError):
+        confirm_action("no-such-id", "a")
+
+
+def test_an_answer_is_bound_to_what_was_shown(worker):
+    """Another digest is refused, and the question stays open."""
+    handle = execute_plan.delay(plan(asking("ask")))
+    question = wait_for_question(handle.id)
+    with pytest.raises(ConfirmationError, match="changed"):
+        confirm_action(handle.id, "ask", True, digest="0" * 64)
+    confirm_action(handle.id, "ask", True, digest=question.digest)
+    assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
+
+
+def test_cancel_lets_a_request_end_and_starts_no_other(worker, service: Service):
+    """The state is cancelled within a second after the request ended, the rest is skipped."""
+    name = uuid4().hex
+    document = plan(action("slow", inputs={"name": name, "query.delay_ms": 1500}), after=["slow"])
+    handle = execute_plan.delay(document)
+    wait_until(lambda: service.requests_to(f"/echo/{name}"), "the request is under way")
+    cancel_execution(handle.id)
+    final = handle.get(timeout=TIMEOUT_S)
+    assert final["status"] == "cancelled"
+    assert final["error"]["category"] == "user_cancelled"
+    assert final["actionStates"]["slow"]["status"] == "completed"
+    assert final["actionStates"]["after"]["status"] == "skipped"
+    ended_s = service.requests_to(f"/echo/{name}")[0]["at"] + 1.5
+    assert time.time() - ended_s < 2
+    assert cancel_execution(handle.id).status == "cancelled"
+
+
+def test_cancel_ends_a_long_wait_for_a_retry(worker, service: Service):
+    """An action that would be tried again in minutes ends at once, and is not sent."""
+    name = uuid4().hex
+    document = plan(action("a", actionDefinitionId="very_patient", inputs={"name": name}), after=["a"])
+    handle = execute_plan.delay(document)
+    wait_until(lambda: get_execution_state(handle.id).action_states["a"].next_attempt_at, "it waits for its retry")
+    begun_s = time.monotonic()
+    cancel_execution(handle.id)
+    final = handle.get(timeout=TIMEOUT_S)
+    assert time.monotonic() - begun_s < 5
+    assert final["status"] == "cancelled"
+    assert final["actionStates"]["a"]["status"] == "skipped"
+    assert final["actionStates"]["a"]["attempts"] == 1
+    assert len(service.requests_to("/unavailable/")) >= 1
+
+
+def test_cancel_ends_a_question(worker):
+    """What waits for an answer is skipped; answering it then is an error."""
+    handle = execute_plan.delay(plan(asking("ask")))
+    wait_for_question(handle.id)
+    cancel_execution(handle.id)
+    final = handle.get(timeout=TIMEOUT_S)
+    assert (final["status"], final["actionStates"]["ask"]["status"]) == ("cancelled", "skipped")
+    with pytest.raises(ConfirmationError):
+        confirm_action(handle.id, "ask")
+
+
+def test_cancelling_nothing_is_an_error(redis_url):
+    """An unknown id is told."""
+    with pytest.raises(ExecutionNotFoundError, match="no-such-id"):
+        cancel_execution("no-such-id")
