@@ -22,6 +22,7 @@ from workflow_state.actions.http import ActionContext, execute_http_action, prev
 from workflow_state.conditions import evaluate_condition
 from workflow_state.delivery import Claim, await_retry, claimed, read_failure, read_trace, remember_failure
 from workflow_state.errors import HttpActionError, WorkflowStateError
+from workflow_state.fan_out import element_id, list_elements
 from workflow_state.policy import find_block, reads_plan_inputs, retry_delay_ms, settle_failure
 from workflow_state.records import action_task_id, is_cancelled, read_inputs, read_results, read_standby
 from workflow_state.reference_parser import resolve_value
@@ -75,7 +76,13 @@ class Work:
     execution_id: str
     action: PlannedAction
     attempt: int
-    primaries: tuple[PlannedAction, ...]
+    primaries: tuple[PlannedAction, ...] = ()
+    element: int | None = None
+
+    @property
+    def run_id(self) -> str:
+        """What is claimed, stored and sent under a name of its own: the action, or one element of its list."""
+        return element_id(self.action.id, self.element)
 
     @property
     def dependencies(self) -> list[str]:
@@ -93,13 +100,13 @@ def perform(work: Work) -> Mapping[str, Any]:
     with claimed(
         work.client,
         work.execution_id,
-        work.action.id,
+        work.run_id,
         attempt=work.attempt,
         retention_s=get_settings().retention_s,
     ) as claim:
-        ids = [work.action.id, *work.dependencies]
+        ids = [work.run_id, *work.dependencies]
         results = read_results(work.task.app.backend, work.execution_id, ids)
-        stored = results.pop(work.action.id, None)
+        stored = results.pop(work.run_id, None)
         if stored and (claim or work.primaries):
             # A worker died between storing this and telling the chord, or another primary had the same alternative.
             return _take_place(work, stored)
@@ -110,11 +117,12 @@ def perform(work: Work) -> Mapping[str, Any]:
             raise Ignore
         # An action with an alternative that failed before its worker died is not sent again.
         failed = read_failure(work.client, work.execution_id, work.action.id) if _alternative_of(work) else None
-        return _settle(work, claim, failed or _attempt(work, claim, results))
+        return _settle(work, failed or _attempt(work, claim, results))
 
 
 def _alternative_of(work: Work) -> str | None:
-    return work.action.error_handling.alternative_action_id
+    """Return what takes the place of a failure; the alternative of a list stands in for the whole list."""
+    return work.action.error_handling.alternative_action_id if work.element is None else None
 
 
 def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]]) -> ActionExecutionState:
@@ -122,14 +130,14 @@ def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]])
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     unsent = Ending(claim.started_at, claim.attempt - 1, trace)
     if is_cancelled(work.client, work.execution_id):
-        return finished_state(work.action.id, ActionSkip(reason="the execution was cancelled"), unsent)
+        return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
     try:
         decided = _decide(work, results)
         if not isinstance(decided, dict):
-            return finished_state(work.action.id, decided, unsent)
+            return finished_state(work.run_id, decided, unsent)
         definition = load_action_definition(work.action.action_definition_id)
         if refusal := _ask(work, claim, definition, decided):
-            return finished_state(work.action.id, refusal, unsent)
+            return finished_state(work.run_id, refusal, unsent)
         return _send(work, claim, definition, decided)
     except (TaskPredicate, *CONNECTION_ERRORS):
         raise
@@ -144,10 +152,12 @@ def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]])
             category=ErrorCategory.STATE_INCONSISTENT,
             message=f"an internal error ({type(error).__name__}); the worker's log has the details",
         )
-    return finished_state(work.action.id, ActionFailure(error=detail), unsent)
+    return finished_state(work.run_id, ActionFailure(error=detail), unsent)
 
 
-def _decide(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | ActionSkip | ActionFailure:
+def _decide(
+    work: Work, results: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | ActionSkip | ActionFailure | ActionSuccess:
     """Return the resolved inputs to send, or how the action ends without being sent."""
     action = work.action
     if block := find_block(action.model_copy(update={"dependencies": work.dependencies}), results):
@@ -159,11 +169,17 @@ def _decide(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, A
             scope[primary.id] = read_failure(work.client, work.execution_id, primary.id)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(work.client, work.execution_id)
-    if action.condition and not evaluate_condition(action.condition.if_, scope):
+    if work.element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
         reason = f"its condition does not hold: {action.condition.if_}"
         if action.condition.else_ == "skip":
             return ActionSkip(reason=reason)
         return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=reason))
+    if action.for_each:
+        elements = list_elements(action, scope)
+        if work.element is None:
+            # Only a list without elements comes here; the level publishes those of any other.
+            return ActionSuccess(output=[])
+        scope |= {"item": elements[work.element], "itemIndex": work.element}
     resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
     return resolved
 
@@ -178,7 +194,7 @@ def _ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping
     if confirmation is None or not confirmation.required:
         return None
     request, digest = preview_http_action(definition, inputs, _context(work, claim))
-    asks = read_asks(work.client, work.execution_id, work.action.id)
+    asks = read_asks(work.client, work.execution_id, work.run_id)
     last = asks[-1] if asks else None
     if last and "confirmed" in last:
         if not last["confirmed"]:
@@ -218,7 +234,7 @@ def _refused(ask: Mapping[str, Any]) -> ActionFailure:
 
 
 def _context(work: Work, claim: Claim) -> ActionContext:
-    return ActionContext(execution_id=work.execution_id, action_id=work.action.id, attempt=claim.attempt)
+    return ActionContext(execution_id=work.execution_id, action_id=work.run_id, attempt=claim.attempt)
 
 
 def _message(work: Work, attempt: int) -> str:
@@ -237,7 +253,7 @@ def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mappin
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
             ending = Ending(claim.started_at, claim.attempt, trace)
-            return finished_state(work.action.id, ActionFailure(error=error.detail), ending)
+            return finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
         message = _message(work, claim.attempt + 1)
         await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace, message=message)
@@ -249,18 +265,20 @@ def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mappin
     success = ActionSuccess(output=outcome.output)
     if outcome.output_location:
         success.output_location = outcome.output_location
-    return finished_state(work.action.id, success, Ending(claim.started_at, claim.attempt, trace))
+    return finished_state(work.run_id, success, Ending(claim.started_at, claim.attempt, trace))
 
 
-def _settle(work: Work, claim: Claim, state: ActionExecutionState) -> Mapping[str, Any]:
+def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
     """Hand a failure over to the action's alternative; otherwise give the state to all in whose place it ran."""
     alternative_id = _alternative_of(work)
     if state.status is ActionStatus.FAILED and alternative_id:
-        remember_failure(work.client, claim, state.to_json_data())
+        remember_failure(work.client, work.execution_id, work.action.id, state.to_json_data())
         alternative = read_standby(work.client, work.execution_id, alternative_id)
         if alternative:
             ahead = [primary.to_json_data() for primary in (*work.primaries, work.action)]
             raise work.task.replace(work.task.si(work.execution_id, alternative.to_json_data(), stands_in_for=ahead))
+    if work.element is not None and work.action.error_handling.alternative_action_id:
+        return state.to_json_data()
     return _take_place(work, settle_failure(work.action, state).to_json_data())
 
 

@@ -163,9 +163,9 @@ def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
     return trace
 
 
-def remember_failure(client: Redis, claim: Claim, state: Mapping[str, Any]) -> None:
+def remember_failure(client: Redis, execution_id: str, action_id: str, state: Mapping[str, Any]) -> None:
     """Keep how an action failed, before its alternative takes its place; from then on it is not sent again."""
-    client.hset(progress_key(claim.execution_id), f"{claim.action_id}:failure", json.dumps(state))
+    client.hset(progress_key(execution_id), f"{action_id}:failure", json.dumps(state))
 
 
 def read_failure(client: Redis, execution_id: str, action_id: str) -> ActionExecutionState | None:

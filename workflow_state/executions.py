@@ -46,8 +46,9 @@ def get_execution_state(execution_id: str) -> ExecutionState:
             f"there is no execution {execution_id!r}: the id is wrong, or it ended longer ago than states are kept"
         )
     record = parse_record(execution_id, fields)
-    results = read_results(backend, execution_id, (action.id for action in record.actions))
-    return running_state(record, results, parse_progress(progress))
+    under_way = parse_progress(progress)
+    names = [action.id for action in record.actions] + [name for name in under_way if name.endswith("]")]
+    return running_state(record, read_results(backend, execution_id, names), under_way)
 
 
 def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None) -> list[ExecutionSummary]:
@@ -114,7 +115,7 @@ def confirm_action(
     late, and where the question has changed.
     """
     state = get_execution_state(execution_id)
-    if action_id not in state.action_states:
+    if action_id.partition("[")[0] not in state.action_states:
         raise ConfirmationError(f"execution {execution_id} has no action {action_id!r}")
     client = redis_client(app.backend)
     answer = {"respondedAt": datetime.now(UTC).isoformat(), "confirmed": confirmed}

@@ -16,14 +16,18 @@ from typing import Any, NoReturn
 from uuid import uuid4
 
 from celery import Task, chord, group
+from celery import states as states_of_celery
+from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
 
 from workflow_state.attempt import CONNECTION_ERRORS, Summary, Work, perform
 from workflow_state.celery import app
+from workflow_state.delivery import remember_failure
 from workflow_state.errors import PlanValidationError, WorkflowStateError
+from workflow_state.fan_out import count_elements, element_id, joined_state
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.policy import stopping_failure
+from workflow_state.policy import reads_plan_inputs, settle_failure, stopping_failure
 from workflow_state.records import (
     action_task_id,
     begin_execution,
@@ -31,15 +35,17 @@ from workflow_state.records import (
     is_cancelled,
     keep_execution,
     level_group_id,
+    read_inputs,
     read_level,
     read_progress,
     read_record,
     read_results,
+    read_standby,
     redis_client,
     register_execution,
     require_execution_id,
 )
-from workflow_state.schema import ErrorCategory, ErrorDetail, ExecutionState, PlannedAction
+from workflow_state.schema import ActionStatus, ErrorCategory, ErrorDetail, ExecutionState, PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.states import final_state, refused_state
 
@@ -78,15 +84,16 @@ class ActionTask(Task):  # type: ignore[type-arg]
         self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> str:
         """Return the name that logs and monitors show."""
-        del kwargs, options
-        return f"execute_action.{args[1]['id']}"
+        del options
+        return f"execute_action.{element_id(args[1]['id'], kwargs.get('element'))}"
 
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> Any:
         """Publish the action; its inputs stay out of logs and monitors."""
-        shown = f"({args[0]!r}, {args[1]['id']!r})"
-        return super().apply_async(args, kwargs, **{**options, "argsrepr": shown})
+        name = element_id(args[1]["id"], (kwargs or {}).get("element"))
+        shown = {"argsrepr": f"({args[0]!r}, {name!r})", "kwargsrepr": "{}"}
+        return super().apply_async(args, kwargs, **{**options, **shown})
 
 
 @app.task(bind=True, base=PlanTask, name="workflow_state.execute_plan", resultrepr_maxsize=_SUMMARY_CHARACTERS)
@@ -112,7 +119,7 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
         self.update_state(state="RUNNING", meta={})
         if is_cancelled(client, execution_id):
             return Summary(finish(self, execution_id))
-        return start_level(self, 0, read_level(client, execution_id, 0))
+        return start_level(self, 0, what_lacks(self, read_level(client, execution_id, 0), {}))
 
 
 @app.task(bind=True, name="workflow_state.execute_level", resultrepr_maxsize=_SUMMARY_CHARACTERS)
@@ -127,11 +134,11 @@ def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
         client = redis_client(self.app.backend)
         before, upcoming = read_level(client, execution_id, level - 1), read_level(client, execution_id, level)
         results = read_results(self.app.backend, execution_id, (action.id for action in before))
-        if unfinished := [action for action in before if action.id not in results]:
-            return start_level(self, level - 1, unfinished)
+        if header := what_lacks(self, before, results):
+            return start_level(self, level - 1, header)
         if upcoming and not stopping_failure(before, results) and not is_cancelled(client, execution_id):
             keep_execution(client, execution_id, get_settings().retention_s)
-            return start_level(self, level, upcoming)
+            return start_level(self, level, what_lacks(self, upcoming, {}))
         return Summary(finish(self, execution_id))
 
 
@@ -145,23 +152,84 @@ def requeued_on_connection_loss() -> Iterator[None]:
         raise Reject(error, requeue=True) from error
 
 
-def start_level(task: Task, level: int, actions: Sequence[PlannedAction]) -> NoReturn:  # type: ignore[type-arg]
+def start_level(task: Task, level: int, header: Sequence[Signature[Any]]) -> NoReturn:  # type: ignore[type-arg]
     """Replace the running task by the chord of a level.
 
     Ids are the same each time: parts of a level that was published twice count towards one chord.
     """
-    execution_id = str(task.request.id)
-    header = [
-        execute_action.si(execution_id, action.to_json_data()).set(task_id=action_task_id(execution_id, action.id))
-        for action in actions
-    ]
     canvas = chord(header, execute_level.si(level + 1), app=task.app)
     # chord() unpacks a group and drops its options, so the fixed group id is set here.
     canvas.tasks = group(  # type: ignore[misc]
-        header, app=task.app, task_id=level_group_id(execution_id, level)
+        header, app=task.app, task_id=level_group_id(str(task.request.id), level)
     )
     task.replace(canvas)
     raise AssertionError("replace always raises")
+
+
+def what_lacks(
+    task: Task,  # type: ignore[type-arg]
+    actions: Sequence[PlannedAction],
+    results: dict[str, dict[str, Any]],
+) -> list[Signature[Any]]:
+    """Return the messages of a level that are still to be published, given what has finished.
+
+    An action whose elements have all finished is joined here, and its state added to the results.
+    """
+    header: list[Signature[Any]] = []
+    for action in actions:
+        if action.id in results:
+            continue
+        count = _count_elements(task, action) if action.for_each else 0
+        if count == 0:
+            header.append(_message(task, action))
+            continue
+        ids = [element_id(action.id, index) for index in range(count)]
+        finished = read_results(task.app.backend, str(task.request.id), ids)
+        header += [_message(task, action, index) for index, name in enumerate(ids) if name not in finished]
+        if len(finished) == count:
+            state, message = _join(task, action, [finished[name] for name in ids])
+            if message is None:
+                results[action.id] = state
+            else:
+                header.append(message)
+    return header
+
+
+def _join(
+    task: Task,  # type: ignore[type-arg]
+    action: PlannedAction,
+    states: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, Any], Signature[Any] | None]:
+    """Store the state that an action's elements add up to; or return the message of the alternative in its place."""
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    state = joined_state(action, states)
+    alternative_id = action.error_handling.alternative_action_id
+    alternative = read_standby(client, execution_id, alternative_id) if alternative_id else None
+    if state.status is ActionStatus.FAILED and alternative:
+        remember_failure(client, execution_id, action.id, state.to_json_data())
+        kwargs = {"stands_in_for": [action.to_json_data()]}
+        signature = execute_action.si(execution_id, alternative.to_json_data(), **kwargs)
+        return {}, signature.set(task_id=action_task_id(execution_id, action.id))
+    data = settle_failure(action, state).to_json_data()
+    task.backend.store_result(action_task_id(execution_id, action.id), Summary(data), states_of_celery.SUCCESS)
+    return data, None
+
+
+def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    scope: dict[str, Any] = read_results(task.app.backend, execution_id, action.dependencies)
+    if reads_plan_inputs(action):
+        scope["inputs"] = read_inputs(client, execution_id)
+    return count_elements(action, scope)
+
+
+def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
+    execution_id = str(task.request.id)
+    kwargs = {} if element is None else {"element": element}
+    signature = execute_action.si(execution_id, action.to_json_data(), **kwargs)
+    return signature.set(task_id=action_task_id(execution_id, element_id(action.id, element)))
 
 
 def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> ExecutionState:
@@ -204,11 +272,12 @@ def execute_action(
     action_data: Mapping[str, Any],
     attempt: int = 1,
     stands_in_for: Sequence[Mapping[str, Any]] = (),
+    element: int | None = None,
 ) -> Summary:
     """Make one attempt (from 1) of an action: return how it ended, or retry.
 
     `stands_in_for` holds the actions in whose place this one runs as their alternative, the planned one first: the
-    task has that one's id, and returns that one's state.
+    task has that one's id, and returns that one's state. `element` is the index in the list of a `forEach`.
     """
     with requeued_on_connection_loss():
         work = Work(
@@ -218,5 +287,6 @@ def execute_action(
             action=PlannedAction.model_validate(action_data),
             attempt=attempt,
             primaries=tuple(PlannedAction.model_validate(data) for data in stands_in_for),
+            element=element,
         )
         return Summary(perform(work))

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 MAX_ACTIONS = 10_000
+FOR_EACH_LIMIT = 1_000
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 RESERVED_ACTION_IDS = frozenset({"inputs"})
@@ -120,6 +121,9 @@ class PlannedAction(ContractModel):
     error_handling: ErrorHandling = Field(default_factory=ErrorHandling)
     user_confirmation: UserConfirmation | None = None
     for_each: str | None = Field(default=None, min_length=1)
+    for_each_limit: int = Field(
+        default=FOR_EACH_LIMIT, ge=1, le=MAX_ACTIONS, exclude_if=lambda limit: limit == FOR_EACH_LIMIT
+    )
 
     @field_validator("id")
     @classmethod
@@ -388,8 +392,23 @@ class ActionStatus(StrEnum):
     SKIPPED = "skipped"
 
 
+class ElementState(ContractModel):
+    """One element of an action with `forEach`; its output is in the action's own, at the same index."""
+
+    index: int
+    status: ActionStatus
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration: Milliseconds | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    error: ErrorDetail | None = None
+    reason: str | None = None
+    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
+
+
 class ActionExecutionState(ContractModel):
-    """One action of one execution. `nextAttemptAt` is there while it waits for a retry."""
+    """One action of one execution. `nextAttemptAt` is there while it waits for a retry, `elements` with `forEach`."""
 
     action_id: str
     status: ActionStatus
@@ -400,6 +419,7 @@ class ActionExecutionState(ContractModel):
     next_attempt_at: datetime | None = None
     result: ActionResult | None = None
     http_trace: list[HttpTraceEntry] = Field(default_factory=list)
+    elements: list[ElementState] | None = None
 
 
 class ExecutionStatus(StrEnum):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workflow_state.conditions import evaluate_validation
+from workflow_state.fan_out import running_fan_out
 from workflow_state.patterns import calculate_execution_metrics
 from workflow_state.policy import stopping_failure
 from workflow_state.schema import (
@@ -18,6 +19,7 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ConfirmationState,
+    ElementState,
     ErrorCategory,
     ErrorDetail,
     ExecutionState,
@@ -108,6 +110,21 @@ def live_action_state(action_id: str, progress: Progress | None) -> ActionExecut
     return state
 
 
+def _live_state(
+    action: PlannedAction, results: Mapping[str, Mapping[str, Any]], progress: Mapping[str, Progress]
+) -> ActionExecutionState:
+    elements: dict[int, ActionExecutionState] = {}
+    if action.for_each:
+        prefix = f"{action.id}["
+        for name in [name for name in progress if name.startswith(prefix)]:
+            elements[int(name[len(prefix) : -1])] = (
+                ActionExecutionState.model_validate(results[name])
+                if name in results
+                else live_action_state(name, progress[name])
+            )
+    return running_fan_out(action.id, elements) if elements else live_action_state(action.id, progress.get(action.id))
+
+
 def running_state(
     record: Record, results: Mapping[str, Mapping[str, Any]], progress: Mapping[str, Progress]
 ) -> ExecutionState:
@@ -122,7 +139,7 @@ def running_state(
     action_states = {
         action.id: ActionExecutionState.model_validate(results[action.id])
         if action.id in results
-        else live_action_state(action.id, progress.get(action.id))
+        else _live_state(action, results, progress)
         for action in record.actions
     }
     return ExecutionState(
@@ -254,13 +271,20 @@ def document_version(
     answers. Each of them only ever happens once, so whoever reads later never reads a smaller number.
     """
     version = 1 if status is ExecutionStatus.INITIALIZING else 2
-    for state in action_states:
-        if state.status is ActionStatus.RUNNING:
-            version += 2 * state.attempts - (0 if state.next_attempt_at else 1)
-        elif state.status is not ActionStatus.PENDING:
-            version += 2 * max(1, state.attempts)
+    version += sum(_transitions(state) for state in action_states)
     version += sum(2 if confirmation.responded_at else 1 for confirmation in confirmations)
     return version + (1 if status in ENDED else 0)
+
+
+def _transitions(state: ActionExecutionState | ElementState) -> int:
+    elements = state.elements if isinstance(state, ActionExecutionState) else None
+    if elements:
+        return sum(map(_transitions, elements)) + (0 if state.status is ActionStatus.RUNNING else 1)
+    if state.status is ActionStatus.PENDING:
+        return 0
+    if state.status is ActionStatus.RUNNING:
+        return 2 * state.attempts - (0 if state.next_attempt_at else 1)
+    return 2 * max(1, state.attempts)
 
 
 def _skip_of_the_rest(culprit: PlannedAction | None, *, cancelled: bool) -> ActionSkip:

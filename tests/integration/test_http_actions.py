@@ -753,7 +753,7 @@ def test_a_connection_that_is_reset_before_the_first_byte_leaves_the_request_uns
 )
 @pytest.mark.parametrize("status", ["200 OK", "500 Oh"])
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain"])
-def test_a_secret_that_is_echoed_is_in_nothing_that_is_kept(  # noqa: PLR0913, PLR0917  three of them are parameters
+def test_a_secret_that_is_echoed_is_in_nothing_that_is_kept(
     server, authentication, status, content_type, monkeypatch, caplog
 ):
     secret = "s3cret/välue+1"
