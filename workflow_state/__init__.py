@@ -31,6 +31,7 @@ from workflow_state.patterns import (
 )
 from workflow_state.plan_check import validate_execution_plan, validate_plan_logic
 from workflow_state.reference_parser import ParsedReference, parse_reference, resolve_reference
+from workflow_state.resume import resume_execution
 from workflow_state.schema import (
     ActionDefinition,
     ActionExecutionState,
@@ -81,6 +82,7 @@ __all__ = [
     "parse_reference",
     "register_action_definition",
     "resolve_reference",
+    "resume_execution",
     "validate_execution_plan",
     "validate_plan_logic",
 ]

@@ -32,6 +32,7 @@ from workflow_state.executor import execute_plan
 from workflow_state.local import Engine, local_engine, require_running
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import read_record, redis_client
+from workflow_state.resume import resume_execution
 from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, PlannedAction
 from workflow_state.settings import PREFIX, get_settings
 from workflow_state.states import ENDED
@@ -208,6 +209,37 @@ def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user
     digest = shown.digest if shown else None
     confirm_action(execution_id, action_id, not reject, user_id or getpass.getuser(), digest=digest)
     click.echo("rejected" if reject else "confirmed")
+    return 0
+
+
+@commands.command()
+@click.argument("execution_id", metavar="ID")
+@click.option("--plan", "plan_file", type=click.Path(exists=True, allow_dash=True), help="A repaired plan.")
+@_actions_option
+@_inputs_option
+@_json_option
+def resume(
+    execution_id: str,
+    plan_file: str | None,
+    actions: Sequence[str],
+    inputs: Sequence[str],
+    as_json: bool,  # noqa: FBT001
+) -> int:
+    """Run a failed or cancelled execution again, keeping what it has done; print the new execution's id."""
+    _use_actions(actions)
+    plan = _read_plan(plan_file, actions, inputs) if plan_file else None
+    _require_redis()
+    handle = resume_execution(execution_id, plan)
+    report = get_execution_state(handle.id).resumed
+    told = {} if report is None else report.actions
+    if as_json:
+        _print_json({"id": handle.id, "actions": {name: item.to_json_data() for name, item in told.items()}})
+        return 0
+    click.echo(handle.id)
+    for line in display.aligned(
+        [(f"  {name}", "kept" if item.kept else "runs", item.reason) for name, item in told.items()]
+    ):
+        click.echo(line)
     return 0
 
 

@@ -8,7 +8,7 @@
     ├── ActionDefinitionError      an unknown or wrong action definition
     ├── HttpActionError            an HTTP action failed; `.detail` says how
     ├── ExecutionNotFoundError     no execution has that id
-    ├── ExecutionConflictError     that id belongs to an execution of another plan
+    ├── ExecutionConflictError     what is asked does not fit the execution that has this id
     ├── ConfirmationError          nothing waits there, or it was answered already
     └── SettingsError              an environment variable or the server behind it is wrong
 
@@ -91,7 +91,7 @@ class ExecutionNotFoundError(WorkflowStateError):
 
 
 class ExecutionConflictError(WorkflowStateError):
-    """The id was used before, for an execution of a different plan."""
+    """What is asked does not fit the execution: its id belongs to another plan, or it can't be resumed."""
 
 
 class ConfirmationError(WorkflowStateError):

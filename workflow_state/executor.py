@@ -45,7 +45,15 @@ from workflow_state.records import (
     register_execution,
     require_execution_id,
 )
-from workflow_state.schema import ActionStatus, ErrorCategory, ErrorDetail, ExecutionState, PlannedAction
+from workflow_state.schema import (
+    ActionStatus,
+    ErrorCategory,
+    ErrorDetail,
+    ExecutionPlan,
+    ExecutionState,
+    PlannedAction,
+    ResumeReport,
+)
 from workflow_state.settings import get_settings
 from workflow_state.states import final_state, refused_state
 
@@ -67,10 +75,15 @@ class PlanTask(Task):  # type: ignore[type-arg]
         Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
         """
         plan = validate_execution_plan(*(args or ()), **(kwargs or {}))
-        execution_id = require_execution_id(task_id or str(uuid4()))
-        if not register_execution(
-            redis_client(self.app.backend), execution_id, plan, retention_s=get_settings().retention_s
-        ):
+        return self.submit(plan, require_execution_id(task_id or str(uuid4())), **options)
+
+    def submit(
+        self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Register a valid plan under this id, and publish its message unless it had been already."""
+        retention_s = get_settings().retention_s
+        client = redis_client(self.app.backend)
+        if not register_execution(client, execution_id, plan, retention_s=retention_s, resumed=resumed):
             return AsyncResult(execution_id, app=self.app)
         # The message carries no plan: the record has it, and a monitor would show it.
         shown: Any = {"argsrepr": f"({plan.name!r},)"}

@@ -24,7 +24,7 @@ from redis import Redis
 from workflow_state.delivery import KEY_PREFIX, progress_key
 from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
 from workflow_state.patterns import schedule_levels
-from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction
+from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
 from workflow_state.states import Progress, Record, parse_progress
 
 INDEX_KEY = f"{KEY_PREFIX}executions"
@@ -65,7 +65,14 @@ return 'new'
 """
 
 
-def register_execution(client: Redis, execution_id: str, plan: ExecutionPlan, *, retention_s: int) -> bool:
+def register_execution(
+    client: Redis,
+    execution_id: str,
+    plan: ExecutionPlan,
+    *,
+    retention_s: int,
+    resumed: ResumeReport | None = None,
+) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
 
     Raises ExecutionConflictError where the id belongs to an execution of another plan.
@@ -81,6 +88,8 @@ def register_execution(client: Redis, execution_id: str, plan: ExecutionPlan, *,
         "submittedAt": datetime.now(UTC).isoformat(),
         "levels": str(len(levels)),
     }
+    if resumed:
+        fields["resumed"] = _to_json(resumed.to_json_data())
     if plan.inputs:
         fields["inputs"] = _to_json(plan.inputs)
     for action in plan.actions:
@@ -228,6 +237,7 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         started_at=optional("startedAt"),
         completed_at=optional("completedAt"),
         cancel_requested_at=optional("cancelRequestedAt"),
+        resumed=json.loads(text["resumed"]) if "resumed" in text else None,
     )
 
 

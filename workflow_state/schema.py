@@ -462,6 +462,20 @@ class ValidationResult(ContractModel):
     message: str
 
 
+class ResumedAction(ContractModel):
+    """Whether a resumed execution kept an action's output, and why or why not."""
+
+    kept: bool
+    reason: str
+
+
+class ResumeReport(ContractModel):
+    """Which execution was resumed, and what became of each action's output."""
+
+    execution_id: str
+    actions: dict[str, ResumedAction]
+
+
 class ExecutionMetrics(ContractModel):
     """Counts of the actions by how they ended; `totalDuration` is in milliseconds."""
 
@@ -498,3 +512,4 @@ class ExecutionState(ContractModel):
     error: ErrorDetail | None = None
     metrics: ExecutionMetrics
     version: int
+    resumed: ResumeReport | None = None

@@ -26,6 +26,7 @@ from workflow_state.schema import (
     ExecutionStatus,
     ExpectedOutcome,
     PlannedAction,
+    ResumeReport,
     ValidationResult,
 )
 
@@ -45,6 +46,7 @@ class Record:
     started_at: str | None
     completed_at: str | None
     cancel_requested_at: str | None = None
+    resumed: Mapping[str, Any] | None = None
 
     @property
     def actions(self) -> list[PlannedAction]:
@@ -142,7 +144,7 @@ def running_state(
         else _live_state(action, results, progress)
         for action in record.actions
     }
-    return ExecutionState(
+    state = ExecutionState(
         id=record.execution_id,
         plan_id=record.plan["id"],
         status=status,
@@ -152,6 +154,9 @@ def running_state(
         metrics=calculate_execution_metrics(action_states),
         version=document_version(action_states.values(), confirmations, status),
     )
+    if record.resumed:
+        state.resumed = ResumeReport.model_validate(record.resumed)
+    return state
 
 
 def final_state(
@@ -209,6 +214,8 @@ def final_state(
     )
     if error:
         state.error = error
+    if record.resumed:
+        state.resumed = ResumeReport.model_validate(record.resumed)
     return state
 
 

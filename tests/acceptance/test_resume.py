@@ -1,0 +1,86 @@
+"""Running a failed or cancelled execution again."""
+
+from uuid import uuid4
+
+import pytest
+from http_service import Service
+from plans import action, plan
+
+from workflow_state import (
+    ExecutionConflictError,
+    ExecutionNotFoundError,
+    execute_plan,
+    resume_execution,
+)
+
+pytestmark = pytest.mark.usefixtures("worker")
+
+TIMEOUT_S = 30
+
+
+def failed_at_c(name):
+    """Return a plan of a → b → c → d whose c fails, with a name for its requests."""
+    return plan(
+        action("a", inputs={"name": f"{name}-a"}),
+        action("b", ["a"], inputs={"name": "${a.output.name}-b"}),
+        action("c", ["b"], actionDefinitionId="status", inputs={"code": 422, "name": f"{name}-c"}),
+        action("d", ["b", "c"], inputs={"name": f"{name}-d"}),
+    )
+
+
+def test_a_repaired_plan_keeps_what_is_the_same(service: Service):
+    """Completed actions are not sent again, the report says why, and the plan completes."""
+    name = uuid4().hex
+    first = execute_plan.delay(failed_at_c(name))
+    assert first.get(timeout=TIMEOUT_S)["status"] == "failed"
+
+    repaired = failed_at_c(name)
+    repaired["actions"][2] = action("c", ["b"], inputs={"name": f"{name}-c"})
+    handle = resume_execution(first.id, repaired)
+    state = handle.get(timeout=TIMEOUT_S)
+    assert (state["id"] == first.id, state["status"]) == (False, "completed")
+    assert state["resumed"]["executionId"] == first.id
+    decided = {key: (item["kept"], item["reason"]) for key, item in state["resumed"]["actions"].items()}
+    assert decided == {
+        "a": (True, "it completed, with the same inputs"),
+        "b": (True, "it completed, with the same inputs"),
+        "c": (False, "it was failed"),
+        "d": (False, "it was skipped"),
+    }
+    for letter in ("a", "a-b", "c", "d"):
+        assert len(service.requests_to(f"/echo/{name}-{letter}")) == 1
+
+
+def test_what_reads_a_changed_action_runs_again(service: Service):
+    """Its inputs can't be known before."""
+    name = uuid4().hex
+    first = execute_plan.delay(failed_at_c(name))
+    first.get(timeout=TIMEOUT_S)
+    changed = failed_at_c(name)
+    changed["actions"][0]["inputs"] = {"name": f"{name}-other"}
+    state = resume_execution(first.id, changed).get(timeout=TIMEOUT_S)
+    reasons = {key: item["reason"] for key, item in state["resumed"]["actions"].items()}
+    assert reasons["a"] == "its inputs are different"
+    assert reasons["b"] == "it reads a, which runs again"
+    assert len(service.requests_to(f"/echo/{name}-other")) == 2
+
+
+def test_only_what_failed_or_was_cancelled_can_be_resumed():
+    """And only what there is."""
+    done = execute_plan.delay(plan(a=[]))
+    done.get(timeout=TIMEOUT_S)
+    with pytest.raises(ExecutionConflictError, match="completed"):
+        resume_execution(done.id)
+    with pytest.raises(ExecutionNotFoundError):
+        resume_execution("no-such-id")
+
+
+def test_resuming_unchanged_tries_the_failed_action_again(service: Service):
+    """The same plan: what had completed is kept, the failed request is sent once more."""
+    name = uuid4().hex
+    first = execute_plan.delay(failed_at_c(name))
+    first.get(timeout=TIMEOUT_S)
+    state = resume_execution(first.id).get(timeout=TIMEOUT_S)
+    assert state["status"] == "failed"
+    assert len(service.requests_to(f"/echo/{name}-a")) == 2
+    assert len(service.requests_to(f"/status/422/{name}-c")) == 2
