@@ -23,8 +23,9 @@ from workflow_state.conditions import evaluate_condition
 from workflow_state.delivery import Claim, await_retry, claimed, read_failure, read_trace, remember_failure
 from workflow_state.errors import HttpActionError, WorkflowStateError
 from workflow_state.fan_out import element_id, list_elements
+from workflow_state.logger import WorkflowLogger
 from workflow_state.policy import find_block, reads_plan_inputs, retry_delay_ms, settle_failure
-from workflow_state.records import action_task_id, is_cancelled, read_inputs, read_results, read_standby
+from workflow_state.records import action_task_id, read_inputs, read_outline, read_results, read_standby
 from workflow_state.reference_parser import resolve_value
 from workflow_state.schema import (
     ActionDefinition,
@@ -129,7 +130,34 @@ def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]])
     """Run the action if it is to run, and return the state that it ended in."""
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     unsent = Ending(claim.started_at, claim.attempt - 1, trace)
-    if is_cancelled(work.client, work.execution_id):
+    plan_id, cancelled = read_outline(work.client, work.execution_id)
+    log = WorkflowLogger(execution_id=work.execution_id, plan_id=plan_id, action_id=work.run_id, attempt=claim.attempt)
+    state = _run(work, claim, results, unsent, cancelled=cancelled)
+    tell_end(log, state)
+    return state
+
+
+def tell_end(log: WorkflowLogger, state: ActionExecutionState) -> None:
+    """Log how an action ended, and its metric; never an output."""
+    told: dict[str, Any] = {"status": state.status, "attempts": state.attempts}
+    if isinstance(state.result, ActionFailure):
+        log.error("action failed", **told, category=state.result.error.category, error=state.result.error.message)
+    elif isinstance(state.result, ActionSkip):
+        log.info("action skipped", **told, reason=state.result.reason)
+    else:
+        log.info("action completed", **told)
+    log.metric("action.duration_ms", state.duration or 0, status=state.status)
+
+
+def _run(
+    work: Work,
+    claim: Claim,
+    results: Mapping[str, Mapping[str, Any]],
+    unsent: Ending,
+    *,
+    cancelled: bool,
+) -> ActionExecutionState:
+    if cancelled:
         return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
     try:
         decided = _decide(work, results)
@@ -257,6 +285,9 @@ def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mappin
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
         message = _message(work, claim.attempt + 1)
         await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace, message=message)
+        WorkflowLogger(execution_id=work.execution_id, action_id=work.run_id, attempt=claim.attempt).warn(
+            "attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category
+        )
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))
         kwargs = {**(work.task.request.kwargs or {}), "attempt": claim.attempt + 1}

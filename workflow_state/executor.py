@@ -26,6 +26,7 @@ from workflow_state.celery import app
 from workflow_state.delivery import remember_failure
 from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.fan_out import count_elements, element_id, joined_state
+from workflow_state.logger import WorkflowLogger
 from workflow_state.plan_check import validate_execution_plan
 from workflow_state.policy import reads_plan_inputs, settle_failure, stopping_failure
 from workflow_state.records import (
@@ -269,6 +270,10 @@ def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[typ
     state = final_state(record, results, read_progress(client, execution_id))
     end_execution(client, execution_id, state.status, state.completed_at or datetime.now(UTC))
     keep_execution(client, execution_id, get_settings().retention_s)
+    log = WorkflowLogger(execution_id=execution_id, plan_id=state.plan_id)
+    counts = state.metrics.to_json_data()
+    log.info("execution ended", status=state.status, **counts)
+    log.metric("execution.duration_ms", counts.get("totalDuration", 0), status=state.status)
     return state
 
 

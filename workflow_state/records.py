@@ -208,6 +208,13 @@ def request_cancel(client: Redis, execution_id: str) -> bool:
     return True
 
 
+def read_outline(client: Redis, execution_id: str) -> tuple[str, bool]:
+    """Return the plan's id, and whether the execution was asked to end."""
+    fields: Any = client.hmget(record_key(execution_id), "planId", "cancelRequestedAt")
+    plan_id, cancel_requested_at = fields
+    return (plan_id or b"").decode(), cancel_requested_at is not None
+
+
 def is_cancelled(client: Redis, execution_id: str) -> bool:
     """Return whether the execution was asked to end."""
     return bool(client.hexists(record_key(execution_id), "cancelRequestedAt"))

@@ -1,5 +1,6 @@
 """Plans on a real worker, a real Redis and a real HTTP server."""
 
+import json
 from pathlib import Path
 from uuid import uuid4
 
@@ -270,3 +271,22 @@ def test_nothing_is_left_on_the_queue():
     assert client.llen("workflow_state") == 0
     # What kombu keeps of its queues is part of the set-up, not of an execution.
     assert [key for key in client.scan_iter() if client.ttl(key) == -1 and not key.startswith(b"_kombu.binding")] == []
+
+
+def test_the_worker_logs_one_json_object_a_line(worker: Path):
+    """With execution, plan, action and attempt; a metric for each action and for the execution."""
+    state = run(plan(action("a", actionDefinitionId="flaky", inputs={"failures": 1, "name": uuid4().hex})))
+
+    def lines():
+        told = [json.loads(line) for line in worker.read_text().splitlines() if line.startswith("{")]
+        mine = [line for line in told if line["execution_id"] == state["id"]]
+        return mine if any(line.get("metric") == "execution.duration_ms" for line in mine) else None
+
+    told = wait_until(lines, "the execution's own metric is logged")
+    assert all({"timestamp", "level"} <= line.keys() for line in told)
+    assert [(line["message"], line["attempt"]) for line in told if "message" in line and "attempt" in line] == [
+        ("attempt failed, to be tried again", 1),
+        ("action completed", 2),
+    ]
+    metric = next(line for line in told if line.get("metric") == "action.duration_ms")
+    assert (metric["action_id"], metric["plan_id"], metric["status"]) == ("a", state["planId"], "completed")
