@@ -1,4 +1,7 @@
-"""Run the demo's plan against httpbin on loopback: what `./run demo` does. Arguments go to `workflow-state run`."""
+"""Run a plan against httpbin on loopback: what `./run demo [PLAN.json] [options]` does.
+
+The plan is demo.json unless another is named; the options go to `workflow-state run`.
+"""
 
 import os
 import re
@@ -40,8 +43,10 @@ def main() -> int:
                 "DEMO_TOKEN": "a-token-that-no-state-shows",
                 "DEMO_API_KEY": "a-key-that-no-state-shows",
             }
-            command = [sys.executable, "-m", "workflow_state.cli", "run", str(HERE / "demo.json"), "--actions", folder]
-            return subprocess.run([*command, *sys.argv[1:]], env=environment, check=False).returncode  # noqa: S603
+            arguments = sys.argv[1:]
+            plan = arguments.pop(0) if arguments and not arguments[0].startswith("-") else str(HERE / "demo.json")
+            command = [sys.executable, "-m", "workflow_state.cli", "run", plan, "--actions", folder, *arguments]
+            return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
     except KeyboardInterrupt:
         return 130
     finally:
