@@ -1,6 +1,9 @@
 """Plans on a real worker, a real Redis and a real HTTP server."""
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -238,6 +241,23 @@ def test_the_same_id_again_starts_nothing_new(service: Service):
     assert len(service.requests_to(f"/echo/{name}")) == 1
     with pytest.raises(ExecutionConflictError, match=execution_id):
         execute_plan.apply_async((plan(b=[]),), task_id=execution_id)
+
+
+def test_submitting_at_once_from_threads_and_processes_is_one_execution(service: Service, redis_url):
+    """Whoever comes first; each action is sent once."""
+    name, execution_id = uuid4().hex, str(uuid4())
+    document = plan(action("a", inputs={"name": name}), action("b", ["a"], inputs={"name": name}))
+    submit = (
+        "import json, sys; from workflow_state import execute_plan;"
+        "execute_plan.apply_async((json.loads(sys.argv[1]),), task_id=sys.argv[2])"
+    )
+    command = [sys.executable, "-c", submit, json.dumps(document), execution_id]
+    others = [subprocess.Popen(command) for _ in range(2)]
+    with ThreadPoolExecutor(8) as pool:
+        handles = list(pool.map(lambda _: execute_plan.apply_async((document,), task_id=execution_id), range(8)))
+    assert [other.wait(30) for other in others] == [0, 0]
+    assert {handle.get(timeout=TIMEOUT_S)["status"] for handle in handles} == {"completed"}
+    assert len(service.requests_to(f"/echo/{name}")) == 2
 
 
 def test_executions_are_listed_newest_first():
