@@ -9,39 +9,33 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
-from rich.console import Console
-from rich.live import Live
 
 from workflow_state import display
 from workflow_state.actions.catalog import list_action_definitions, load_action_definition
 from workflow_state.celery import app
-from workflow_state.errors import ConfirmationError, PlanValidationError, WorkflowStateError
+from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
-from workflow_state.local import Engine, local_engine, require_running
+from workflow_state.local import Engine, local_engine
 from workflow_state.patterns import schedule_levels
-from workflow_state.records import read_record, redis_client
+from workflow_state.records import redis_client
 from workflow_state.resume import resume_execution
-from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, PlannedAction
+from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
 from workflow_state.settings import PREFIX, get_settings
 from workflow_state.states import ENDED
 from workflow_state.validation import validate_execution_plan
+from workflow_state.watch import Watching, answer_yes, ask_on_terminal, follow
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-_POLL_S = 0.1
-_NO_WORKER_S = 10
+
 
 _actions_option = click.option(
     "--actions",
@@ -151,7 +145,7 @@ def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_j
 def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT001
     """Show the state of an execution."""
     _require_redis()
-    state = _watch(execution_id, _Watching(), silent=as_json) if watch else get_execution_state(execution_id)
+    state = follow(execution_id, Watching(), silent=as_json) if watch else get_execution_state(execution_id)
     if as_json:
         _print_json(state.to_json_data())
     else:
@@ -331,107 +325,13 @@ def _run_and_watch(
     if not engine and not as_json:
         click.echo(f"execution {execution_id}")
     # On a Redis of our own nobody else can answer a confirmation; on a shared one, that is for others to do.
-    answer = _answer_yes if confirms_all else _ask if engine else None
+    answer = answer_yes if confirms_all else ask_on_terminal if engine else None
     try:
-        return _watch(execution_id, _Watching(engine, answer), name=plan.name, silent=as_json)
+        return follow(execution_id, Watching(engine, answer), name=plan.name, silent=as_json)
     except KeyboardInterrupt:
         if not engine:
             click.echo(f"it goes on without you: workflow-state status --watch {execution_id}", err=True)
         raise
-
-
-@dataclass(frozen=True, slots=True)
-class _Watching:
-    """What a command does beside looking: see to its own engine, and answer confirmations."""
-
-    engine: Engine | None = None
-    answer: Callable[[ConfirmationState], bool] | None = None
-
-
-def _answer_yes(_: ConfirmationState) -> bool:
-    return True
-
-
-def _ask(confirmation: ConfirmationState) -> bool:
-    """Ask the person at the terminal; without one, nobody can say yes."""
-    for line in display.question(confirmation):
-        click.echo(line, err=True)
-    if not sys.stdin.isatty():
-        click.echo("rejected: there is no terminal to ask at; --yes confirms everything", err=True)
-        return False
-    return click.confirm("Send it?", err=True)
-
-
-def _watch(execution_id: str, watching: _Watching, *, name: str | None = None, silent: bool = False) -> ExecutionState:
-    """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise."""
-    state = get_execution_state(execution_id)
-    states = _states_until_the_end(state, watching)
-    if silent:
-        *_, state = states
-        return state
-    levels = _levels_of(execution_id, state)
-    console = Console()
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-    before: ExecutionState | None = None
-    for after in states:
-        now = datetime.now(UTC)
-        if live:
-            # Not while a person is asked: the question would be painted over.
-            (live.stop if after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION else live.start)()
-            live.update(display.live_view(name or execution_id, after, levels, now), refresh=live.is_started)
-        else:
-            for line in display.changes(before, after, levels, now):
-                click.echo(line)
-            sys.stdout.flush()
-        before = state = after
-    if live:
-        live.stop()
-    return state
-
-
-def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
-    """Return the action ids level by level, each alternative beside the action in whose place it would run."""
-    record = read_record(redis_client(app.backend), execution_id)
-    if record is None:
-        return [list(state.action_states)]
-    standby = {action.id: action for action in record.standby}
-    levels: list[list[str]] = []
-    for level in record.levels:
-        shown: list[str] = []
-        for action in level:
-            current: PlannedAction | None = action
-            while current:
-                shown.append(current.id)
-                current = standby.pop(current.error_handling.alternative_action_id or "", None)
-        levels.append(shown)
-    return levels
-
-
-def _states_until_the_end(state: ExecutionState, watching: _Watching) -> Iterator[ExecutionState]:
-    """Yield every reading of an execution's state, up to the last."""
-    yield state
-    begun_s = time.monotonic()
-    warned = False
-    while state.status not in ENDED:
-        if watching.answer:
-            _answer_all(state, watching.answer)
-        reading_s = time.monotonic()
-        state = get_execution_state(state.id)
-        yield state
-        # A huge plan's state takes long to read: a tenth of the time is enough to spend on looking.
-        time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)) if state.status not in ENDED else 0)
-        if watching.engine:
-            require_running(watching.engine)
-        elif not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
-            click.echo("no worker has taken it yet; start one: celery -A workflow_state worker", err=True)
-            warned = True
-
-
-def _answer_all(state: ExecutionState, answer: Callable[[ConfirmationState], bool]) -> None:
-    for confirmation in state.confirmations:
-        if confirmation.confirmed is None:
-            with suppress(ConfirmationError):  # its time ran out, or another answered, meanwhile
-                confirm_action(state.id, confirmation.action_id, answer(confirmation), digest=confirmation.digest)
 
 
 def _require_redis() -> None:

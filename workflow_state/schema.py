@@ -392,33 +392,31 @@ class ActionStatus(StrEnum):
     SKIPPED = "skipped"
 
 
-class ElementState(ContractModel):
+class RunState(ContractModel):
+    """What the states of an action and of an element have in common; `nextAttemptAt` is there between two attempts."""
+
+    status: ActionStatus
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    duration: Milliseconds | None = None
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
+
+
+class ElementState(RunState):
     """One element of an action with `forEach`; its output is in the action's own, at the same index."""
 
     index: int
-    status: ActionStatus
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    duration: Milliseconds | None = None
-    attempts: int = 0
-    next_attempt_at: datetime | None = None
     error: ErrorDetail | None = None
     reason: str | None = None
-    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
 
 
-class ActionExecutionState(ContractModel):
-    """One action of one execution. `nextAttemptAt` is there while it waits for a retry, `elements` with `forEach`."""
+class ActionExecutionState(RunState):
+    """One action of one execution; `elements` is there with `forEach`."""
 
     action_id: str
-    status: ActionStatus
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    duration: Milliseconds | None = None
-    attempts: int = 0
-    next_attempt_at: datetime | None = None
     result: ActionResult | None = None
-    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
     elements: list[ElementState] | None = None
 
 
