@@ -39,7 +39,7 @@ from workflow_state.schema import (
     PlannedAction,
 )
 from workflow_state.settings import get_settings
-from workflow_state.states import Ending, finished_state
+from workflow_state.states import Ending, finished_state, with_unneeded
 from workflow_state.waiting import park, read_asks
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def perform(work: Work) -> Mapping[str, Any]:
             raise Ignore
         # An action with an alternative that failed before its worker died is not sent again.
         failed = read_failure(work.client, work.execution_id, work.action.id) if _alternative_of(work) else None
-        return _settle(work, failed or _attempt(work, claim, results))
+        return _settle(work, failed or _attempt(work, claim, with_unneeded(work.dependencies, results)))
 
 
 def _alternative_of(work: Work) -> str | None:

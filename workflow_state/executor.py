@@ -56,7 +56,7 @@ from workflow_state.schema import (
     ResumeReport,
 )
 from workflow_state.settings import get_settings
-from workflow_state.states import final_state, refused_state
+from workflow_state.states import final_state, refused_state, with_unneeded
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +233,8 @@ def _join(
 def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
     execution_id = str(task.request.id)
     client = redis_client(task.app.backend)
-    scope: dict[str, Any] = read_results(task.app.backend, execution_id, action.dependencies)
+    results = read_results(task.app.backend, execution_id, action.dependencies)
+    scope: dict[str, Any] = with_unneeded(action.dependencies, results)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(client, execution_id)
     return count_elements(action, scope)

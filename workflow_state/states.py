@@ -30,6 +30,7 @@ from workflow_state.schema import (
     ValidationResult,
 )
 
+NOT_NEEDED = "an alternative that was not needed"
 ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
 
 
@@ -93,6 +94,17 @@ def finished_state(
         result=result,
         http_trace=list(ending.trace),
     )
+
+
+def with_unneeded(
+    dependencies: Iterable[str], results: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the results of an action's dependencies, where one without a result is an alternative not needed.
+
+    All earlier levels have finished when an action runs, so nothing else can be without one.
+    """
+    unneeded = {"status": ActionStatus.SKIPPED, "result": {"status": "skipped", "reason": NOT_NEEDED}}
+    return {name: results.get(name, unneeded) for name in dependencies}
 
 
 def live_action_state(action_id: str, progress: Progress | None) -> ActionExecutionState:
@@ -172,7 +184,9 @@ def final_state(
     plan = record.plan
     actions = record.actions
     cancelled = record.cancel_requested_at is not None
-    culprit = None if cancelled else stopping_failure(actions, results)
+    # Not an alternative's own failure: what that means is for the action in whose place it ran to say.
+    planned = [action for level in record.levels for action in level]
+    culprit = None if cancelled else stopping_failure(planned, results)
     left_over = _skip_of_the_rest(culprit, cancelled=cancelled)
     action_states = {
         action.id: ActionExecutionState.model_validate(results[action.id])
@@ -300,7 +314,7 @@ def _skip_of_the_rest(culprit: PlannedAction | None, *, cancelled: bool) -> Acti
         return ActionSkip(reason="the execution was cancelled")
     if culprit:
         return ActionSkip(reason=f"the plan stopped: {culprit.id} failed", blocked_by=culprit.id)
-    return ActionSkip(reason="an alternative that was not needed")
+    return ActionSkip(reason=NOT_NEEDED)
 
 
 def _plan_error(culprit: PlannedAction, state: ActionExecutionState) -> ErrorDetail:
