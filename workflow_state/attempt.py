@@ -6,21 +6,30 @@ keeps the place in the chord), or its fallback value becomes its output, or it i
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from celery import Task, states
 from celery.exceptions import Ignore, TaskPredicate
-from kombu.exceptions import OperationalError
 from redis import Redis
-from redis.exceptions import RedisError
 
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.http import ActionContext, execute_http_action, preview_http_action
 from workflow_state.conditions import evaluate_condition
-from workflow_state.delivery import Claim, await_retry, claimed, read_failure, read_trace, remember_failure
+from workflow_state.delivery import (
+    CONNECTION_ERRORS,
+    Claim,
+    ClaimLostError,
+    await_retry,
+    claimed,
+    mark_sent,
+    read_failure,
+    read_trace,
+    remember_failure,
+)
 from workflow_state.errors import HttpActionError, WorkflowStateError
 from workflow_state.fan_out import element_id, list_elements
 from workflow_state.logger import WorkflowLogger
@@ -34,6 +43,7 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ActionSuccess,
+    Effect,
     ErrorCategory,
     ErrorDetail,
     PlannedAction,
@@ -43,8 +53,6 @@ from workflow_state.states import Ending, finished_state, with_unneeded
 from workflow_state.waiting import park, read_asks
 
 logger = logging.getLogger(__name__)
-
-CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError)
 
 _SHARED_ALTERNATIVE_POLL_S = 0.5
 
@@ -159,6 +167,8 @@ def _run(
 ) -> ActionExecutionState:
     if cancelled:
         return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
+    if claim.was_sent:
+        return finished_state(work.run_id, _outcome_unknown(work), replace(unsent, attempts=claim.attempt))
     try:
         decided = _decide(work, results)
         if not isinstance(decided, dict):
@@ -167,6 +177,8 @@ def _run(
         if refusal := _ask(work, claim, definition, decided):
             return finished_state(work.run_id, refusal, unsent)
         return _send(work, claim, definition, decided)
+    except ClaimLostError:
+        raise Ignore from None
     except (TaskPredicate, *CONNECTION_ERRORS):
         raise
     except HttpActionError as error:
@@ -205,11 +217,18 @@ def _decide(
     if action.for_each:
         elements = list_elements(action, scope)
         if work.element is None:
-            # Only a list without elements comes here; the level publishes those of any other.
-            return ActionSuccess(output=[])
+            return _end_of_list(elements)
         scope |= {"item": elements[work.element], "itemIndex": work.element}
     resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
     return resolved
+
+
+def _end_of_list(elements: Sequence[Any]) -> ActionSuccess | ActionFailure:
+    """Return the end of an action with `forEach` that came here as a whole: its level publishes elements one by one."""
+    if not elements:
+        return ActionSuccess(output=[])
+    message = "an alternative runs once, it can't have forEach"
+    return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
 
 
 def _ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionFailure | None:
@@ -221,7 +240,7 @@ def _ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping
     confirmation = work.action.user_confirmation
     if confirmation is None or not confirmation.required:
         return None
-    request, digest = preview_http_action(definition, inputs, _context(work, claim))
+    request, digest = preview_http_action(definition, inputs, _context(work, claim, definition))
     asks = read_asks(work.client, work.execution_id, work.run_id)
     last = asks[-1] if asks else None
     if last and "confirmed" in last:
@@ -261,8 +280,29 @@ def _refused(ask: Mapping[str, Any]) -> ActionFailure:
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.USER_CANCELLED, message=message))
 
 
-def _context(work: Work, claim: Claim) -> ActionContext:
-    return ActionContext(execution_id=work.execution_id, action_id=work.run_id, attempt=claim.attempt)
+def _outcome_unknown(work: Work) -> ActionFailure:
+    """Return the end of an unsafe request whose worker died after it began to send: it is not sent a second time."""
+    return ActionFailure(
+        error=ErrorDetail(
+            category=ErrorCategory.STATE_INCONSISTENT,
+            code="outcome_unknown",
+            message="the worker was lost after the request had been sent: the outcome is unknown",
+            context={"actionDefinitionId": work.action.action_definition_id},
+            suggestion="find out at the server whether it arrived; where sending twice is harmless, declare the effect "
+            "of the definition as idempotent or keyed",
+        )
+    )
+
+
+def _context(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:
+    """Return for whom the attempt is made; an unsafe request leaves a mark before its first byte does."""
+    marks = definition.effective_effect is Effect.UNSAFE
+    return ActionContext(
+        execution_id=work.execution_id,
+        action_id=work.run_id,
+        attempt=claim.attempt,
+        before_send=partial(mark_sent, work.client, claim) if marks else None,
+    )
 
 
 def _message(work: Work, attempt: int) -> str:
@@ -272,7 +312,7 @@ def _message(work: Work, attempt: int) -> str:
 
 
 def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionExecutionState:
-    context = _context(work, claim)
+    context = _context(work, claim, definition)
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     try:
         outcome = execute_http_action(definition, inputs, context)

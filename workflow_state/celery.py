@@ -7,12 +7,13 @@ from typing import Any
 
 from celery import Celery, _state
 from celery.app.defaults import NAMESPACES, flatten
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_process_init
 from celery.utils.imports import cwd_in_path
 
 from workflow_state.actions.catalog import load_catalog
-from workflow_state.delivery import Lease, begin_incarnation
+from workflow_state.delivery import Lease, begin_incarnation, sign_on
 from workflow_state.errors import WorkflowStateError
+from workflow_state.records import redis_client
 from workflow_state.settings import get_settings
 from workflow_state.waiting import Alarm
 
@@ -81,3 +82,9 @@ def begin_worker(**_: Any) -> None:
         # Celery swallows other exceptions of a signal's receiver, and starts all the same.
         raise SystemExit(f"Error: {error}") from error
     begin_incarnation()
+
+
+@worker_process_init.connect
+def begin_child(**_: Any) -> None:
+    """Let a child of a prefork pool sign on before it takes its first task."""
+    sign_on(redis_client(app.backend), app.conf.broker_transport_options["visibility_timeout"])

@@ -2,68 +2,86 @@
 
 References are bound as variables, never pasted as text, so what a server answered can't become part of an expression.
 A string literal that holds references is bound as a whole: `'${a.output.kind}' == 'x'` is what language models write.
-`===` and `!==` are read as `==` and `!=`. CEL's regular expressions take linear time.
+`===` and `!==` are read as `==` and `!=`. All references are resolved first, those after a clause that is false too.
 """
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cel
 from pydantic import JsonValue
 
+from workflow_state.condition_bounds import TOKEN, Macros, check_cost, check_length, check_match, find_macros
 from workflow_state.errors import ConditionError, ReferenceParseError, ReferenceResolutionError
 from workflow_state.reference_parser import ParsedReference, find_references, parse_reference, resolve_value
 from workflow_state.schema import OutcomeValidation, ValidationResult
 
-MAX_CHARACTERS: Final = 1_000
-MAX_NESTING: Final = 24
-
-_MACROS: Final = ("all", "exists", "exists_one", "existsOne", "map", "filter")
-# In this order: a string literal (quotes and references in it are its own), a reference, an operator of JavaScript's.
-_TOKEN: Final = re.compile(
-    r"""(?P<literal>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
-    r"""|(?P<reference>\$\{(?:[^}"]|"(?:[^"\\]|\\.)*")*\}?)"""
-    r"""|(?P<operator>===|!==)"""
+# `type(x) == string` is CEL; these are its names for types.
+_TYPE_NAMES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
+_SYNTAX_ERROR: Final = re.compile(r"<input>:\d+:\d+: (?:Syntax error: )?(.*?)(?: expecting|\n|$)")
+_SYNTAX_ADVICE: Final = (
+    ("invalid int literal", "a number is beyond 64 bits; write it with a decimal point"),
+    ("invalid double literal", "a number is too large"),
+    ("invalid string literal", "a string has an escape that stands for no character"),
+    ("invalid argument to has", "has() takes a field, such as has(${action.output}.field)"),
+    ("Recursion limit", "it is nested too deeply"),
 )
-_MACRO_CALL: Final = re.compile(rf"\.\s*(?:{'|'.join(_MACROS)})(?P<bracket>\s*\()(?:\s*(?P<variable>\w+)\s*,)?")
-_SYNTAX_ERROR: Final = re.compile(r"<input>:\d+:\d+: Syntax error: (.*?)(?: expecting|\n|$)")
+# What the library says, and what to say instead: its own words name its insides.
+_EVALUATION_ADVICE: Final = (
+    (re.compile(r"not a valid regex"), "the pattern of matches() is no regular expression (RE2 syntax)"),
+    (re.compile(r"Undefined variable or function: '(.*?)'"), "there is no function or variable '{}' here"),
+    (re.compile(r"index out of bounds: (-?\d+)"), "there is no index {}"),
+    (re.compile(r"(?:division|modulo) by zero"), "it divides by zero"),
+    (re.compile(r"overflow"), "a number is beyond 64 bits"),
+    (re.compile(r"Function '(\w+)' error"), "{}() can't take the value that it gets"),
+)
+_VARIABLE: Final = re.compile(r"\breference_\d+\b")
 _INT64: Final = 2**63
 _SHOWN: Final = 200
+_VALUES_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    """A condition as CEL; `bound` has the text with references that each of its variables stands for."""
+
+    cel: str
+    bound: Mapping[str, str]
+    macros: Macros
 
 
 def check_condition(text: str) -> list[ParsedReference]:
-    """Return the references in a condition.
+    """Return the references in a condition, each text with references once.
 
     Raises ConditionError where it is too long, too deeply nested or no CEL expression, ReferenceParseError where a
     reference in it is malformed.
     """
-    if len(text) > MAX_CHARACTERS:
-        raise ConditionError(f"the condition has {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
+    check_length(text)
     if _is_one_reference(text):
         return find_references(text)
-    expression, bound = _translate(text)
-    _check_bounds(expression)
-    program = _compile(expression)
-    own_variables = {match["variable"] for match in _MACRO_CALL.finditer(expression)}
-    if unknown := sorted(set(program.variables()) - bound.keys() - own_variables):
-        raise ConditionError(f"the condition names {unknown[0]!r}, which is nothing: write ${{action.output.field}}")
-    return [reference for value in bound.values() for reference in find_references(value)]
+    return [reference for value in _read(text).bound.values() for reference in find_references(value)]
 
 
 def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
     """Return whether the condition holds for these results (as `resolve_reference` takes them).
 
     A condition that is one reference holds unless its value is null, false, 0, "", [] or {}. Raises ConditionError
-    where it can't be evaluated or is not true or false, ReferenceResolutionError where a reference points at nothing.
+    where it can't be evaluated or is not true or false, ReferenceResolutionError where a reference points at nothing
+    or all values together are too large.
     """
-    check_condition(text)
+    check_length(text)
     if _is_one_reference(text):
         return bool(resolve_value(text.strip(), results))
-    expression, bound = _translate(text)
-    values = {name: _for_cel(resolve_value(value, results)) for name, value in bound.items()}
-    outcome = _evaluate(expression, values, text)
+    expression = _read(text)
+    # At once, so that the bound on what is resolved is one on all of it.
+    resolved: Any = resolve_value(dict(expression.bound), results)
+    values: dict[str, Any] = {name: _for_cel(value) for name, value in resolved.items()}
+    check_cost(expression.cel, expression.macros, values)
+    shown = [f"{expression.bound[name]} is {_shown(value)}" for name, value in resolved.items()]
+    outcome = _evaluate(expression.cel, values, shown, text)
     if not isinstance(outcome, bool):
         raise ConditionError(f"the condition is neither true nor false, but {_shown(outcome)}: {text}")
     return outcome
@@ -93,85 +111,121 @@ def _compare(operator: str, actual: JsonValue, value: JsonValue) -> bool:
         return any(_is_equal(item, value) for item in actual)
     if operator == "contains":
         return isinstance(actual, (str, dict)) and isinstance(value, str) and value in actual
-    if not isinstance(actual, str) or not isinstance(value, str):
-        return False
-    return bool(_evaluate("text.matches(pattern)", {"text": actual, "pattern": value}, f"matches {value}"))
+    if not isinstance(value, str):
+        raise ConditionError(f"matches takes a pattern, which is a text, not {_shown(value)}")
+    return isinstance(actual, str) and _is_match(actual, value)
 
 
-def _is_equal(actual: JsonValue, value: JsonValue) -> bool:
-    # To Python true equals 1, in JSON they differ.
-    return actual == value and isinstance(actual, bool) == isinstance(value, bool)
+def _is_equal(actual: Any, value: Any) -> bool:
+    """Compare as JSON does: to Python true equals 1, at any depth."""
+    pending = [(actual, value)]
+    while pending:
+        one, other = pending.pop()
+        if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+            pending.extend((item, other[key]) for key, item in one.items())
+        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+            pending.extend(zip(one, other, strict=True))
+        elif isinstance(one, (dict, list)) or one != other or isinstance(one, bool) != isinstance(other, bool):
+            return False
+    return True
+
+
+def _is_match(text: str, pattern: str) -> bool:
+    check_match(text, pattern)
+    try:
+        return bool(cel.evaluate("text.matches(pattern)", {"text": text, "pattern": pattern}))
+    except Exception as error:
+        raise ConditionError(f"the pattern {_shown(pattern)} is no regular expression (RE2 syntax)") from error
 
 
 def _is_one_reference(text: str) -> bool:
     return parse_reference(text.strip()) is not None
 
 
+def _read(text: str) -> _Expression:
+    expression, bound = _translate(text)
+    macros = find_macros(expression)
+    variables = _compile(expression, bound).variables()
+    if unknown := sorted(set(variables) - bound.keys() - macros.variables - _TYPE_NAMES):
+        name = unknown[0]
+        advice = f"write ${{action.output.field}}, or '{name}' for a text"
+        raise ConditionError(f"the condition names '{name}', which is nothing: {advice}")
+    return _Expression(expression, bound, macros)
+
+
 def _translate(text: str) -> tuple[str, dict[str, str]]:
     """Return the CEL expression, and the text with references that each of its variables stands for."""
-    bound: dict[str, str] = {}
+    names: dict[str, str] = {}
 
     def replace(token: re.Match[str]) -> str:
+        if token["quote"]:
+            raise ConditionError(f"the condition has a {token['quote']} without its pair: {text}")
         if token["operator"]:
             return token["operator"][:2]
-        content = token["reference"] or token["literal"][1:-1]
-        if token["literal"] and not find_references(content):
-            return token["literal"].replace("$${", "${")
-        if token["reference"]:
-            find_references(content)
-        name = f"reference_{len(bound)}"
-        bound[name] = content
-        return name
+        if token["comment"]:
+            return " "
+        if token["name"]:
+            return token["name"]
+        content = token["reference"]
+        if token["literal"]:
+            if "${" not in token["literal"]:
+                return token["literal"]
+            content = _content_of(token)
+        if not find_references(content):
+            return token[0].replace("$${", "${")
+        return names.setdefault(content, f"reference_{len(names)}")
 
-    return _TOKEN.sub(replace, text), bound
-
-
-def _check_bounds(expression: str) -> None:
-    """Refuse what could take the parser or the evaluation too long: deep nesting, and macros within macros."""
-    bare = _TOKEN.sub(lambda token: " " * len(token[0]), expression)
-    macro_starts = {match.end("bracket") - 1 for match in _MACRO_CALL.finditer(bare)}
-    open_macros: list[bool] = []
-    for position, character in enumerate(bare):
-        if character in "([{":
-            is_macro = position in macro_starts
-            if is_macro and any(open_macros):
-                raise ConditionError(f"the condition nests {', '.join(_MACROS[:3])}, map or filter; use one at a time")
-            open_macros.append(is_macro)
-            if len(open_macros) > MAX_NESTING:
-                raise ConditionError(f"the condition has more than {MAX_NESTING} brackets within each other")
-        elif character in ")]}" and open_macros:
-            open_macros.pop()
-    # A chain of signs nests as brackets do.
-    if re.search(rf"(?:[!-]\s*){{{MAX_NESTING},}}", bare):
-        raise ConditionError(f"the condition has more than {MAX_NESTING} signs before one value")
+    expression = TOKEN.sub(replace, text)
+    return expression, {name: content for content, name in names.items()}
 
 
-def _compile(expression: str) -> Any:
+def _content_of(token: re.Match[str]) -> str:
+    r"""Return what a string literal stands for: in `"${a.output[\"key\"]}"` the escapes are the literal's."""
+    if token["bytes"]:
+        raise ConditionError(f"the condition has a reference in bytes, {token[0]}; write it in a string")
+    return str(_compile(token["literal"], {}).execute({}))
+
+
+def _compile(expression: str, bound: Mapping[str, str]) -> Any:
     try:
         return cel.compile(expression)
     except Exception as error:
+        known = next((advice for words, advice in _SYNTAX_ADVICE if words in str(error)), None)
         found = _SYNTAX_ERROR.search(str(error))
-        detail = found[1].strip() if found else "it can't be read"
-        raise ConditionError(f"the condition is no CEL expression: {detail.replace('<EOF>', 'the end')}") from error
+        detail = known or (found[1].strip().replace("<EOF>", "the end") if found else "it can't be read")
+        # The author knows the reference, not the variable that stands for it.
+        detail = _VARIABLE.sub(lambda variable: bound.get(variable[0], variable[0]), detail)
+        raise ConditionError(f"the condition is no CEL expression: {detail}") from error
 
 
-def _evaluate(expression: str, values: Mapping[str, Any], text: str) -> Any:
+def _evaluate(expression: str, values: Mapping[str, Any], shown: Iterable[str], text: str) -> Any:
     try:
         return cel.evaluate(expression, dict(values))
     except TypeError as error:
-        kinds = ", ".join(f"{_shown(value)}" for value in values.values())
-        raise ConditionError(f"the condition does not fit the types of its values ({kinds}): {text}") from error
+        where = "; ".join([*shown][:_VALUES_SHOWN])
+        raise ConditionError(
+            f"the condition does not fit the types of its values: {text}" + (f" ({where})" if where else "")
+        ) from error
     except KeyError as error:
         raise ConditionError(f"the condition reads {error}, which is not there: {text}") from error
     except Exception as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConditionError(f"the condition can't be evaluated: {first_line[:_SHOWN]} ({text})") from error
+        raise ConditionError(f"the condition can't be evaluated: {_advice_on(error)}: {text}") from error
+
+
+def _advice_on(error: Exception) -> str:
+    for words, advice in _EVALUATION_ADVICE:
+        if found := words.search(str(error)):
+            return advice.format(*found.groups())
+    return "an operation in it does not fit its values"
 
 
 def _for_cel(value: Any) -> Any:
     """Return the value with integers that CEL has no room for as floats."""
     if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ConditionError("the condition reads a number that is too large to compare") from error
     if isinstance(value, list):
         return [_for_cel(item) for item in value]
     if isinstance(value, dict):

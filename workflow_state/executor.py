@@ -21,9 +21,9 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
 
-from workflow_state.attempt import CONNECTION_ERRORS, Summary, Work, perform
+from workflow_state.attempt import Summary, Work, perform
 from workflow_state.celery import app
-from workflow_state.delivery import remember_failure
+from workflow_state.delivery import CONNECTION_ERRORS, remember_failure
 from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.fan_out import count_elements, element_id, joined_state
 from workflow_state.logger import WorkflowLogger

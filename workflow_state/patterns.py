@@ -5,13 +5,15 @@ change their arguments; they take PlannedActions or their JSON data.
 """
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypedDict
+from copy import deepcopy
+from typing import Any, Final, TypedDict
 
 from pydantic import JsonValue
 
 from workflow_state.errors import PlanValidationError
+from workflow_state.reference_parser import parse_reference
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
@@ -22,7 +24,10 @@ from workflow_state.schema import (
 )
 
 Planned = PlannedAction | Mapping[str, Any]
-State = ActionExecutionState | Mapping[str, Any]
+State = ActionExecutionState | Mapping[str, Any] | str
+
+_INT64: Final = 2**63
+_MAX_CYCLE_SHOWN: Final = 20
 
 
 class Branch(TypedDict):
@@ -62,23 +67,25 @@ def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
     """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
 
     An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
-    alternative depends on; what depends on an alternative comes after the primary.
+    alternative depends on; what depends on an alternative comes after the primary. A dependency between an alternative
+    and the action in whose place it runs is left out. Raises PlanValidationError as group_actions_by_dependency_level
+    does, and for alternatives that lead back to where they started.
     """
     planned = [_planned(action) for action in actions]
     by_id = {action.id: action for action in planned}
-    primaries: dict[str, list[str]] = {}
-    for action in planned:
-        if (name := action.error_handling.alternative_action_id) in by_id and name is not None:
-            primaries.setdefault(name, []).append(action.id)
-    if not primaries:
-        return _group_by_level(planned, {action.id: action.dependencies for action in planned})
-    places = {name: _planned_places(name, primaries) for name in primaries}
-    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in primaries}
+    alternatives = {
+        action.id: name
+        for action in planned
+        if (name := action.error_handling.alternative_action_id) is not None and name in by_id
+    }
+    places = _places_of_alternatives(alternatives)
+    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in places}
     for action in planned:
         for place in places.get(action.id, [action.id]):
             for dependency in action.dependencies:
                 ahead = places.get(dependency, [dependency])
-                waits_for[place].update((name, None) for name in ahead if name != place)
+                # An action that names itself stays as it is, to be refused.
+                waits_for[place].update((name, None) for name in ahead if name != place or dependency == action.id)
     in_levels = [action for action in planned if action.id in waits_for]
     return _group_by_level(in_levels, {name: list(ahead) for name, ahead in waits_for.items()})
 
@@ -90,11 +97,12 @@ def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]
 
 def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState) -> dict[str, JsonValue]:
     """Return the output of each action that completed."""
-    return {
-        name: state["result"]["output"]
-        for name, state in _states_of(action_states).items()
-        if state["status"] == ActionStatus.COMPLETED and state["result"] is not None
-    }
+    results: dict[str, JsonValue] = {}
+    for name, state in _states_of(action_states).items():
+        result = None if isinstance(state, str) else _field(state, "result")
+        if result and _status(state) == ActionStatus.COMPLETED:
+            results[name] = _field(result, "output")
+    return results
 
 
 def calculate_execution_metrics(
@@ -103,7 +111,7 @@ def calculate_execution_metrics(
     """Count the actions by how they ended; `total_duration` is in milliseconds."""
     if total_duration is None and isinstance(action_states, ExecutionState):
         total_duration = action_states.metrics.total_duration
-    statuses = [state["status"] for state in _states_of(action_states).values()]
+    statuses = [_status(state) for state in _states_of(action_states).values()]
     metrics = ExecutionMetrics(
         total_actions=len(statuses),
         completed_actions=statuses.count(ActionStatus.COMPLETED),
@@ -119,7 +127,10 @@ def calculate_execution_metrics(
 
 
 def create_sequential_pipeline(actions: Sequence[Planned]) -> list[PlannedAction]:
-    """Return the actions, each depending on the one before it as well."""
+    """Return the actions, each depending on the one before it as well.
+
+    create_sequential_pipeline([fetch, convert, upload])
+    """
     pipeline: list[PlannedAction] = []
     for action in map(_planned, actions):
         pipeline.append(_after(action, [pipeline[-1].id] if pipeline else []))
@@ -129,7 +140,10 @@ def create_sequential_pipeline(actions: Sequence[Planned]) -> list[PlannedAction
 def create_fan_out_fan_in_pattern(
     fan_out_actions: Sequence[Planned], fan_in_action: Planned, source_action: Planned | None = None
 ) -> list[PlannedAction]:
-    """Return the actions so that the fan-out runs in parallel, after the source if there is one, then the fan-in."""
+    """Return the actions so that the fan-out runs in parallel, after the source if there is one, then the fan-in.
+
+    create_fan_out_fan_in_pattern([ask_a, ask_b], compare, source_action=fetch)
+    """
     source = [_after(_planned(source_action), [])] if source_action is not None else []
     fan_out = [_after(_planned(action), [item.id for item in source]) for action in fan_out_actions]
     return [*source, *fan_out, _after(_planned(fan_in_action), [item.id for item in fan_out])]
@@ -140,11 +154,17 @@ def create_conditional_branch(
 ) -> list[PlannedAction]:
     """Return the actions so that each branch's run only where the reference has that branch's value.
 
-    `reference` reads the condition action, such as `${check.output.type}`. Each of a branch's actions depends on the
-    condition action and compares with *its* branch's value; a condition that it has already must hold as well. Raises
-    ValueError for an action id that is in no list of actions, or in two branches.
+    `reference` is one such as `${check.output.type}`, or a path in the condition action such as `output.type`. Each of
+    a branch's actions depends on the condition action and compares with *its* branch's value; a condition that it has
+    already must hold as well. Raises ValueError for an action id that is in no list of actions, or in two branches, and
+    for a value that is not JSON; ReferenceParseError for a malformed reference.
+
+        create_conditional_branch(check, "output.type", [{"value": "premium", "action_ids": ["greet"]}], [greet])
     """
     first = _planned(condition_action)
+    compared = reference if reference.startswith("${") else f"${{{first.id}.{reference.removeprefix(first.id + '.')}}}"
+    if parse_reference(compared) is None:
+        raise ValueError(f"{reference!r} has text around the reference; give the reference alone")
     values: dict[str, JsonValue] = {}
     for branch in branches:
         for action_id in branch["action_ids"]:
@@ -154,10 +174,12 @@ def create_conditional_branch(
     planned = [_planned(action) for action in actions]
     if missing := values.keys() - {action.id for action in planned}:
         raise ValueError(f"there is no action {', '.join(sorted(map(repr, missing)))} among the actions")
+    if first.id in values:
+        raise ValueError(f"action {first.id!r} is what the branches compare with; it can't be in one")
     return [
         _after(first, []),
         *(
-            _only_if(_after(action, [first.id]), f"{reference} == {_literal(values[action.id])}")
+            _only_if(_after(action, [first.id]), f"{compared} == {_literal(values[action.id])}")
             if action.id in values
             else _after(action, [])
             for action in planned
@@ -167,7 +189,10 @@ def create_conditional_branch(
 
 
 def create_retry_with_fallback(primary: Planned, fallback: Planned) -> list[PlannedAction]:
-    """Return both actions, the second as the alternative of the first: it runs where that one fails for good."""
+    """Return both actions, the second as the alternative of the first: it runs where that one fails for good.
+
+    create_retry_with_fallback(primary=charge_card, fallback=send_invoice)
+    """
     first, second = _after(_planned(primary), []), _after(_planned(fallback), [])
     handling = first.error_handling.model_copy(update={"alternative_action_id": second.id})
     return [first.model_copy(update={"error_handling": handling}), second]
@@ -180,6 +205,8 @@ def create_batch_processing(
 
     An item's keys are inputs over the template's own; the actions are named `<template id>_0` and so on. Raises
     ValueError for a batch size below 1.
+
+        create_batch_processing([{"id": 1}, {"id": 2}, {"id": 3}], {"id": "send", "actionDefinitionId": "mail"}, 2)
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, not {batch_size}")
@@ -189,7 +216,7 @@ def create_batch_processing(
         before = [action.id for action in actions[max(0, start - batch_size) : start]]
         actions += [
             _after(pattern, before).model_copy(
-                update={"id": f"{pattern.id}_{number}", "inputs": {**pattern.inputs, **items[number]}}
+                update={"id": f"{pattern.id}_{number}", "inputs": deepcopy({**pattern.inputs, **items[number]})}
             )
             for number in range(start, min(start + batch_size, len(items)))
         ]
@@ -212,36 +239,62 @@ def _after(action: PlannedAction, ahead: Iterable[str]) -> PlannedAction:
 def _only_if(action: PlannedAction, expression: str) -> PlannedAction:
     if action.condition is None:
         return action.model_copy(update={"condition": Condition.model_validate({"if": expression})})
-    both = f"({action.condition.if_}) && ({expression})"
+    old = action.condition.if_.strip()
+    if parse_reference(old) is not None:
+        # Alone, a reference holds by its truth value; in an expression, CEL wants true or false.
+        old = f'!({old} in [null, false, 0, "", [], {{}}])'
+    both = f"({old}) && ({expression})"
     return action.model_copy(update={"condition": action.condition.model_copy(update={"if_": both})})
 
 
 def _literal(value: JsonValue) -> str:
-    """Return a JSON value as a CEL literal; the two are written alike, and `${` must not read as a reference."""
-    return json.dumps(value).replace("${", "$${")
+    """Return a JSON value as a CEL literal: the two are written alike, but for the escapes of characters beyond 16 bits.
+
+    Raises ValueError for NaN and infinity. `${` must not read as a reference.
+    """
+    return json.dumps(_within_int64(value), ensure_ascii=False, allow_nan=False).replace("${", "$${")
 
 
-def _planned_places(alternative: str, primaries: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the actions in levels in whose place the alternative may run, through chains of alternatives."""
-    places: dict[str, None] = {}
-    seen: set[str] = set()
-    waiting = [alternative]
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
+def _within_int64(value: Any) -> Any:
+    """Return the value with integers that CEL has no room for as floats, as conditions read them."""
+    if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
+        return float(value)
+    if isinstance(value, list):
+        return [_within_int64(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _within_int64(item) for key, item in value.items()}
+    return value
+
+
+def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
+    """Return for each alternative the actions in levels in whose place it may run, through chains of alternatives.
+
+    `alternatives` maps primaries to alternatives; along a chain, each is looked at after all its primaries.
+    """
+    primaries_left = Counter(alternatives.values())
+    places: dict[str, dict[str, None]] = {name: {} for name in primaries_left}
+    ready = deque(name for name in alternatives if name not in primaries_left)
+    while ready:
+        name = ready.popleft()
+        if (alternative := alternatives.get(name)) is None:
             continue
-        seen.add(name)
-        if name in primaries:
-            waiting += primaries[name]
-        else:
-            places[name] = None
-    return list(places)
+        places[alternative].update(places.get(name, {name: None}))
+        primaries_left[alternative] -= 1
+        if not primaries_left[alternative]:
+            ready.append(alternative)
+    if any(primaries_left.values()):
+        cycles = find_cycles({primary: [name] for primary, name in alternatives.items()})
+        raise _refusal("alternative_cycle", f"these alternatives lead back to where they started: {_shown(cycles)}")
+    return places
 
 
 def _group_by_level(
     actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
 ) -> list[list[PlannedAction]]:
     """Kahn's algorithm: what waits for nothing more is in a level, one after that of the last it waited for."""
+    if len(waits_for) < len(actions):
+        twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
+        raise _refusal("duplicate_action_id", f"{twice} is the id of more than one action")
     open_count = {name: len(set(ahead)) for name, ahead in waits_for.items()}
     dependents: dict[str, list[str]] = {name: [] for name in waits_for}
     for name, ahead in waits_for.items():
@@ -260,8 +313,7 @@ def _group_by_level(
                 level_of[dependent] = level_of[name] + 1
                 ready.append(dependent)
     if len(level_of) < len(waits_for):
-        cycles = ", ".join(" → ".join(cycle) for cycle in find_cycles(waits_for))
-        raise _refusal("circular_dependency", f"these actions wait for each other: {cycles}")
+        raise _refusal("circular_dependency", f"these actions wait for each other: {_shown(find_cycles(waits_for))}")
     levels: list[list[PlannedAction]] = [[] for _ in range(max(level_of.values(), default=-1) + 1)]
     for action in actions:
         levels[level_of[action.id]].append(action)
@@ -270,6 +322,12 @@ def _group_by_level(
 
 def _refusal(code: str, message: str) -> PlanValidationError:
     return PlanValidationError([{"code": code, "path": "/actions", "message": message}])
+
+
+def _shown(cycles: Sequence[Sequence[str]]) -> str:
+    """Return cycles for a message: one of 10,000 actions tells nobody more than its start."""
+    names = [[*cycle[:_MAX_CYCLE_SHOWN], *(["…"] if len(cycle) > _MAX_CYCLE_SHOWN else [])] for cycle in cycles]
+    return ", ".join(map(" → ".join, names[:_MAX_CYCLE_SHOWN]))
 
 
 def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -343,14 +401,20 @@ def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str
 def _is_satisfied(state: Any) -> bool:
     if state is None:
         return False
-    status = state if isinstance(state, str) else state["status"]
-    if status == ActionStatus.COMPLETED:
-        return True
+    status = _status(state)
     if status != ActionStatus.SKIPPED or isinstance(state, str):
-        return False
-    result = state["result"] if isinstance(state, ActionExecutionState) else state.get("result")
-    return not (result and _blocked_by(result))
+        return bool(status == ActionStatus.COMPLETED)
+    result = _field(state, "result")
+    return not (result and _field(result, "blockedBy"))
 
 
-def _blocked_by(result: Any) -> Any:
-    return result.get("blockedBy") if isinstance(result, Mapping) else getattr(result, "blocked_by", None)
+def _status(state: State) -> Any:
+    return state if isinstance(state, str) else _field(state, "status")
+
+
+def _field(document: Any, name: str) -> Any:
+    """Read a field by its JSON name, of a model or of JSON data; None where there is none."""
+    try:
+        return document[name]
+    except KeyError:
+        return None

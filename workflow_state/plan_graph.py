@@ -72,6 +72,9 @@ def check_alternatives(plan: PlanOutline) -> None:
         elif name not in plan.by_id:
             suggestion = plan.suggest(name, (known for known in plan.by_id if known != action.id))
             plan.report("unknown_alternative", path, f"the plan has no action '{shown(name)}'", suggestion)
+        elif plan.by_id[name].find("forEach")[1] is not None:
+            message = f"the alternative '{shown(name)}' has a forEach, but an alternative runs once"
+            plan.report("schema", path, message, "name an action without forEach")
         elif action.id:
             alternatives.setdefault(action.id, name)
             paths.setdefault(action.id, path)

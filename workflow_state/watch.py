@@ -56,21 +56,23 @@ def follow(execution_id: str, watching: Watching, *, name: str | None = None, si
         return state
     levels = _levels_of(execution_id, state)
     console = Console()
-    live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+    live = Live(console=console, auto_refresh=False)
     before: ExecutionState | None = None
     for after in states:
         now = datetime.now(UTC)
-        if live:
-            # Not while a person is asked: the question would be painted over.
-            (live.stop if after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION else live.start)()
-            live.update(display.live_view(name or execution_id, after, levels, now), refresh=live.is_started)
-        else:
+        if not console.is_terminal:
             for line in display.changes(before, after, levels, now):
                 click.echo(line)
             sys.stdout.flush()
+        elif watching.answer and after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION:
+            # A new picture below the question: the old one would be painted over it.
+            live.stop()
+            live = Live(console=console, auto_refresh=False)
+        else:
+            live.start()
+            live.update(display.live_view(name or execution_id, after, levels, now), refresh=True)
         before = state = after
-    if live:
-        live.stop()
+    live.stop()
     return state
 
 

@@ -243,6 +243,17 @@ def test_the_same_id_again_starts_nothing_new(service: Service):
         execute_plan.apply_async((plan(b=[]),), task_id=execution_id)
 
 
+def test_messages_that_come_twice_have_one_effect(service: Service):
+    """Fifty executions, each submitted three times in a row: every action is sent once."""
+    names = [uuid4().hex for _ in range(50)]
+    handles = []
+    for name in names:
+        document, execution_id = plan(action("a", inputs={"name": name})), str(uuid4())
+        handles += [execute_plan.apply_async((document,), task_id=execution_id) for _ in range(3)]
+    assert {handle.get(timeout=TIMEOUT_S)["status"] for handle in handles} == {"completed"}
+    assert [len(service.requests_to(f"/echo/{name}")) for name in names] == [1] * 50
+
+
 def test_submitting_at_once_from_threads_and_processes_is_one_execution(service: Service, redis_url):
     """Whoever comes first; each action is sent once."""
     name, execution_id = uuid4().hex, str(uuid4())

@@ -206,7 +206,7 @@ def test_a_definition_can_be_named_by_its_id(server):
     server.respond_json(1)
     register_action_definition(definition(server))
     assert execute_http_action("test", {}).output == 1
-    with pytest.raises(ActionDefinitionError, match="did you mean .*'test'"):
+    with pytest.raises(ActionDefinitionError, match=r"did you mean .*'test'"):
         execute_http_action("tset", {})
 
 

@@ -743,3 +743,20 @@ def test_what_the_input_schema_requires_must_be_there(inputs, missing):
     catalog = definition(inputSchema={"type": "object", "required": ["title"]})
     plan = plan_of(act("a", inputs=inputs), inputs={"body": {}})
     assert found(plan, definitions=catalog) == [("missing_input", path) for path in missing]
+
+
+def test_an_alternative_runs_once():
+    """One with a forEach is refused, and named."""
+    document = {
+        "name": "x",
+        "inputs": {"list": [1]},
+        "actions": [
+            {"id": "a", "actionDefinitionId": "echo", "errorHandling": {"alternativeActionId": "b"}},
+            {"id": "b", "actionDefinitionId": "echo", "forEach": "${inputs.list}"},
+        ],
+    }
+    with pytest.raises(PlanValidationError) as caught:
+        validate_execution_plan(document)
+    [problem] = caught.value.errors
+    assert problem["path"] == "/actions/0/errorHandling/alternativeActionId"
+    assert "forEach" in problem["message"]

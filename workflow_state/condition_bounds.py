@@ -1,0 +1,170 @@
+"""What a condition may cost: how long and how nested it may be, and how much it may go through.
+
+CEL ends always, yet not always soon. A macro runs its body for each element, a `map` after a `map` doubles a text each
+time until the memory is gone, and a regular expression of twenty characters can stand for thousands of states. The
+evaluation holds Python's interpreter lock all the while: the worker's other threads stand still, the one that renews
+its leases among them. So what would take more than a few seconds is refused before it starts.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import JsonValue
+
+from workflow_state.errors import ConditionError
+
+MAX_CHARACTERS: Final = 1_000
+MAX_NESTING: Final = 24
+MAX_PATTERN_CHARACTERS: Final = 1_000
+
+# CEL's own lexis, so that what is taken for a literal here is one there: a quote read otherwise would hide a macro.
+_ESCAPED: Final = r"\\[^\r\n]"
+TOKEN: Final = re.compile(
+    r"(?P<literal>(?P<bytes>[bB])?(?:"
+    r"""[rR](?:'''.*?'''|\"\"\".*?\"\"\"|'[^'\r\n]*'|"[^"\r\n]*")"""
+    rf"""|'''(?:[^\\]|{_ESCAPED})*?'''|\"\"\"(?:[^\\]|{_ESCAPED})*?\"\"\""""
+    rf"""|'(?:[^'\\\r\n]|{_ESCAPED})*'|"(?:[^"\\\r\n]|{_ESCAPED})*"))"""
+    r"""|(?P<reference>\$\{(?:[^}"]|"(?:[^"\\]|\\.)*")*\}?)"""
+    r"|(?P<operator>===|!==)"
+    r"|(?P<comment>//[^\r\n]*)"
+    r"|(?P<name>[A-Za-z_]\w*)"
+    r"""|(?P<quote>['"])""",
+    re.DOTALL,
+)
+
+_MACROS: Final = ("all", "exists", "exists_one", "existsOne", "map", "filter")
+_MACRO_CALL: Final = re.compile(rf"\.\s*(?P<macro>{'|'.join(_MACROS)})(?P<bracket>\s*\()(?:\s*(?P<variable>\w+)\s*,)?")
+_MATCHES_CALL: Final = re.compile(r"\bmatches\s*\(\s*")
+_BOUND_NAME: Final = re.compile(r"\breference_\d+\b")
+_REPETITION: Final = re.compile(r"\{(\d*),?(\d*)\}")
+_MAX_SUMS_IN_MACRO: Final = 10
+# A few seconds each on a slow machine. One step of a macro is a character of its body, or of a value read there.
+_MAX_MACRO_STEPS: Final = 10_000_000
+# One step of a regular expression is a character of the text, for each of the pattern, for each repetition.
+_MAX_MATCH_STEPS: Final = 300_000_000
+# Patterns are compiled for each element again, which costs as much as reading this many characters.
+_COMPILE_CHARACTERS: Final = 10_000
+_WEIGHT_OF_UNKNOWN_PATTERN: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Macros:
+    """The macros of an expression: their own variables, and where their bodies start and end."""
+
+    variables: frozenset[str]
+    bodies: tuple[tuple[int, int], ...]
+
+    def hold(self, position: int) -> bool:
+        """Return whether a position in the expression is in a macro's body."""
+        return any(start < position < end for start, end in self.bodies)
+
+
+def check_length(text: str) -> None:
+    """Raise ConditionError for a text that is too long to be a condition."""
+    if len(text) > MAX_CHARACTERS:
+        raise ConditionError(f"the condition has {len(text)} characters; at most {MAX_CHARACTERS} are allowed")
+
+
+def find_macros(expression: str) -> Macros:
+    """Return the macros of a CEL expression without comments.
+
+    Raises ConditionError where they could take too long whatever the values, or where anything is nested too deeply.
+    """
+    bare = _without_literals(expression)
+    calls = {call.end("bracket") - 1: call for call in _MACRO_CALL.finditer(bare)}
+    if sum(call["macro"] == "map" for call in calls.values()) > 1:
+        raise ConditionError("the condition has more than one map; use one, and let an action prepare the rest")
+    bodies: list[tuple[int, int]] = []
+    open_brackets: list[int] = []
+    for position, character in enumerate(bare):
+        if character in "([{":
+            if position in calls and any(opened in calls for opened in open_brackets):
+                raise ConditionError("the condition nests all, exists, exists_one, map or filter; use one at a time")
+            open_brackets.append(position)
+            if len(open_brackets) > MAX_NESTING:
+                raise ConditionError(f"the condition has more than {MAX_NESTING} brackets within each other")
+        elif character in ")]}" and open_brackets and (opened := open_brackets.pop()) in calls:
+            bodies.append((opened, position))
+    # A chain of signs nests as brackets do.
+    if re.search(rf"(?:[!-]\s*){{{MAX_NESTING + 1},}}", bare):
+        raise ConditionError(f"the condition has more than {MAX_NESTING} signs before one value")
+    if any(bare.count("+", start, end) > _MAX_SUMS_IN_MACRO for start, end in bodies):
+        raise ConditionError(f"the condition adds more than {_MAX_SUMS_IN_MACRO} times for each element; add less")
+    return Macros(frozenset(call["variable"] for call in calls.values() if call["variable"]), tuple(bodies))
+
+
+def check_cost(expression: str, macros: Macros, values: Mapping[str, JsonValue]) -> None:
+    """Raise ConditionError where evaluating the expression with these values could take more than a few seconds."""
+    bare = _without_literals(expression)
+    calls = [(call, macros.hold(call.start())) for call in _MATCHES_CALL.finditer(bare)]
+    if not macros.bodies and not calls:
+        return
+    read = [(match.start(), values[match[0]]) for match in _BOUND_NAME.finditer(bare) if match[0] in values]
+    extents = [_extent(value) for _, value in read]
+    # A literal list has at most as many elements as there are commas.
+    elements = 1 + bare.count(",") + sum(items for items, _ in extents)
+    body_characters = sum(end - start for start, end in macros.bodies)
+    body_characters += sum(len(json.dumps(value)) for position, value in read if macros.hold(position))
+    if macros.bodies and elements * body_characters > _MAX_MACRO_STEPS:
+        raise ConditionError(
+            f"the condition goes through up to {elements} elements and reads {body_characters} characters for each, "
+            "which would take too long; refer to smaller parts"
+        )
+    text_characters = len(expression) + sum(characters for _, characters in extents)
+    steps = 0
+    for call, is_repeated in calls:
+        times = elements * (_COMPILE_CHARACTERS + text_characters) if is_repeated else text_characters
+        steps += times * _weight_of_argument(expression, call.end())
+    if steps > _MAX_MATCH_STEPS:
+        raise ConditionError(
+            f"the condition's matches would read up to {text_characters} characters with a pattern too large for so "
+            "many; refer to a shorter text, or repeat less in the pattern"
+        )
+
+
+def check_match(text: str, pattern: str) -> None:
+    """Raise ConditionError where matching the text with the pattern could take more than a few seconds."""
+    if len(pattern) > MAX_PATTERN_CHARACTERS:
+        raise ConditionError(f"the pattern has {len(pattern)} characters; at most {MAX_PATTERN_CHARACTERS} are allowed")
+    if len(text) * _weight(pattern) > _MAX_MATCH_STEPS:
+        raise ConditionError(
+            f"the pattern is too large for a text of {len(text)} characters; repeat less in it, or check a shorter text"
+        )
+
+
+def _without_literals(expression: str) -> str:
+    return TOKEN.sub(lambda token: " " * len(token[0]) if token["literal"] else token[0], expression)
+
+
+def _weight_of_argument(expression: str, start: int) -> int:
+    """Return the weight of the pattern whose literal starts there; without one, that of a large pattern."""
+    literal = TOKEN.match(expression, start)
+    if literal is None or not literal["literal"] or not expression[literal.end() :].lstrip().startswith(")"):
+        return _WEIGHT_OF_UNKNOWN_PATTERN
+    return _weight(literal[0])
+
+
+def _weight(pattern: str) -> int:
+    """Return about how many states a pattern has at most: repetitions within each other multiply."""
+    weight = max(1, len(pattern))
+    for least, most in _REPETITION.findall(pattern):
+        weight *= max(1, int(most[:9] or least[:9] or 1))
+    return weight
+
+
+def _extent(root: Any) -> tuple[int, int]:
+    """Return how many elements the longest list or object in a value has, and its longest text's characters."""
+    elements = characters = 0
+    pending = [root]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            characters = max(characters, len(value))
+        elif isinstance(value, (list, dict)):
+            elements = max(elements, len(value))
+            characters = max([characters, *map(len, value)]) if isinstance(value, dict) else characters
+            pending.extend(value.values() if isinstance(value, dict) else value)
+    return elements, characters
