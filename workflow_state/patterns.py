@@ -6,13 +6,13 @@ change their arguments; they take PlannedActions or their JSON data.
 
 import json
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final, TypedDict
 
 from pydantic import JsonValue
 
-from workflow_state.errors import PlanValidationError
+from workflow_state.graphs import find_cycles, find_levels, refuse_graph, show_cycles
 from workflow_state.reference_parser import parse_reference
 from workflow_state.schema import (
     ActionExecutionState,
@@ -23,11 +23,26 @@ from workflow_state.schema import (
     PlannedAction,
 )
 
+__all__ = [
+    "Branch",
+    "are_dependencies_satisfied",
+    "calculate_execution_metrics",
+    "create_batch_processing",
+    "create_conditional_branch",
+    "create_fan_out_fan_in_pattern",
+    "create_retry_with_fallback",
+    "create_sequential_pipeline",
+    "extract_successful_results",
+    "find_circular_dependencies",
+    "find_cycles",
+    "group_actions_by_dependency_level",
+    "schedule_levels",
+]
+
 Planned = PlannedAction | Mapping[str, Any]
 State = ActionExecutionState | Mapping[str, Any] | str
 
 _INT64: Final = 2**63
-_MAX_CYCLE_SHOWN: Final = 20
 
 
 class Branch(TypedDict):
@@ -38,14 +53,6 @@ class Branch(TypedDict):
 
 
 # --- Graphs ------------------------------------------------------------------------------------------------------
-
-
-def find_cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Return one cycle for each knot of nodes that reach each other, written [a, b, a] along the edges.
-
-    Edges to nodes that are not in the graph are ignored. Tarjan's algorithm finds the knots, without recursion.
-    """
-    return [_cycle_within(knot, graph) for knot in _knots(graph)]
 
 
 def find_circular_dependencies(actions: Sequence[Planned]) -> list[list[str]]:
@@ -248,9 +255,9 @@ def _only_if(action: PlannedAction, expression: str) -> PlannedAction:
 
 
 def _literal(value: JsonValue) -> str:
-    """Return a JSON value as a CEL literal: the two are written alike, but for the escapes of characters beyond 16 bits.
+    """Return a JSON value as a CEL literal, in which `${` does not read as a reference.
 
-    Raises ValueError for NaN and infinity. `${` must not read as a reference.
+    The two are written alike, but for JSON's surrogate pairs. Raises ValueError for NaN and infinity.
     """
     return json.dumps(_within_int64(value), ensure_ascii=False, allow_nan=False).replace("${", "$${")
 
@@ -264,6 +271,19 @@ def _within_int64(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _within_int64(item) for key, item in value.items()}
     return value
+
+
+def _group_by_level(
+    actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
+) -> list[list[PlannedAction]]:
+    if len(waits_for) < len(actions):
+        twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
+        raise refuse_graph("duplicate_action_id", f"{twice} is the id of more than one action")
+    level_of = find_levels(waits_for)
+    levels: list[list[PlannedAction]] = [[] for _ in range(max(level_of.values(), default=-1) + 1)]
+    for action in actions:
+        levels[level_of[action.id]].append(action)
+    return levels
 
 
 def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
@@ -284,114 +304,9 @@ def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[s
             ready.append(alternative)
     if any(primaries_left.values()):
         cycles = find_cycles({primary: [name] for primary, name in alternatives.items()})
-        raise _refusal("alternative_cycle", f"these alternatives lead back to where they started: {_shown(cycles)}")
+        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
+        raise refuse_graph("alternative_cycle", message)
     return places
-
-
-def _group_by_level(
-    actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
-) -> list[list[PlannedAction]]:
-    """Kahn's algorithm: what waits for nothing more is in a level, one after that of the last it waited for."""
-    if len(waits_for) < len(actions):
-        twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
-        raise _refusal("duplicate_action_id", f"{twice} is the id of more than one action")
-    open_count = {name: len(set(ahead)) for name, ahead in waits_for.items()}
-    dependents: dict[str, list[str]] = {name: [] for name in waits_for}
-    for name, ahead in waits_for.items():
-        for dependency in set(ahead):
-            if dependency not in dependents:
-                raise _refusal("unknown_dependency", f"{name} depends on {dependency}, which is not in the plan")
-            dependents[dependency].append(name)
-    level_of = {name: 0 for name, count in open_count.items() if count == 0}
-    ready = deque(level_of)
-    while ready:
-        name = ready.popleft()
-        for dependent in dependents[name]:
-            open_count[dependent] -= 1
-            if open_count[dependent] == 0:
-                # First in, first out: the dependency that came last is a deepest one.
-                level_of[dependent] = level_of[name] + 1
-                ready.append(dependent)
-    if len(level_of) < len(waits_for):
-        raise _refusal("circular_dependency", f"these actions wait for each other: {_shown(find_cycles(waits_for))}")
-    levels: list[list[PlannedAction]] = [[] for _ in range(max(level_of.values(), default=-1) + 1)]
-    for action in actions:
-        levels[level_of[action.id]].append(action)
-    return levels
-
-
-def _refusal(code: str, message: str) -> PlanValidationError:
-    return PlanValidationError([{"code": code, "path": "/actions", "message": message}])
-
-
-def _shown(cycles: Sequence[Sequence[str]]) -> str:
-    """Return cycles for a message: one of 10,000 actions tells nobody more than its start."""
-    names = [[*cycle[:_MAX_CYCLE_SHOWN], *(["…"] if len(cycle) > _MAX_CYCLE_SHOWN else [])] for cycle in cycles]
-    return ", ".join(map(" → ".join, names[:_MAX_CYCLE_SHOWN]))
-
-
-def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Return the strongly connected components that hold a cycle (Tarjan), each in the order it was met."""
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    open_nodes: list[str] = []
-    knots: list[list[str]] = []
-    closed: set[str] = set()
-    work: list[tuple[str, Iterator[str]]] = []
-
-    def meet(node: str) -> None:
-        number[node] = low[node] = len(number)
-        open_nodes.append(node)
-        work.append((node, iter([target for target in graph[node] if target in graph])))
-
-    for root in graph:
-        if root not in number:
-            meet(root)
-        while work:
-            node, edges = work[-1]
-            target = next(edges, None)
-            if target is None:
-                work.pop()
-                if low[node] == number[node]:
-                    knot = _close_knot(open_nodes, node)
-                    closed.update(knot)
-                    knots += [knot] if len(knot) > 1 or node in graph[node] else []
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
-            elif target not in number:
-                meet(target)
-            elif target not in closed:
-                low[node] = min(low[node], number[target])
-    return knots
-
-
-def _close_knot(open_nodes: list[str], first: str) -> list[str]:
-    """Take the nodes from the first of a finished knot on off the open ones, and return them."""
-    knot: list[str] = []
-    while not knot or knot[-1] != first:
-        knot.append(open_nodes.pop())
-    knot.reverse()
-    return knot
-
-
-def _cycle_within(knot: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a shortest way from the knot's first node back to itself."""
-    first, members = knot[0], set(knot)
-    came_from: dict[str, str] = {}
-    waiting = deque([first])
-    while waiting:
-        node = waiting.popleft()
-        for target in graph[node]:
-            if target == first:
-                way = [first]
-                while node != first:
-                    way.append(node)
-                    node = came_from[node]
-                return [first, *reversed(way)]
-            if target in members and target not in came_from:
-                came_from[target] = node
-                waiting.append(target)
-    raise AssertionError("every node of a knot is on a cycle")
 
 
 def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:

@@ -1,0 +1,125 @@
+"""Graphs of names: who waits for whom, in cycles or in levels.
+
+A graph maps each node to the nodes that it waits for. Everything is iterative, and linear in nodes + edges: a chain of
+10,000 actions is no deeper than Python's own stack allows.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from workflow_state.errors import PlanValidationError
+
+_MAX_CYCLE_SHOWN: Final = 20
+
+
+def find_cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return one cycle for each knot of nodes that reach each other, written [a, b, a] along the edges.
+
+    Edges to nodes that are not in the graph are ignored. Tarjan's algorithm finds the knots, without recursion.
+    """
+    return [_cycle_within(knot, graph) for knot in _knots(graph)]
+
+
+def find_levels(waits_for: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Return the level of each node: 0 where it waits for nothing, else one more than the deepest that it waits for.
+
+    Kahn's algorithm. Raises PlanValidationError for a node that waits for an unknown one, or for itself.
+    """
+    open_count = {name: len(set(ahead)) for name, ahead in waits_for.items()}
+    dependents: dict[str, list[str]] = {name: [] for name in waits_for}
+    for name, ahead in waits_for.items():
+        for dependency in set(ahead):
+            if dependency not in dependents:
+                raise refuse_graph("unknown_dependency", f"{name} depends on {dependency}, which is not in the plan")
+            dependents[dependency].append(name)
+    level_of = {name: 0 for name, count in open_count.items() if count == 0}
+    ready = deque(level_of)
+    while ready:
+        name = ready.popleft()
+        for dependent in dependents[name]:
+            open_count[dependent] -= 1
+            if open_count[dependent] == 0:
+                # First in, first out: the dependency that came last is a deepest one.
+                level_of[dependent] = level_of[name] + 1
+                ready.append(dependent)
+    if len(level_of) < len(waits_for):
+        raise refuse_graph(
+            "circular_dependency", f"these actions wait for each other: {show_cycles(find_cycles(waits_for))}"
+        )
+    return level_of
+
+
+def refuse_graph(code: str, message: str) -> PlanValidationError:
+    """Return the error for a graph that can't be put in order."""
+    return PlanValidationError([{"code": code, "path": "/actions", "message": message}])
+
+
+def show_cycles(cycles: Sequence[Sequence[str]]) -> str:
+    """Return cycles for a message: one of 10,000 actions tells nobody more than its start."""
+    names = [[*cycle[:_MAX_CYCLE_SHOWN], *(["…"] if len(cycle) > _MAX_CYCLE_SHOWN else [])] for cycle in cycles]
+    return ", ".join(map(" → ".join, names[:_MAX_CYCLE_SHOWN]))
+
+
+def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Return the strongly connected components that hold a cycle (Tarjan), each in the order it was met."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_nodes: list[str] = []
+    knots: list[list[str]] = []
+    closed: set[str] = set()
+    work: list[tuple[str, Iterator[str]]] = []
+
+    def meet(node: str) -> None:
+        number[node] = low[node] = len(number)
+        open_nodes.append(node)
+        work.append((node, iter([target for target in graph[node] if target in graph])))
+
+    for root in graph:
+        if root not in number:
+            meet(root)
+        while work:
+            node, edges = work[-1]
+            target = next(edges, None)
+            if target is None:
+                work.pop()
+                if low[node] == number[node]:
+                    knot = _close_knot(open_nodes, node)
+                    closed.update(knot)
+                    knots += [knot] if len(knot) > 1 or node in graph[node] else []
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+            elif target not in number:
+                meet(target)
+            elif target not in closed:
+                low[node] = min(low[node], number[target])
+    return knots
+
+
+def _close_knot(open_nodes: list[str], first: str) -> list[str]:
+    """Take the nodes from the first of a finished knot on off the open ones, and return them."""
+    knot: list[str] = []
+    while not knot or knot[-1] != first:
+        knot.append(open_nodes.pop())
+    knot.reverse()
+    return knot
+
+
+def _cycle_within(knot: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a shortest way from the knot's first node back to itself."""
+    first, members = knot[0], set(knot)
+    came_from: dict[str, str] = {}
+    waiting = deque([first])
+    while waiting:
+        node = waiting.popleft()
+        for target in graph[node]:
+            if target == first:
+                way = [first]
+                while node != first:
+                    way.append(node)
+                    node = came_from[node]
+                return [first, *reversed(way)]
+            if target in members and target not in came_from:
+                came_from[target] = node
+                waiting.append(target)
+    raise AssertionError("every node of a knot is on a cycle")
