@@ -1,6 +1,5 @@
 """Executions, from outside: the state of one, the list of all, confirming and cancelling."""
 
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +20,7 @@ from workflow_state.records import (
 )
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.states import ENDED, Progress, confirmation_states, parse_progress, running_state
-from workflow_state.waiting import ALARMS_KEY, alarm_of, publish_message, read_asks, release, wake_all
+from workflow_state.waiting import publish_message, read_asks, release, set_alarm, wake_all
 
 _LISTED_AT_ONCE = 100
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
@@ -95,7 +94,7 @@ def cancel_execution(execution_id: str) -> ExecutionState:
     state = get_execution_state(execution_id)
     if state.status not in ENDED and request_cancel(client, execution_id):
         # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
-        client.zadd(ALARMS_KEY, {alarm_of(execution_id, ""): time.time()})
+        set_alarm(client, execution_id)
         wake_all(app, client, execution_id)
     return state
 

@@ -11,6 +11,7 @@ Times are Redis' own: a worker's wrong clock ends no one's waiting.
 
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -36,7 +37,7 @@ _UNPUBLISHED_AFTER_S = 5
 Answer = Literal["released", "nothing", "answered", "changed", "expired"]
 
 # KEYS: progress, alarms. ARGV: action, run, asks (JSON list), the last one's digest, timeout in s or '', message to go
-# on with, s until the next sign of life, execution.
+# on with, s until the next sign of life, execution, TTL in s.
 # Returns 1 if the claim was ours to park, otherwise 0. Safe to repeat.
 _PARK = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -55,11 +56,12 @@ if ARGV[5] ~= '' then
 end
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':asks', ARGV[3], ARGV[1] .. ':message', ARGV[6])
 redis.call('ZADD', KEYS[2], alarm, ARGV[8] .. ' ' .. ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[9])
 return 1
 """
 
 # KEYS: progress, alarms. ARGV: action, how ('answer', 'timeout' or 'cancel'), answer (JSON), the digest that it is
-# bound to or '', s until an unpublished release is published, execution.
+# bound to or '', s until an unpublished release is published, execution, TTL in s.
 # Returns what came of it. One answer has one effect, whoever else answers in the same instant.
 _RELEASE = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -81,6 +83,7 @@ if ARGV[2] ~= 'cancel' then redis.call('HSET', KEYS[1], answer, ARGV[3]) end
 claim.status = 'released'
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim))
 redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), ARGV[6] .. ' ' .. ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[7])
 return 'released'
 """
 
@@ -115,6 +118,7 @@ def park(
             message,
             retention_s / 2,
             claim.execution_id,
+            retention_s,
         ],
     )
 
@@ -131,7 +135,15 @@ def release(
     """End an action's waiting, if it waits; then `publish_message` must follow."""
     came: Any = client.register_script(_RELEASE)(
         keys=[progress_key(execution_id), ALARMS_KEY],
-        args=[action_id, how, json.dumps(answer), digest or "", _UNPUBLISHED_AFTER_S, execution_id],
+        args=[
+            action_id,
+            how,
+            json.dumps(answer),
+            digest or "",
+            _UNPUBLISHED_AFTER_S,
+            execution_id,
+            get_settings().retention_s,
+        ],
     )
     outcome: Answer = came.decode()
     return outcome
@@ -143,6 +155,14 @@ def publish_message(app: Celery, client: Redis, execution_id: str, action_id: st
     if raw:
         app.signature(json.loads(raw)).apply_async()
     client.zrem(ALARMS_KEY, alarm_of(execution_id, action_id))
+
+
+def set_alarm(client: Redis, execution_id: str, action_id: str = "") -> None:
+    """Have a worker look at an action, or with none at a cancelled execution, as soon as it can."""
+    with client.pipeline() as pipe:
+        pipe.zadd(ALARMS_KEY, {alarm_of(execution_id, action_id): time.time()})
+        pipe.expire(ALARMS_KEY, get_settings().retention_s)
+        pipe.execute()
 
 
 def alarm_of(execution_id: str, action_id: str) -> str:
@@ -235,3 +255,4 @@ def _keep_waiting(app: Celery, client: Redis, execution_id: str, action_id: str,
     seconds, _ = client.time()
     alarm = min(seconds + retention_s / 2, expires_at or float("inf"))
     client.zadd(ALARMS_KEY, {alarm_of(execution_id, action_id): alarm}, xx=True)
+    client.expire(ALARMS_KEY, retention_s)

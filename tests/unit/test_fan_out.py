@@ -1,0 +1,92 @@
+"""An action with forEach: its elements, and what they add up to."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from workflow_state.errors import ReferenceResolutionError
+from workflow_state.fan_out import count_elements, element_id, joined_state, list_elements, running_fan_out
+from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, PlannedAction
+from workflow_state.states import Ending, finished_state
+
+START = datetime(2026, 1, 2, tzinfo=UTC)
+FAILURE = ActionFailure(error=ErrorDetail(category="network_timeout", message="too slow"))
+
+
+def each(**fields):
+    return PlannedAction.model_validate(
+        {"id": "each", "actionDefinitionId": "d", "dependencies": ["a"], "forEach": "${a.output}", **fields}
+    )
+
+
+def completed(output):
+    return {"a": {"status": "completed", "result": {"status": "success", "output": output}}}
+
+
+def element(index, result, *, begins_s=0, ends_s=1, attempts=1):
+    ending = Ending((START + timedelta(seconds=begins_s)).isoformat(), attempts, ())
+    state = finished_state(f"each[{index}]", result, ending, now=START + timedelta(seconds=ends_s))
+    return state.to_json_data()
+
+
+def test_an_element_has_a_name_of_its_own():
+    """And the action as a whole has the action's."""
+    assert element_id("each", 3) == "each[3]"
+    assert element_id("each", None) == "each"
+
+
+@pytest.mark.parametrize(("value", "said"), [("text", "a str"), (None, "null"), ({"a": 1}, "a dict")])
+def test_what_is_no_list_is_told(value, said):
+    """With what it is."""
+    with pytest.raises(ReferenceResolutionError, match=f"needs a list.* is {said}"):
+        list_elements(each(), completed(value))
+
+
+def test_too_long_a_list_is_told():
+    """With its length and the limit."""
+    assert list_elements(each(forEachLimit=2), completed([1, 2])) == [1, 2]
+    with pytest.raises(ReferenceResolutionError, match="3 elements; at most 2"):
+        list_elements(each(forEachLimit=2), completed([1, 2, 3]))
+
+
+def test_nothing_runs_for_an_action_that_will_not_run():
+    """Blocked, not fulfilling its condition, or without a list."""
+    failed = {"a": {"status": "failed", "result": {"status": "failure"}}}
+    assert count_elements(each(), completed([1, 2])) == 2
+    assert count_elements(each(), failed) == 0
+    assert count_elements(each(condition={"if": "${a.status} == 'failed'"}), completed([1, 2])) == 0
+    assert count_elements(each(), completed("text")) == 0
+
+
+def test_outputs_are_joined_in_order():
+    """The times span all elements, the attempts are the most that one needed."""
+    states = [
+        element(0, ActionSuccess(output="x"), begins_s=1, ends_s=5),
+        element(1, ActionSkip(reason="no")),
+        element(2, ActionSuccess(output=None), begins_s=2, ends_s=3, attempts=3),
+    ]
+    joined = joined_state(each(), states)
+    assert (joined.status, joined.result.output) == ("completed", ["x", None, None])
+    assert (joined.started_at, joined.duration, joined.attempts) == (START, 5_000, 3)
+    assert [item.reason for item in joined.elements] == [None, "no", None]
+
+
+def test_one_failure_fails_the_whole():
+    """It says which, and keeps the others' outputs."""
+    joined = joined_state(each(), [element(0, ActionSuccess(output=1)), element(1, FAILURE)])
+    assert joined.status == "failed"
+    assert joined.result.partial_output == [1, None]
+    assert joined.result.error.message == "1 of 2 elements failed, the first at index 1: too slow"
+    assert joined.result.error.context == {"elementIndex": "1"}
+    assert joined.elements[1].error.message == "too slow"
+    assert FAILURE.error.message == "too slow"
+
+
+def test_a_running_list_shows_who_has_begun():
+    """In the order of the list."""
+    states = {
+        index: finished_state(f"each[{index}]", FAILURE, Ending(START.isoformat(), 1, ()), now=START)
+        for index in (4, 1)
+    }
+    running = running_fan_out("each", states)
+    assert (running.status, [item.index for item in running.elements]) == ("running", [1, 4])
