@@ -1,4 +1,4 @@
-.PHONY: check test demo format clean
+.PHONY: check test demo bench format clean
 
 check:
 	./run check
@@ -8,6 +8,9 @@ test:
 
 demo:
 	./run demo
+
+bench:
+	.venv/bin/python benchmarks/overhead.py
 
 format:
 	.venv/bin/ruff check --fix .
