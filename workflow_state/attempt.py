@@ -55,6 +55,7 @@ from workflow_state.waiting import park, read_asks
 logger = logging.getLogger(__name__)
 
 _SHARED_ALTERNATIVE_POLL_S = 0.5
+_OUTCOME_UNKNOWN = "outcome_unknown"
 
 
 class Summary:
@@ -285,7 +286,7 @@ def _outcome_unknown(work: Work) -> ActionFailure:
     return ActionFailure(
         error=ErrorDetail(
             category=ErrorCategory.STATE_INCONSISTENT,
-            code="outcome_unknown",
+            code=_OUTCOME_UNKNOWN,
             message="the worker was lost after the request had been sent: the outcome is unknown",
             context={"actionDefinitionId": work.action.action_definition_id},
             suggestion="find out at the server whether it arrived; where sending twice is harmless, declare the effect "
@@ -341,6 +342,9 @@ def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mappin
 
 def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
     """Hand a failure over to the action's alternative; otherwise give the state to all in whose place it ran."""
+    if isinstance(state.result, ActionFailure) and state.result.error.code == _OUTCOME_UNKNOWN:
+        # It may have arrived: another payment in its place could be the second one.
+        return _take_place(work, state.to_json_data())
     alternative_id = _alternative_of(work)
     if state.status is ActionStatus.FAILED and alternative_id:
         remember_failure(work.client, work.execution_id, work.action.id, state.to_json_data())

@@ -42,13 +42,16 @@ def lose_a_worker(redis_url, tmp_path, service: Service):
 
 
 def test_an_unsafe_request_is_not_sent_a_second_time(lose_a_worker, service: Service):
-    """Its outcome is unknown, and the state says so; the plan stops."""
+    """Its outcome is unknown, and the state says so; neither fallback nor alternative hides it, and the plan stops."""
     name = uuid4().hex
     inputs = {"name": name, "query.delay_ms": 5_000}
-    state = lose_a_worker(plan(action("pay", actionDefinitionId="post", inputs=inputs), after=["pay"]), f"/echo/{name}")
+    handling = {"fallbackValue": "paid", "alternativeActionId": "pay_otherwise"}
+    pay = action("pay", actionDefinitionId="post", inputs=inputs, errorHandling=handling)
+    state = lose_a_worker(plan(pay, pay_otherwise=[], after=["pay"]), f"/echo/{name}")
     error = state["actionStates"]["pay"]["result"]["error"]
     assert (state["status"], error["category"], error["code"]) == ("failed", "state_inconsistent", "outcome_unknown")
     assert "unknown" in error["message"]
+    assert state["actionStates"]["pay_otherwise"]["status"] == "skipped"
     assert state["actionStates"]["after"]["status"] == "skipped"
     assert len(service.requests_to(f"/echo/{name}")) == 1
 
