@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 
-def ask_in_another_process(redis_url, code, *arguments):
+def ask_in_another_process(redis_url, code, *arguments, **variables):
     """Run code on another Redis than this process's own, and return what it prints as JSON."""
     lines = [
         "import json, sys",
@@ -15,7 +15,7 @@ def ask_in_another_process(redis_url, code, *arguments):
         "client = app.backend.client",
         code,
     ]
-    environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url}
+    environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, **variables}
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines), *arguments],
         env=environment,

@@ -1,9 +1,10 @@
 """What a condition may cost: how long and how nested it may be, and how much it may go through.
 
-CEL ends always, yet not always soon. A macro runs its body for each element, a `map` after a `map` doubles a text each
-time until the memory is gone, and a regular expression of twenty characters can stand for thousands of states. The
-evaluation holds Python's interpreter lock all the while: the worker's other threads stand still, the one that renews
-its leases among them. So what would take more than a few seconds is refused before it starts.
+CEL ends always, yet not always soon. A macro runs its body for each element; `map` and `filter` copy all they have
+collected at each one; a `map` after a `map` doubles a text each time until the memory is gone; and a regular expression
+of twenty characters can stand for thousands of states. The evaluation holds Python's interpreter lock all the while:
+the worker's other threads stand still, the one that renews its leases among them. So what would take more than a few
+seconds is refused before it starts.
 """
 
 import json
@@ -37,12 +38,16 @@ TOKEN: Final = re.compile(
 
 _MACROS: Final = ("all", "exists", "exists_one", "existsOne", "map", "filter")
 _MACRO_CALL: Final = re.compile(rf"\.\s*(?P<macro>{'|'.join(_MACROS)})(?P<bracket>\s*\()(?:\s*(?P<variable>\w+)\s*,)?")
-_MATCHES_CALL: Final = re.compile(r"\bmatches\s*\(\s*")
+_MATCHES_CALL: Final = re.compile(r"\bmatches\s*\(")
 _BOUND_NAME: Final = re.compile(r"\breference_\d+\b")
-_REPETITION: Final = re.compile(r"\{(\d*),?(\d*)\}")
+_REPETITION: Final = re.compile(r"\{([0-9, ]*)\}")
+# A brace may be written as an escape; in verbose mode, blanks and remarks may stand within braces.
+_HIDDEN_REPETITION: Final = re.compile(r"\\[xXuU0-7]|\(\?[a-zA-Z-]*x")
 _MAX_SUMS_IN_MACRO: Final = 10
 # A few seconds each on a slow machine. One step of a macro is a character of its body, or of a value read there.
 _MAX_MACRO_STEPS: Final = 10_000_000
+# About 10 ns each: a character of what map or filter has collected, copied once more.
+_MAX_COPY_STEPS: Final = 200_000_000
 # One step of a regular expression is a character of the text, for each of the pattern, for each repetition.
 _MAX_MATCH_STEPS: Final = 300_000_000
 # Patterns are compiled for each element again, which costs as much as reading this many characters.
@@ -51,15 +56,29 @@ _WEIGHT_OF_UNKNOWN_PATTERN: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Macros:
-    """The macros of an expression: their own variables, and where their bodies start and end."""
+class _Body:
+    """Where the brackets of one macro are, its name, and the name that it gives each element."""
 
-    variables: frozenset[str]
-    bodies: tuple[tuple[int, int], ...]
+    start: int
+    end: int
+    macro: str
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Macros:
+    """The macros of an expression, by their bodies."""
+
+    bodies: tuple[_Body, ...]
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The variables that the macros define."""
+        return frozenset(body.variable for body in self.bodies)
 
     def hold(self, position: int) -> bool:
         """Return whether a position in the expression is in a macro's body."""
-        return any(start < position < end for start, end in self.bodies)
+        return any(body.start < position < body.end for body in self.bodies)
 
 
 def check_length(text: str) -> None:
@@ -77,7 +96,7 @@ def find_macros(expression: str) -> Macros:
     calls = {call.end("bracket") - 1: call for call in _MACRO_CALL.finditer(bare)}
     if sum(call["macro"] == "map" for call in calls.values()) > 1:
         raise ConditionError("the condition has more than one map; use one, and let an action prepare the rest")
-    bodies: list[tuple[int, int]] = []
+    bodies: list[_Body] = []
     open_brackets: list[int] = []
     for position, character in enumerate(bare):
         if character in "([{":
@@ -87,13 +106,13 @@ def find_macros(expression: str) -> Macros:
             if len(open_brackets) > MAX_NESTING:
                 raise ConditionError(f"the condition has more than {MAX_NESTING} brackets within each other")
         elif character in ")]}" and open_brackets and (opened := open_brackets.pop()) in calls:
-            bodies.append((opened, position))
+            bodies.append(_Body(opened, position, calls[opened]["macro"], calls[opened]["variable"] or ""))
     # A chain of signs nests as brackets do.
     if re.search(rf"(?:[!-]\s*){{{MAX_NESTING + 1},}}", bare):
         raise ConditionError(f"the condition has more than {MAX_NESTING} signs before one value")
-    if any(bare.count("+", start, end) > _MAX_SUMS_IN_MACRO for start, end in bodies):
+    if any(bare.count("+", body.start, body.end) > _MAX_SUMS_IN_MACRO for body in bodies):
         raise ConditionError(f"the condition adds more than {_MAX_SUMS_IN_MACRO} times for each element; add less")
-    return Macros(frozenset(call["variable"] for call in calls.values() if call["variable"]), tuple(bodies))
+    return Macros(tuple(bodies))
 
 
 def check_cost(expression: str, macros: Macros, values: Mapping[str, JsonValue]) -> None:
@@ -106,12 +125,25 @@ def check_cost(expression: str, macros: Macros, values: Mapping[str, JsonValue])
     extents = [_extent(value) for _, value in read]
     # A literal list has at most as many elements as there are commas.
     elements = 1 + bare.count(",") + sum(items for items, _ in extents)
-    body_characters = sum(end - start for start, end in macros.bodies)
+    body_characters = sum(body.end - body.start for body in macros.bodies)
     body_characters += sum(len(json.dumps(value)) for position, value in read if macros.hold(position))
     if macros.bodies and elements * body_characters > _MAX_MACRO_STEPS:
         raise ConditionError(
             f"the condition goes through up to {elements} elements and reads {body_characters} characters for each, "
             "which would take too long; refer to smaller parts"
+        )
+    all_characters = len(expression) + sum(len(json.dumps(value)) for _, value in read)
+    copied = 0
+    for body in macros.bodies:
+        if body.macro == "filter":
+            copied += elements * all_characters
+        elif body.macro == "map":
+            uses = max(1, bare.count(body.variable, body.start, body.end) - 1)
+            copied += elements * (elements * body_characters + uses * all_characters)
+    if copied > _MAX_COPY_STEPS:
+        raise ConditionError(
+            f"the condition collects up to {elements} elements with map or filter, which would take too long; use "
+            "exists or all, or refer to smaller parts"
         )
     text_characters = len(expression) + sum(characters for _, characters in extents)
     steps = 0
@@ -141,6 +173,8 @@ def _without_literals(expression: str) -> str:
 
 def _weight_of_argument(expression: str, start: int) -> int:
     """Return the weight of the pattern whose literal starts there; without one, that of a large pattern."""
+    while expression[start : start + 1].isspace():
+        start += 1
     literal = TOKEN.match(expression, start)
     if literal is None or not literal["literal"] or not expression[literal.end() :].lstrip().startswith(")"):
         return _WEIGHT_OF_UNKNOWN_PATTERN
@@ -149,9 +183,11 @@ def _weight_of_argument(expression: str, start: int) -> int:
 
 def _weight(pattern: str) -> int:
     """Return about how many states a pattern has at most: repetitions within each other multiply."""
+    if _HIDDEN_REPETITION.search(pattern):
+        return _WEIGHT_OF_UNKNOWN_PATTERN
     weight = max(1, len(pattern))
-    for least, most in _REPETITION.findall(pattern):
-        weight *= max(1, int(most[:9] or least[:9] or 1))
+    for counts in _REPETITION.findall(pattern):
+        weight *= max([1, *(int(count[:9]) for count in re.findall("[0-9]+", counts))])
     return weight
 
 

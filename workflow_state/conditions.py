@@ -16,7 +16,13 @@ from pydantic import JsonValue
 
 from workflow_state.condition_bounds import TOKEN, Macros, check_cost, check_length, check_match, find_macros
 from workflow_state.errors import ConditionError, ReferenceParseError, ReferenceResolutionError
-from workflow_state.reference_parser import ParsedReference, find_references, parse_reference, resolve_value
+from workflow_state.reference_parser import (
+    ParsedReference,
+    find_references,
+    parse_reference,
+    resolve_reference,
+    resolve_value,
+)
 from workflow_state.schema import OutcomeValidation, ValidationResult
 
 # `type(x) == string` is CEL; these are its names for types.
@@ -90,6 +96,8 @@ def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
 def evaluate_validation(validation: OutcomeValidation, results: Mapping[str, Any]) -> ValidationResult:
     """Return whether an expected outcome came true, with what was found. Raises nothing: a problem is a result."""
     try:
+        # First by itself: a text without a reference would be a value, and exist.
+        resolve_reference(validation.reference, results)
         actual = resolve_value(validation.reference, results)
     except (ReferenceResolutionError, ReferenceParseError) as error:
         return ValidationResult(name=validation.name, passed=False, message=str(error))

@@ -159,6 +159,41 @@ def test_submit_status_and_list(cli, plan_file, redis_url, worker):
     assert (unknown.returncode, "no-such-id" in unknown.stderr) == (2, True)
 
 
+def test_confirm_cancel_and_resume(cli, plan_file, redis_url, worker):
+    """What a person does to an execution, from the command line."""
+    confirmation = {"required": True, "title": "Send it?", "message": "It is only a test."}
+    path = plan_file(plan(action("ask", userConfirmation=confirmation), beside=[]))
+
+    def paused():
+        execution_id = cli("submit", path, redis_url=redis_url).stdout.strip()
+
+        def is_paused():
+            state = json.loads(cli("status", execution_id, "--json", redis_url=redis_url).stdout)
+            return state["status"] == "paused_for_confirmation" and state["actionStates"]["beside"]["result"]
+
+        wait_until(is_paused, "it asks")
+        return execution_id
+
+    first = paused()
+    confirmed = cli("confirm", first, "ask", redis_url=redis_url)
+    assert confirmed.returncode == 0
+    assert "Send it?" in confirmed.stdout
+    assert "/echo/ask" in confirmed.stdout
+    assert cli("status", "--watch", first, redis_url=redis_url).returncode == 0
+    again = cli("confirm", first, "ask", "--reject", redis_url=redis_url)
+    assert (again.returncode, "already" in again.stderr) == (2, True)
+
+    second = paused()
+    assert cli("cancel", second, redis_url=redis_url).stdout == "cancelling\n"
+    assert cli("status", "--watch", second, redis_url=redis_url).returncode == 3
+    assert "has ended already: cancelled" in cli("cancel", second, redis_url=redis_url).stdout
+
+    resumed = json.loads(cli("resume", second, "--json", redis_url=redis_url).stdout)
+    assert {name: item["kept"] for name, item in resumed["actions"].items()} == {"ask": False, "beside": True}
+    refused = cli("resume", first, redis_url=redis_url)
+    assert (refused.returncode, "is completed" in refused.stderr) == (2, True)
+
+
 def test_run_on_a_shared_redis_uses_its_workers(cli, plan_file, redis_url, worker):
     """It starts nothing of its own, and says the execution's id."""
     done = cli("run", plan_file(plan(a=[])), redis_url=redis_url)

@@ -54,6 +54,45 @@ def test_a_waiting_action_holds_nothing_and_outlives_all_processes(tmp_path, ser
     assert len(service.requests_to(f"/echo/{name}")) == 1
 
 
+@pytest.mark.usefixtures("redis_url")
+def test_a_person_is_asked_again_where_another_request_would_be_sent(tmp_path, service: Service):
+    """The operator changes the definition between question and request: the answer was to another question."""
+    name = uuid4().hex
+    confirmation = {"required": True, "title": "Send it?", "message": "Really?"}
+    document = plan(action("ask", actionDefinitionId="moving", inputs={"name": name}, userConfirmation=confirmation))
+
+    def definitions(path):
+        folder = tmp_path / path
+        folder.mkdir()
+        definition = {"id": "moving", "endpoint": {"url": f"{service.url}/{path}/{{name}}", "method": "POST"}}
+        (folder / "moving.json").write_text(json.dumps(definition))
+        return {"WORKFLOW_STATE_ACTIONS": str(folder)}
+
+    before, after = definitions("echo"), definitions("text")
+    with local_redis() as url:
+
+        def questions(answered):
+            asked = ask_in_another_process(url, STATE, execution_id)["confirmations"]
+            return asked if [item.get("confirmed") for item in asked] == answered else None
+
+        with local_worker(url, log_file=tmp_path / "one.log", environment=before):
+            execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document), WORKFLOW_STATE_ACTIONS="")
+            wait_until(lambda: questions([None]), "the first question", timeout_s=20)
+        ask_in_another_process(url, CONFIRM, execution_id)
+        with local_worker(url, log_file=tmp_path / "two.log", environment=after):
+            first, second = wait_until(lambda: questions([True, None]), "the second question", timeout_s=20)
+            assert f"/echo/{name}" in first["request"]["url"]
+            assert f"/text/{name}" in second["request"]["url"]
+            ask_in_another_process(url, CONFIRM, execution_id)
+
+            def has_completed():
+                return ask_in_another_process(url, STATE, execution_id)["status"] == "completed"
+
+            wait_until(has_completed, "the execution completes", timeout_s=20)
+    assert service.requests_to(f"/echo/{name}") == []
+    assert len(service.requests_to(f"/text/{name}")) == 1
+
+
 def kill_the_server(url):
     """End the Redis server at once, as a crash would."""
     server = ask_in_another_process(url, "print(json.dumps(client.info('server')['process_id']))")

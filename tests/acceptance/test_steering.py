@@ -17,6 +17,8 @@ from workflow_state import (
     execute_plan,
     get_execution_state,
 )
+from workflow_state.celery import app
+from workflow_state.waiting import ALARMS_KEY, look_after
 
 TIMEOUT_S = 30
 
@@ -188,3 +190,20 @@ def test_cancelling_nothing_is_an_error(redis_url):
     """An unknown id is told."""
     with pytest.raises(ExecutionNotFoundError, match="no-such-id"):
         cancel_execution("no-such-id")
+
+
+def test_what_waits_long_is_kept_alive(worker):
+    """A sign of life, long before the retention is over, renews everything of the execution."""
+    handle = execute_plan.delay(plan(asking("ask"), beside=[], last=["ask"]))
+    wait_for_question(handle.id)
+    wait_until(lambda: get_execution_state(handle.id).action_states["beside"].status == "completed", "the others")
+    client = app.backend.client
+    keys = [key for key in client.scan_iter(f"*{handle.id}*") if client.ttl(key) > 0]
+    assert len(keys) >= 5
+    for key in keys:
+        client.expire(key, 1_000)
+    look_after(app, client, handle.id, "ask")
+    assert [key for key in keys if client.ttl(key) <= 1_000] == []
+    assert client.zscore(ALARMS_KEY, f"{handle.id} ask") > time.time() + 1_000
+    confirm_action(handle.id, "ask", True)
+    assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
