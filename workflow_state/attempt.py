@@ -4,20 +4,18 @@ A failed action is settled where it failed: its alternative takes its place at o
 keeps the place in the chord), or its fallback value becomes its output, or it is failed.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
-from celery import Task, states
+from celery import states
 from celery.exceptions import Ignore, TaskPredicate
-from redis import Redis
 
 from workflow_state.actions.catalog import load_action_definition
-from workflow_state.actions.http import ActionContext, execute_http_action, preview_http_action
+from workflow_state.actions.http import execute_http_action
+from workflow_state.asking import ask
 from workflow_state.conditions import evaluate_condition
 from workflow_state.delivery import (
     CONNECTION_ERRORS,
@@ -25,13 +23,12 @@ from workflow_state.delivery import (
     ClaimLostError,
     await_retry,
     claimed,
-    mark_sent,
     read_failure,
     read_trace,
     remember_failure,
 )
 from workflow_state.errors import HttpActionError, WorkflowStateError
-from workflow_state.fan_out import element_id, list_elements
+from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
 from workflow_state.policy import find_block, reads_plan_inputs, retry_delay_ms, settle_failure
 from workflow_state.records import action_task_id, read_inputs, read_outline, read_results, read_standby
@@ -43,62 +40,18 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ActionSuccess,
-    Effect,
     ErrorCategory,
     ErrorDetail,
     PlannedAction,
 )
 from workflow_state.settings import get_settings
 from workflow_state.states import Ending, finished_state, with_unneeded
-from workflow_state.waiting import park, read_asks
+from workflow_state.work import Summary, Work, context_of, message_for
 
 logger = logging.getLogger(__name__)
 
 _SHARED_ALTERNATIVE_POLL_S = 0.5
 _OUTCOME_UNKNOWN = "outcome_unknown"
-
-
-class Summary:
-    """A state on its way into the result backend: JSON there, one word in logs and monitors.
-
-    Celery writes the repr of what a task returns into its log and into the events that Flower shows; an output has no
-    place in either.
-    """
-
-    def __init__(self, state: Any) -> None:
-        self.data: Mapping[str, Any] = state if isinstance(state, Mapping) else state.to_json_data()
-
-    def __json__(self) -> Mapping[str, Any]:
-        """Return what kombu's JSON encoder is to write."""
-        return self.data
-
-    def __repr__(self) -> str:
-        """Return how it ended."""
-        return str(self.data["status"])
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One message of `execute_action`: what to attempt, and for whom."""
-
-    task: Task  # type: ignore[type-arg]
-    client: Redis
-    execution_id: str
-    action: PlannedAction
-    attempt: int
-    primaries: tuple[PlannedAction, ...] = ()
-    element: int | None = None
-
-    @property
-    def run_id(self) -> str:
-        """What is claimed, stored and sent under a name of its own: the action, or one element of its list."""
-        return element_id(self.action.id, self.element)
-
-    @property
-    def dependencies(self) -> list[str]:
-        """The action's dependencies; an alternative does not wait for the actions in whose place it runs."""
-        ahead = {primary.id for primary in self.primaries}
-        return [dependency for dependency in self.action.dependencies if dependency not in ahead]
 
 
 def perform(work: Work) -> Mapping[str, Any]:
@@ -175,7 +128,7 @@ def _run(
         if not isinstance(decided, dict):
             return finished_state(work.run_id, decided, unsent)
         definition = load_action_definition(work.action.action_definition_id)
-        if refusal := _ask(work, claim, definition, decided):
+        if refusal := ask(work, claim, definition, decided):
             return finished_state(work.run_id, refusal, unsent)
         return _send(work, claim, definition, decided)
     except ClaimLostError:
@@ -232,55 +185,6 @@ def _end_of_list(elements: Sequence[Any]) -> ActionSuccess | ActionFailure:
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
 
 
-def _ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionFailure | None:
-    """Park the action until a person has answered; None where it may be sent, a failure where it may not.
-
-    The answer is bound to what was shown: where another request would be sent by now, the person is asked again.
-    Raises Ignore where the action waits.
-    """
-    confirmation = work.action.user_confirmation
-    if confirmation is None or not confirmation.required:
-        return None
-    request, digest = preview_http_action(definition, inputs, _context(work, claim, definition))
-    asks = read_asks(work.client, work.execution_id, work.run_id)
-    last = asks[-1] if asks else None
-    if last and "confirmed" in last:
-        if not last["confirmed"]:
-            return _refused(last)
-        if last["digest"] == digest:
-            return None
-    asked_at = datetime.now(UTC)
-    ask = {
-        "requestedAt": asked_at.isoformat(),
-        "title": confirmation.title,
-        "message": confirmation.message,
-        "request": request.to_json_data(),
-        "digest": digest,
-    }
-    timeout_s = None if confirmation.timeout is None else confirmation.timeout / 1000
-    if timeout_s is not None:
-        ask["expiresAt"] = (asked_at + timedelta(seconds=timeout_s)).isoformat()
-    # Delivered again before anyone answered: the same question, not a second one.
-    is_open = last is not None and "confirmed" not in last and last["digest"] == digest
-    park(
-        work.client,
-        claim,
-        asks=asks if is_open else [*asks, ask],
-        timeout_s=timeout_s,
-        message=_message(work, claim.attempt),
-        retention_s=get_settings().retention_s,
-    )
-    raise Ignore
-
-
-def _refused(ask: Mapping[str, Any]) -> ActionFailure:
-    if ask.get("timedOut"):
-        message = f"nobody answered the confirmation {ask['title']!r} in time"
-    else:
-        message = f"the confirmation {ask['title']!r} was rejected by {ask.get('userId') or 'a person'}"
-    return ActionFailure(error=ErrorDetail(category=ErrorCategory.USER_CANCELLED, message=message))
-
-
 def _outcome_unknown(work: Work) -> ActionFailure:
     """Return the end of an unsafe request whose worker died after it began to send: it is not sent a second time."""
     return ActionFailure(
@@ -295,25 +199,8 @@ def _outcome_unknown(work: Work) -> ActionFailure:
     )
 
 
-def _context(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:
-    """Return for whom the attempt is made; an unsafe request leaves a mark before its first byte does."""
-    marks = definition.effective_effect is Effect.UNSAFE
-    return ActionContext(
-        execution_id=work.execution_id,
-        action_id=work.run_id,
-        attempt=claim.attempt,
-        before_send=partial(mark_sent, work.client, claim) if marks else None,
-    )
-
-
-def _message(work: Work, attempt: int) -> str:
-    """Return the message for an attempt, with this task's id and its place in the chord."""
-    kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
-    return json.dumps(work.task.signature_from_request(kwargs=kwargs))
-
-
 def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionExecutionState:
-    context = _context(work, claim, definition)
+    context = context_of(work, claim, definition)
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     try:
         outcome = execute_http_action(definition, inputs, context)
@@ -324,7 +211,7 @@ def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mappin
             ending = Ending(claim.started_at, claim.attempt, trace)
             return finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
-        message = _message(work, claim.attempt + 1)
+        message = message_for(work, claim.attempt + 1)
         await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace, message=message)
         WorkflowLogger(execution_id=work.execution_id, action_id=work.run_id, attempt=claim.attempt).warn(
             "attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category

@@ -21,7 +21,7 @@ from celery.canvas import Signature
 from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
 
-from workflow_state.attempt import Summary, Work, perform
+from workflow_state.attempt import perform
 from workflow_state.celery import app
 from workflow_state.delivery import CONNECTION_ERRORS, remember_failure
 from workflow_state.errors import PlanValidationError, WorkflowStateError
@@ -57,6 +57,7 @@ from workflow_state.schema import (
 )
 from workflow_state.settings import get_settings
 from workflow_state.states import final_state, refused_state, with_unneeded
+from workflow_state.work import Summary, Work
 
 logger = logging.getLogger(__name__)
 

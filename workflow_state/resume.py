@@ -7,7 +7,6 @@ from uuid import uuid4
 from celery import states as states_of_celery
 from celery.result import AsyncResult
 
-from workflow_state.attempt import Summary
 from workflow_state.carry_over import Earlier, decide_carry_over
 from workflow_state.celery import app
 from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError
@@ -16,6 +15,7 @@ from workflow_state.executor import execute_plan
 from workflow_state.plan_check import validate_execution_plan
 from workflow_state.records import action_task_id, read_record, redis_client
 from workflow_state.schema import ExecutionPlan, ExecutionStatus, ResumeReport
+from workflow_state.work import Summary
 
 
 def resume_execution(execution_id: str, plan: ExecutionPlan | Mapping[str, Any] | None = None) -> AsyncResult[Any]:

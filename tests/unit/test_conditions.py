@@ -1,4 +1,3 @@
-import time
 from contextlib import suppress
 
 import pytest
@@ -230,85 +229,7 @@ def test_the_references_of_a_condition_are_returned():
 # --- What would take too long --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[1].all(x, [2].all(y, x < y))",
-        "[1].map(x, [2].filter(y, y > x).size() > 0) == []",
-        "r'\\' == '' || [1].all(x, [2].all(y, x < y)) || '' == ''",
-        "'''\n''' == '' || [1].all(x, [2].all(y, x < y)) || '' == ''",
-        "[1]. // remark\n all(x, [2]. // remark\n all(y, x < y))",
-    ],
-    ids=["all", "map", "behind a raw literal", "behind a long literal", "behind remarks"],
-)
-def test_nested_macros_are_refused_wherever_they_hide(text):
-    """A literal that was read otherwise than CEL reads it hid them once."""
-    with pytest.raises(ConditionError, match="nests"):
-        check_condition(text)
-
-
-def test_a_map_after_a_map_is_refused():
-    """Seventy of them double a text seventy times: the process was aborted when its memory was gone."""
-    with pytest.raises(ConditionError, match="more than one map"):
-        evaluate_condition("size(['aaaaaaaa']" + ".map(x,x+x)" * 70 + ") > 0", {})
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "(" * 400 + "1" + ")" * 400,
-        "[" * 30 + "]" * 30,
-        "!" * 900 + "true",
-        "-!" * 30 + "1",
-        "{1:" * 40 + "1" + "}" * 40,
-    ],
-)
-def test_deep_nesting_is_refused(text):
-    """Before it gets to the parser."""
-    with pytest.raises(ConditionError, match="more than 24"):
-        check_condition(text)
-
-
 NUMBERS = {"inputs": {"l": list(range(10_000)), "s": "ab" * 200_000, "p": "(.{0,200}){0,50}y"}}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "${inputs.l}.all(x, x in ${inputs.l})",
-        "size(${inputs.l}.map(x, ${inputs.l} + ${inputs.l})) > 0",
-        "size(${inputs.l}.map(x, x)) > 0",
-        "size((${inputs.l} + ${inputs.l}).filter(x, true)) > 0",
-        "[${inputs.s}].exists(x, x == " + "+".join("x" * 100) + ")",
-        "${inputs.s}.matches('(?:[ab]{1,400}[abc]){1,20}[0-9]')",
-        "${inputs.s}.matches(${inputs.p})",
-        "${inputs.l}.exists(x, 'a'.matches('(.{0,200}){0,50}y'))",
-        "${inputs.s}.matches('(?:[ab]\\x7b1,400}[abc])\\u007b1,20}[0-9]')",
-        "${inputs.s}.matches('(?x)(?:[ab]{1, 400 }[abc]){ 1,20}[0-9]')",
-        "matches(${inputs.s}, '(?:[ab]{1,400}[abc]){1,20}[0-9]')",
-    ],
-)
-def test_what_would_hold_the_interpreter_for_long_is_refused(text):
-    """One of these took two minutes, in which no other thread of the worker ran."""
-    started = time.monotonic()
-    with pytest.raises(ConditionError):
-        evaluate_condition(text, NUMBERS)
-    assert time.monotonic() - started < AT_ONCE_S
-
-
-def test_a_condition_over_a_long_list_of_objects_is_no_attack():
-    """A page of results is what conditions are for."""
-    items = [{"id": number, "status": "closed", "note": "x" * 50} for number in range(5_000)]
-    results = {"inputs": {"items": items, "kinds": ["open", "new"]}}
-    assert evaluate_condition("${inputs.items}.all(i, !(i.status in ${inputs.kinds}))", results)
-    assert not evaluate_condition("${inputs.items}.exists(i, i.status.matches('^o'))", results)
-
-
-def test_an_evil_pattern_is_matched_in_linear_time():
-    """`(a+)+$` never ends in a backtracking engine."""
-    started = time.monotonic()
-    assert not evaluate_condition("${inputs.s}.matches('^(a+)+$')", {"inputs": {"s": "a" * 50_000 + "b"}})
-    assert time.monotonic() - started < AT_ONCE_S
 
 
 PIECES = [f"${{inputs.{name}}}" for name in INPUTS] + [
@@ -385,17 +306,6 @@ def test_a_bad_pattern_does_not_pass_and_says_so(pattern, words):
     result = validate("matches", "${inputs.premium}", value=pattern)
     assert not result.passed
     assert words in result.message
-
-
-def test_a_pattern_too_large_for_its_text_does_not_pass():
-    """A text of 400 kB and thousands of states: minutes."""
-    validation = OutcomeValidation(
-        name="v", reference="${inputs.s}", operator="matches", value="(?:[ab]{1,400}[abc]){1,20}[0-9]"
-    )
-    started = time.monotonic()
-    result = evaluate_validation(validation, NUMBERS)
-    assert (result.passed, time.monotonic() - started < AT_ONCE_S) == (False, True)
-    assert "too large" in result.message
 
 
 def test_a_malformed_reference_does_not_pass():
