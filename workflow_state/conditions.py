@@ -7,7 +7,7 @@ A string literal that holds references is bound as a whole: `'${a.output.kind}' 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,14 +27,30 @@ from workflow_state.schema import OutcomeValidation, ValidationResult
 
 # `type(x) == string` is CEL; these are its names for types.
 _TYPE_NAMES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
-_SYNTAX_ERROR: Final = re.compile(r"<input>:\d+:\d+: (?:Syntax error: )?(.*?)(?: expecting|\n|$)")
+# Where the library quotes the expression again, the line starts with a bar.
+_SYNTAX_ERROR: Final = re.compile(
+    r"^(?:Failed to parse expression '': )?ERROR: <input>:\d+:\d+: (?:Syntax error: )?(.*?)(?: expecting.*)?$",
+    re.MULTILINE,
+)
 _SYNTAX_ADVICE: Final = (
     ("invalid int literal", "a number is beyond 64 bits; write it with a decimal point"),
     ("invalid double literal", "a number is too large"),
     ("invalid string literal", "a string has an escape that stands for no character"),
     ("invalid argument to has", "has() takes a field, such as has(${action.output}.field)"),
-    ("Recursion limit", "it is nested too deeply"),
+    ("OtherError(ParseError", "it is nested too deeply"),
+    ("argument must be a simple name", "all, exists, map and filter take a plain name first, such as all(x, x > 0)"),
+    ("Incomplete `ExprContext`", "it is incomplete; 'a ? b : c' needs all three parts"),
+    ("unsupported ident kind", "a name in it can't be written so"),
 )
+# The parser's words for a piece that can't stand where it does, and that piece.
+_MISPLACED: Final = re.compile(
+    r"(?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:|"
+    r"unsupported syntax) '(?P<piece>.*)'",
+    re.DOTALL,
+)
+_MISSING: Final = re.compile(r"missing (?P<what>\S+) at '(?P<piece>.*)'", re.DOTALL)
+# What other languages write, and CEL does not.
+_OPERATORS_INSTEAD: Final = {"and": "&&", "or": "||", "&": "&&", "|": "||", "=": "=="}
 # What the library says, and what to say instead: its own words name its insides.
 _EVALUATION_ADVICE: Final = (
     (re.compile(r"not a valid regex"), "the pattern of matches() is no regular expression (RE2 syntax)"),
@@ -198,12 +214,46 @@ def _compile(expression: str, bound: Mapping[str, str]) -> Any:
     try:
         return cel.compile(expression)
     except Exception as error:
-        known = next((advice for words, advice in _SYNTAX_ADVICE if words in str(error)), None)
-        found = _SYNTAX_ERROR.search(str(error))
-        detail = known or (found[1].strip().replace("<EOF>", "the end") if found else "it can't be read")
+        # The message quotes the expression, whose own text must not be taken for the library's words.
+        complaints = _SYNTAX_ERROR.findall(str(error).replace(expression, "", 1))
+        advice = (text for said in complaints for words, text in _SYNTAX_ADVICE if said.startswith(words))
+        detail = next(advice, None) or _syntax_advice(complaints, expression)
         # The author knows the reference, not the variable that stands for it.
         detail = _VARIABLE.sub(lambda variable: bound.get(variable[0], variable[0]), detail)
         raise ConditionError(f"the condition is no CEL expression: {detail}") from error
+
+
+def _syntax_advice(complaints: Sequence[str], expression: str) -> str:
+    """Return the parser's first complaint in words for the author of a condition."""
+    if not expression.strip():
+        return "it is empty"
+    said = complaints[0].replace("<EOF>", "the end") if complaints else ""
+    if missing := _MISSING.search(said):
+        where = "the end" if missing["piece"] == "the end" else f"'{missing['piece']}'"
+        return f"missing {missing['what']} before {where}"
+    if misplaced := _MISPLACED.search(said):
+        piece = misplaced["piece"].strip()
+        if piece == "the end":
+            return "something is missing at the end"
+        instead = _operator_instead(piece, expression)
+        return f"'{piece}' can't stand where it does" + (f"; {instead}" if instead else "")
+    return "it can't be read"
+
+
+def _operator_instead(piece: str, expression: str) -> str:
+    # `not` and `<` are taken for a name and an operator: the parser complains of what follows.
+    words = re.compile(r"\b(?:not|NOT)\s+" + re.escape(piece))
+    if words.search(expression):
+        return "write ! instead of not"
+    if piece.startswith("=~"):
+        return "write .matches('pattern')"
+    if piece == ">" and re.search(r"<\s*>", expression):
+        return "write != instead of <>"
+    # A lone = comes with the character after it.
+    operator = _OPERATORS_INSTEAD.get(piece.lower()) or _OPERATORS_INSTEAD.get(piece[:1])
+    if operator and piece.startswith(operator):
+        return ""
+    return f"write {operator} instead" if operator else ""
 
 
 def _evaluate(expression: str, values: Mapping[str, Any], shown: Iterable[str], text: str) -> Any:
@@ -242,5 +292,8 @@ def _for_cel(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a value with a number too long to show"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

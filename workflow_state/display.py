@@ -1,6 +1,7 @@
 """How executions look on a terminal: live while they run, and as plain lines where the output is piped."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -40,6 +41,8 @@ _MARKS = {
     ActionStatus.SKIPPED: "-",
 }
 _MOST_ROWS = 40
+# Line breaks, control characters, changes of the writing direction, and halves of surrogate pairs.
+_NOT_PLAIN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
 
 
 def changes(
@@ -56,7 +59,7 @@ def changes(
             previous = before.action_states.get(action_id) if before else None
             if _stage(state) != (_stage(previous) if previous else None) and (line := _describe(state, now)):
                 lines.append(f"  {action_id}: {line}")
-    return lines
+    return [*map(plain, lines)]
 
 
 def summary(state: ExecutionState) -> str:
@@ -73,7 +76,7 @@ def explanation(state: ExecutionState) -> list[str]:
     """Return what a person needs to know beside the counts: which outcomes came true, which request failed and how."""
     outcomes = [f"  expected outcome: {item.name}, it came true" for item in state.validations if item.passed]
     if state.error is None:
-        return outcomes
+        return [*map(plain, outcomes)]
     lines = [f"error: {state.error.message} [{state.error.category}]"]
     action_id = state.error.context.get("actionId")
     failed = state.action_states.get(action_id) if action_id else None
@@ -83,7 +86,7 @@ def explanation(state: ExecutionState) -> list[str]:
         lines += [f"  {name}: {text}" for name, text in state.error.context.items()]
     if state.error.suggestion:
         lines.append(f"  {state.error.suggestion}")
-    return lines
+    return [*map(plain, lines)]
 
 
 def question(confirmation: ConfirmationState) -> list[str]:
@@ -95,7 +98,7 @@ def question(confirmation: ConfirmationState) -> list[str]:
             lines.append(f"  {json.dumps(confirmation.request.body, ensure_ascii=False)}")
     if confirmation.expires_at:
         lines.append(f"  to be answered before {local_time(confirmation.expires_at)}")
-    return lines
+    return [*map(plain, lines)]
 
 
 def traced(entry: HttpTraceEntry) -> str:
@@ -113,7 +116,9 @@ def live_view(name: str, state: ExecutionState, levels: Sequence[Sequence[str]],
     rows = 0
     hidden = 0
     for number, level in enumerate(levels, start=1):
-        for position, action_id in enumerate(level):
+        # On the first row that is shown: the level's first action may be hidden.
+        label = f"level {number}"
+        for action_id in level:
             action = state.action_states[action_id]
             # A long plan would not fit on the screen: what is under way is what one wants to see.
             if len(state.action_states) > _MOST_ROWS and action.status is not ActionStatus.RUNNING:
@@ -123,16 +128,16 @@ def live_view(name: str, state: ExecutionState, levels: Sequence[Sequence[str]],
                 hidden += 1
                 continue
             rows += 1
-            label = f"level {number}" if position == 0 else ""
             style = STYLES[action.status]
             table.add_row(
                 Text(label, style="dim"),
                 Text(f"{_MARKS[action.status]} {action_id}", style=style),
-                Text(_describe(action, now) or "waiting", style=style),
+                Text(plain(_describe(action, now) or "waiting"), style=style),
             )
+            label = ""
     elapsed_ms = (now - state.started_at).total_seconds() * 1000
     header = Text.assemble(
-        (f"{name}  ", "bold"),
+        (f"{plain(name)}  ", "bold"),
         (state.status, STYLES[state.status]),
         f"  {finished} of {len(state.action_states)} actions  {seconds(elapsed_ms)}",
     )
@@ -151,8 +156,18 @@ def executions_table(summaries: Sequence[ExecutionSummary]) -> list[str]:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows of cells as lines with aligned columns."""
+    rows = [[*map(plain, row)] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def plain(text: str) -> str:
+    r"""Return a text as one line that a terminal shows as it is, with `\x1b` and the like written out.
+
+    Servers and plans write the texts: an escape sequence or a line break of theirs could show a person, asked to
+    confirm a request, another one.
+    """
+    return _NOT_PLAIN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def local_time(moment: datetime) -> str:

@@ -103,7 +103,7 @@ def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]
 
 
 def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState) -> dict[str, JsonValue]:
-    """Return the output of each action that completed."""
+    """Return the output of each action that completed; takes the states by action id, or a whole execution."""
     results: dict[str, JsonValue] = {}
     for name, state in _states_of(action_states).items():
         result = None if isinstance(state, str) else _field(state, "result")
@@ -115,9 +115,12 @@ def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState
 def calculate_execution_metrics(
     action_states: Mapping[str, Any] | ExecutionState, *, total_duration: int | None = None
 ) -> ExecutionMetrics:
-    """Count the actions by how they ended; `total_duration` is in milliseconds."""
-    if total_duration is None and isinstance(action_states, ExecutionState):
-        total_duration = action_states.metrics.total_duration
+    """Count the actions by how they ended; `total_duration` is in milliseconds.
+
+    Takes the states by action id, or a whole execution, whose own duration is kept where no other is given.
+    """
+    if total_duration is None and (isinstance(action_states, ExecutionState) or _is_execution(action_states)):
+        total_duration = _field(_field(action_states, "metrics") or {}, "totalDuration")
     statuses = [_status(state) for state in _states_of(action_states).values()]
     metrics = ExecutionMetrics(
         total_actions=len(statuses),
@@ -198,9 +201,17 @@ def create_conditional_branch(
 def create_retry_with_fallback(primary: Planned, fallback: Planned) -> list[PlannedAction]:
     """Return both actions, the second as the alternative of the first: it runs where that one fails for good.
 
-    create_retry_with_fallback(primary=charge_card, fallback=send_invoice)
+    Raises ValueError where the primary has another alternative already: that one would be an ordinary action then, and
+    always run. Chain them instead: the fallback of the fallback.
+
+        create_retry_with_fallback(primary=charge_card, fallback=send_invoice)
     """
     first, second = _after(_planned(primary), []), _after(_planned(fallback), [])
+    if first.error_handling.alternative_action_id not in (None, second.id):
+        raise ValueError(
+            f"action {first.id!r} has the alternative {first.error_handling.alternative_action_id!r} already; "
+            f"give {second.id!r} to that one as its fallback"
+        )
     handling = first.error_handling.model_copy(update={"alternative_action_id": second.id})
     return [first.model_copy(update={"error_handling": handling}), second]
 
@@ -250,7 +261,9 @@ def _only_if(action: PlannedAction, expression: str) -> PlannedAction:
     if parse_reference(old) is not None:
         # Alone, a reference holds by its truth value; in an expression, CEL wants true or false.
         old = f'!({old} in [null, false, 0, "", [], {{}}])'
-    both = f"({old}) && ({expression})"
+    # A comment goes on to the end of its line, and would take the rest along.
+    end = "\n" if "//" in old else ""
+    both = f"({old}{end}) && ({expression})"
     return action.model_copy(update={"condition": action.condition.model_copy(update={"if_": both})})
 
 
@@ -310,7 +323,16 @@ def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[s
 
 
 def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:
-    return action_states.action_states if isinstance(action_states, ExecutionState) else action_states
+    """Return the states by action id; `action_states` may be a whole execution, as `handle.get()` returns it."""
+    if isinstance(action_states, ExecutionState) or _is_execution(action_states):
+        states: Mapping[str, Any] = action_states["actionStates"]
+        return states
+    return action_states
+
+
+def _is_execution(document: Mapping[str, Any]) -> bool:
+    # An action may be called `actionStates`; none has a state that is a plan's id.
+    return isinstance(document.get("planId"), str) and isinstance(document.get("actionStates"), Mapping)
 
 
 def _is_satisfied(state: Any) -> bool:

@@ -176,11 +176,26 @@ def test_what_does_not_fit_its_values_is_told(text, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "the end"),
+        ("", "is empty"),
+        ("  // nothing but a remark", "is empty"),
         ("${inputs.yes} &&", "the end"),
         ("(${inputs.yes}", "missing '\\)'"),
-        ("not ${inputs.yes}", r"\$\{inputs.yes\}"),
-        ("${inputs.yes} and true", "'and'"),
+        ("not ${inputs.yes}", r"\$\{inputs.yes\}.*write ! instead of not"),
+        ("${inputs.yes} and true", "'and'.*write && instead"),
+        ("${inputs.yes} OR true", r"'OR'.*write \|\| instead"),
+        ("${inputs.five} = 5", "'='.*write == instead"),
+        ("${inputs.five} =~ 'x'", r"'=~'.*write .matches\('pattern'\)"),
+        ("${inputs.five} <> 5", "'>'.*write != instead of <>"),
+        ("== 5", "'==' can't stand where it does$"),
+        ("&& ${inputs.yes}", "'&&' can't stand where it does$"),
+        ("${inputs.five} ='x'", "write == instead"),
+        ("${inputs.yes} & true", "write && instead"),
+        ("${inputs.five} 5", "'5' can't stand where it does"),
+        ("${inputs.yes} ? true", "all three parts"),
+        ("[1].all(1, true)", "a plain name first"),
+        ("'Recursion limit' ==", "something is missing at the end"),
+        ("'invalid int literal' == 'a' 'b'", "''b'' can't stand where it does"),
+        ("'<input>:1:1: x' ==", "something is missing at the end"),
         ("${check.output.type} == premium", "or 'premium' for a text"),
         ("reference_0 == 1", "'reference_0', which is nothing"),
         ("${inputs.text} == 'x", "without its pair"),
@@ -192,9 +207,11 @@ def test_what_does_not_fit_its_values_is_told(text, words):
     ],
 )
 def test_what_is_no_expression_is_told(text, words):
-    """Already when the plan is checked."""
-    with pytest.raises(ConditionError, match=words):
+    """Already when the plan is checked, in words for the author, and never misled by what the condition says."""
+    with pytest.raises(ConditionError, match=words) as caught:
         check_condition(text)
+    for jargon in ("mismatched", "extraneous", "token recognition", "viable", "ExprContext", "<EOF>", "<input>"):
+        assert jargon not in str(caught.value).replace(text, "")
     with pytest.raises(ConditionError, match=words):
         evaluate_condition(text, RESULTS)
 
@@ -306,6 +323,13 @@ def test_a_bad_pattern_does_not_pass_and_says_so(pattern, words):
     result = validate("matches", "${inputs.premium}", value=pattern)
     assert not result.passed
     assert words in result.message
+
+
+def test_a_number_too_long_to_write_is_no_exception():
+    """Python refuses to write integers of more than 4,300 digits; a plan made in Python may have one."""
+    result = validate("equals", "${inputs.five}", value=10**5_000)
+    assert not result.passed
+    assert "too long to show" in result.message
 
 
 def test_a_malformed_reference_does_not_pass():

@@ -24,6 +24,7 @@ from workflow_state.patterns import (
     schedule_levels,
 )
 from workflow_state.schema import ActionExecutionState, ExecutionState, PlannedAction
+from workflow_state.validation import validate_execution_plan
 
 NAMES = "abcdef"
 
@@ -256,28 +257,31 @@ def test_a_bare_status_has_no_output():
     assert (metrics.skipped_actions, metrics.total_duration) == (1, 12)
 
 
-def test_metrics_of_an_execution_keep_its_duration():
-    """An ExecutionState is taken as it is."""
-    execution = ExecutionState.model_validate(
-        {
-            "id": "x",
-            "planId": "p",
-            "status": "completed",
-            "startedAt": "2026-01-01T00:00:00Z",
-            "actionStates": {"a": COMPLETED},
-            "metrics": {
-                "totalActions": 0,
-                "completedActions": 0,
-                "failedActions": 0,
-                "skippedActions": 0,
-                "totalDuration": 7,
-            },
-            "version": 1,
-        }
-    )
-    metrics = calculate_execution_metrics(execution)
+EXECUTION = {
+    "id": "x",
+    "planId": "p",
+    "status": "completed",
+    "startedAt": "2026-01-01T00:00:00Z",
+    "actionStates": {"a": COMPLETED},
+    "metrics": {"totalActions": 0, "completedActions": 0, "failedActions": 0, "skippedActions": 0, "totalDuration": 7},
+    "version": 1,
+}
+
+
+@pytest.mark.parametrize("read", [dict, ExecutionState.model_validate])
+def test_a_whole_execution_stands_for_its_states(read):
+    """As a model and as `handle.get()` returns it; its own fields are no actions, and its duration stays."""
+    metrics = calculate_execution_metrics(read(EXECUTION))
     assert (metrics.total_actions, metrics.completed_actions, metrics.total_duration) == (1, 1, 7)
-    assert extract_successful_results(execution) == {"a": {"n": 1}}
+    assert calculate_execution_metrics(read(EXECUTION), total_duration=9).total_duration == 9
+    assert extract_successful_results(read(EXECUTION)) == {"a": {"n": 1}}
+
+
+def test_actions_may_be_called_like_the_fields_of_an_execution():
+    """Their states tell them from an execution."""
+    states = {"planId": COMPLETED, "actionStates": COMPLETED}
+    assert calculate_execution_metrics(states).total_actions == 2
+    assert extract_successful_results(states) == {"planId": {"n": 1}, "actionStates": {"n": 1}}
 
 
 # --- Builders ------------------------------------------------------------------------------------------------------
@@ -330,6 +334,9 @@ def test_a_branch_takes_a_reference_or_a_path(reference):
     [
         ("${check.output.age} > 1 || false", {"type": "a", "age": 2}, True),
         ("true || false", {"type": "b"}, False),
+        ("true // for everyone", {"type": "a"}, True),
+        ("true // for everyone", {"type": "b"}, False),
+        ("'https://a' != ''", {"type": "a"}, True),
         ("${check.output.tags}", {"type": "a", "tags": ["x"]}, True),
         ("${check.output.tags}", {"type": "a", "tags": []}, False),
         ("${check.output.tags}", {"type": "a", "tags": 0.0}, False),
@@ -381,6 +388,19 @@ def test_a_fallback_is_the_primarys_alternative():
     assert ids(schedule_levels([first, second])) == [["a"]]
 
 
+def test_a_second_alternative_is_refused():
+    """The first would be an ordinary action then, and run although nothing failed."""
+    with pytest.raises(ValueError, match="the alternative 'b' already"):
+        create_retry_with_fallback(instead("a", "b"), action("c"))
+    assert create_retry_with_fallback(instead("a", "b"), action("b"))[0].error_handling.alternative_action_id == "b"
+
+
+def test_fallbacks_can_be_chained():
+    """The fallback of the fallback comes last."""
+    second, third = create_retry_with_fallback(action("b"), action("c"))
+    assert ids(schedule_levels([*create_retry_with_fallback(action("a"), second), third])) == [["a"]]
+
+
 def test_batches_run_one_after_another():
     """Each item's inputs are over the template's."""
     items = [{"n": number} for number in range(5)]
@@ -401,6 +421,28 @@ def test_a_batch_has_at_least_one_action(batch_size):
     """Zero would never end."""
     with pytest.raises(ValueError, match="at least 1"):
         create_batch_processing([{}], action("send"), batch_size)
+
+
+MEMBERS = {name: action(name, condition={"if": "${inputs.on}"}) for name in "abcd"}
+BUILT = {
+    "pipeline": create_sequential_pipeline([*MEMBERS.values()]),
+    "fan": create_fan_out_fan_in_pattern([MEMBERS["b"], MEMBERS["c"]], MEMBERS["d"], MEMBERS["a"]),
+    "branch": create_conditional_branch(
+        MEMBERS["a"],
+        "output.kind",
+        [{"value": 'it\'s "${x}" \\', "action_ids": ["b"]}, {"value": None, "action_ids": ["c", "d"]}],
+        [*MEMBERS.values()],
+    ),
+    "fallback": create_retry_with_fallback(MEMBERS["a"], action("b", ["a"])),
+    "batches": create_batch_processing([{"n": number} for number in range(5)], MEMBERS["a"], 2),
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_what_is_built_is_a_valid_plan(name):
+    """As JSON, with the conditions and references that it got."""
+    document = {"name": name, "inputs": {"on": True}, "actions": [member.to_json_data() for member in BUILT[name]]}
+    assert validate_execution_plan(document).actions == BUILT[name]
 
 
 def test_builders_leave_their_arguments_alone():
