@@ -94,7 +94,7 @@ def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]])
     unsent = Ending(claim.started_at, claim.attempt - 1, trace)
     plan_id, cancelled = read_outline(work.client, work.execution_id)
     log = WorkflowLogger(execution_id=work.execution_id, plan_id=plan_id, action_id=work.run_id, attempt=claim.attempt)
-    state = _run(work, claim, results, unsent, cancelled=cancelled)
+    state = _run(work, claim, results, unsent, log, cancelled=cancelled)
     tell_end(log, state)
     return state
 
@@ -116,6 +116,7 @@ def _run(
     claim: Claim,
     results: Mapping[str, Mapping[str, Any]],
     unsent: Ending,
+    log: WorkflowLogger,
     *,
     cancelled: bool,
 ) -> ActionExecutionState:
@@ -130,7 +131,7 @@ def _run(
         definition = load_action_definition(work.action.action_definition_id)
         if refusal := ask(work, claim, definition, decided):
             return finished_state(work.run_id, refusal, unsent)
-        return _send(work, claim, definition, decided)
+        return _send(work, claim, definition, decided, unsent.trace, log)
     except ClaimLostError:
         raise Ignore from None
     except (TaskPredicate, *CONNECTION_ERRORS):
@@ -199,9 +200,17 @@ def _outcome_unknown(work: Work) -> ActionFailure:
     )
 
 
-def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[str, Any]) -> ActionExecutionState:
+def _send(
+    work: Work,
+    claim: Claim,
+    definition: ActionDefinition,
+    inputs: Mapping[str, Any],
+    earlier: Sequence[Mapping[str, Any]],
+    log: WorkflowLogger,
+) -> ActionExecutionState:
+    """Send the request once; `earlier` is the trace of the attempts before this one."""
     context = context_of(work, claim, definition)
-    trace = read_trace(work.client, claim) if claim.attempt > 1 else []
+    trace: list[Any] = list(earlier)
     try:
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
@@ -213,9 +222,7 @@ def _send(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mappin
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
         message = message_for(work, claim.attempt + 1)
         await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace, message=message)
-        WorkflowLogger(execution_id=work.execution_id, action_id=work.run_id, attempt=claim.attempt).warn(
-            "attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category
-        )
+        log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category)  # noqa: G010 - ours
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))
         kwargs = {**(work.task.request.kwargs or {}), "attempt": claim.attempt + 1}

@@ -320,6 +320,7 @@ def test_the_worker_logs_one_json_object_a_line(worker: Path):
 
     told = wait_until(lines, "the execution's own metric is logged")
     assert all({"timestamp", "level"} <= line.keys() for line in told)
+    assert {line.get("plan_id") for line in told} == {state["planId"]}
     assert [(line["message"], line["attempt"]) for line in told if "message" in line and "attempt" in line] == [
         ("attempt failed, to be tried again", 1),
         ("action completed", 2),
