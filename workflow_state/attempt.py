@@ -19,6 +19,7 @@ from workflow_state.asking import ask
 from workflow_state.conditions import evaluate_condition
 from workflow_state.delivery import (
     CONNECTION_ERRORS,
+    WHICHEVER_IS_DUE,
     Claim,
     ClaimLostError,
     await_retry,
@@ -52,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 _SHARED_ALTERNATIVE_POLL_S = 0.5
 _OUTCOME_UNKNOWN = "outcome_unknown"
+# By chance a worker is lost during the same attempt again and again only rarely.
+_MAX_LOSSES = 5
 
 
 def perform(work: Work) -> Mapping[str, Any]:
@@ -120,10 +123,8 @@ def _run(
     *,
     cancelled: bool,
 ) -> ActionExecutionState:
-    if cancelled:
-        return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
-    if claim.was_sent:
-        return finished_state(work.run_id, _outcome_unknown(work), replace(unsent, attempts=claim.attempt))
+    if foregone := _foregone(work, claim, unsent, cancelled=cancelled):
+        return foregone
     try:
         decided = _decide(work, results)
         if not isinstance(decided, dict):
@@ -148,6 +149,18 @@ def _run(
             message=f"an internal error ({type(error).__name__}); the worker's log has the details",
         )
     return finished_state(work.run_id, ActionFailure(error=detail), unsent)
+
+
+def _foregone(work: Work, claim: Claim, unsent: Ending, *, cancelled: bool) -> ActionExecutionState | None:
+    """Return the end of an action that is not to be sent, whatever its inputs are."""
+    if cancelled:
+        return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
+    begun = replace(unsent, attempts=claim.attempt)
+    if claim.was_sent:
+        return finished_state(work.run_id, _outcome_unknown(work), begun)
+    if claim.losses >= _MAX_LOSSES:
+        return finished_state(work.run_id, _poisonous(work, claim), begun)
+    return None
 
 
 def _decide(
@@ -200,6 +213,19 @@ def _outcome_unknown(work: Work) -> ActionFailure:
     )
 
 
+def _poisonous(work: Work, claim: Claim) -> ActionFailure:
+    """Return the end of an action over which one worker after the other has died: it would go on like that."""
+    return ActionFailure(
+        error=ErrorDetail(
+            category=ErrorCategory.STATE_INCONSISTENT,
+            code="workers_lost",
+            message=f"{claim.losses} workers were lost while they ran this action, it is not tried again",
+            context={"actionDefinitionId": work.action.action_definition_id},
+            suggestion="look at the workers' logs and memory for why they died, then resume the execution",
+        )
+    )
+
+
 def _send(
     work: Work,
     claim: Claim,
@@ -221,7 +247,9 @@ def _send(
             return finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
         message = message_for(work, claim.attempt + 1)
-        await_retry(work.client, claim, next_attempt_at=next_attempt_at, trace=trace, message=message)
+        await_retry(
+            work.client, claim, next_attempt_at=next_attempt_at, delay_s=delay_ms / 1000, trace=trace, message=message
+        )
         log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category)  # noqa: G010 - ours
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))
@@ -245,7 +273,10 @@ def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
         alternative = read_standby(work.client, work.execution_id, alternative_id)
         if alternative:
             ahead = [primary.to_json_data() for primary in (*work.primaries, work.action)]
-            raise work.task.replace(work.task.si(work.execution_id, alternative.to_json_data(), stands_in_for=ahead))
+            kwargs: dict[str, Any] = {"stands_in_for": ahead}
+            if work.attempt == WHICHEVER_IS_DUE:
+                kwargs["attempt"] = WHICHEVER_IS_DUE
+            raise work.task.replace(work.task.si(work.execution_id, alternative.to_json_data(), **kwargs))
     if work.element is not None and work.action.error_handling.alternative_action_id:
         return state.to_json_data()
     return _take_place(work, settle_failure(work.action, state).to_json_data())

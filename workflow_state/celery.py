@@ -7,15 +7,16 @@ from typing import Any
 
 from celery import Celery, _state
 from celery.app.defaults import NAMESPACES, flatten
-from celery.signals import worker_init, worker_process_init
+from celery.signals import task_postrun, worker_init, worker_process_init
 from celery.utils.imports import cwd_in_path
 
 from workflow_state.actions.catalog import load_catalog
-from workflow_state.delivery import Lease, begin_incarnation, sign_on
+from workflow_state.delivery import begin_incarnation, end_run
 from workflow_state.errors import WorkflowStateError
-from workflow_state.records import redis_client
+from workflow_state.lease import Lease, keep_child_alive
+from workflow_state.result_backend import OVERRIDES, never_subscribe
 from workflow_state.settings import get_settings
-from workflow_state.waiting import Alarm
+from workflow_state.sweep import Alarm
 
 CORE_SETTINGS = (
     "task_default_queue",
@@ -70,7 +71,10 @@ app = Celery(
 )
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)
+app.loader.override_backends = OVERRIDES
 app.steps["consumer"].update((Lease, Alarm))
+worker_init.connect(never_subscribe)
+task_postrun.connect(end_run)
 
 
 @worker_init.connect
@@ -86,5 +90,5 @@ def begin_worker(**_: Any) -> None:
 
 @worker_process_init.connect
 def begin_child(**_: Any) -> None:
-    """Let a child of a prefork pool sign on before it takes its first task."""
-    sign_on(redis_client(app.backend), app.conf.broker_transport_options["visibility_timeout"])
+    """Let a child of a prefork pool say that it lives, before it takes its first task."""
+    keep_child_alive(app)

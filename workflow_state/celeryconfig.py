@@ -57,6 +57,10 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # One retention for everything: an execution never loses half of its state.
 result_expires = _settings.retention_s
 result_chord_expires = _settings.retention_s
+# An answer that can't be stored because Redis is away is kept until it can be: the request was sent, and may not be
+# sent twice.
+result_backend_always_retry = True
+result_backend_max_sleep_between_retries_ms = 2_000
 # A task's arguments belong in its message, not once more in its result.
 result_extended = False
 # STARTED would overwrite the execution's own RUNNING.

@@ -1,42 +1,41 @@
-"""What delivery over Redis needs beside Celery: the claim of an action, and the lease of what a worker holds.
+"""The claim: the right to make one attempt of an action, held by one run of one process.
 
 Redis gives a message again when its worker seems dead, and sometimes when it is not. So the first thing that an
-action's task does is to claim the action, in one atomic step, for its worker's *incarnation*: a random id that a
-worker process makes at start and keeps alive by the lease. While that incarnation lives, every other delivery of the
-action ends without effect; once it is gone, the claim is taken over.
+action's task does is to claim the action, in one atomic step, for its *run* and its worker's process. While that run
+is under way, every other delivery of the action ends without effect; once it is over without a result, because its
+process is gone or because Redis could not be reached, the claim is taken over.
 
-The lease also renews the visibility of each message that a live worker holds, so that the visibility timeout can be
-seconds rather than an hour: a killed worker's actions run elsewhere soon, a long action is never delivered twice.
+What a process is about is told by its lease (lease.py): a key that lives as long as the process, and names its runs.
 """
 
 import json
-import logging
 import os
 import secrets
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
-from celery import bootsteps
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
 from workflow_state.schema import ActionExecutionState
 
-logger = logging.getLogger(__name__)
-
 KEY_PREFIX = "workflow_state:"
 
 CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError)
 
+WHICHEVER_IS_DUE = 0
+"""Instead of an attempt's number, in a message that is published again because the first one may be lost."""
+
+_READ_AT_ONCE = 1_000
+
 _incarnation: str | None = None
-# The last runs that this process began and could not end; whatever they had claimed is free.
-_broken_off: deque[str] = deque(maxlen=256)
+# What this process is running: thread → run. A thread has one task at a time.
+_runs: dict[int, str] = {}
 
 
 def incarnation() -> str:
@@ -58,26 +57,32 @@ def process_name() -> str:
     return f"{incarnation()}:{os.getpid()}"
 
 
+def runs_under_way() -> list[str]:
+    """Return the runs that this process has begun and not ended."""
+    return list(_runs.values())
+
+
+def end_run(**_: Any) -> None:
+    """Forget the run of this thread's task: it is over, and its result is stored or never will be."""
+    _runs.pop(threading.get_ident(), None)
+
+
 def progress_key(execution_id: str) -> str:
     """Hash: action id → claim (flat JSON), `<action id>:trace` → the trace of the attempts so far (JSON)."""
     return f"{KEY_PREFIX}progress:{execution_id}"
 
 
 def worker_key(name: str) -> str:
-    """Return the key that exists while the process of this name lives: kept alive by the lease."""
+    """Return the key of a process's lease: `{at: Redis' time in s, runs: those under way then}`."""
     return f"{KEY_PREFIX}worker:{name}"
-
-
-def sign_on(client: Redis, lease_s: float) -> None:
-    """Say that this process lives, before it claims anything: each child of a prefork pool, when it starts."""
-    client.set(worker_key(process_name()), 1, ex=max(1, round(lease_s)))
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to make one attempt of an action. Times are ISO 8601.
 
-    `was_sent` says that this very attempt was taken over from a run that had begun to send an unsafe request.
+    `was_sent` says that this very attempt was taken over from a run that had begun to send an unsafe request, `losses`
+    how many workers have died over it.
     """
 
     execution_id: str
@@ -86,35 +91,56 @@ class Claim:
     attempt: int
     started_at: str
     was_sent: bool = False
+    losses: int = 0
 
 
-# KEYS: the progress hash. ARGV: action id, prefix of worker keys, process, run, attempt, now, TTL in s, runs that are
-# known to have broken off.
-# Returns the claim as it now stands if it is ours, otherwise nil.
-# A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry;
-# we hold it already (the client repeated the command after a lost reply); it waited and was released (waiting.py); its
-# holder is gone; or its run is known to have broken off.
+# KEYS: the progress hash. ARGV: action id, prefix of leases, process, run, attempt (0: whichever is due), now (ISO
+# 8601), TTL in s, a run that is known to be over or '', 1 where its process is known to be dead.
+# Returns the claim as it now stands if it is ours, otherwise nil. Safe to repeat, as the client does where a reply is
+# lost.
+# A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry; it
+# waited and was released (waiting.py); or its run is over, though it left no result.
 _CLAIM = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
-local attempt = tonumber(ARGV[5])
 local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local attempt = tonumber(ARGV[5])
 if claim.run ~= ARGV[4] then
-  if attempt < claim.attempt then return false end
-  if attempt == claim.attempt then
-    if claim.status == 'waiting' or claim.status == 'retrying' then return false end
-    local free = claim.status == 'released' or string.find(ARGV[8], claim.run, 1, true)
-    if not free and redis.call('EXISTS', ARGV[2] .. claim.owner) == 1 then return false end
+  if attempt == 0 then
+    attempt = claim.attempt
+    if claim.status == 'retrying' then
+      if claim.dueAt and now < claim.dueAt then return false end
+      attempt = attempt + 1
+    end
   end
+  if attempt < claim.attempt then return false end
+  if attempt > claim.attempt then
+    claim.sent, claim.losses = nil, nil
+  elseif claim.status == 'running' then
+    local lost = ARGV[9] == '1'
+    if claim.run ~= ARGV[8] then
+      local lease = redis.call('GET', ARGV[2] .. claim.owner)
+      lost = not lease
+      if lease then
+        local told = cjson.decode(lease)
+        if told.at <= (claim.at or told.at) or string.find(told.runs, claim.run, 1, true) then return false end
+      end
+    end
+    if lost then claim.losses = (claim.losses or 0) + 1 end
+  elseif claim.status ~= 'released' then
+    return false
+  end
+  claim.attempt = attempt
 end
-if attempt > claim.attempt then claim.sent = nil end
 claim.status = 'running'
 claim.owner = ARGV[3]
 claim.run = ARGV[4]
-claim.attempt = attempt
+claim.at = now
 claim.startedAt = claim.startedAt or ARGV[6]
-claim.nextAttemptAt = nil
+claim.nextAttemptAt, claim.dueAt = nil, nil
 local written = cjson.encode(claim)
-redis.call('HSET', KEYS[1], ARGV[1], written)
+redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now)
 redis.call('EXPIRE', KEYS[1], ARGV[7])
 return written
 """
@@ -131,7 +157,8 @@ redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim))
 return 1
 """
 
-# KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt.
+# KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
+# s until then.
 # Returns 1 if the claim was ours to change, otherwise 0.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -140,32 +167,52 @@ local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
+claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A run that left no result; `is_lost` where its process died."""
+
+    run: str
+    is_lost: bool
 
 
 @contextmanager
 def claimed(
     client: Redis, execution_id: str, action_id: str, *, attempt: int, retention_s: int
 ) -> Iterator[Claim | None]:
-    """Hold the claim of one attempt (from 1) of an action; None where it is another's, or past.
+    """Hold the claim of one attempt (from 1, or whichever is due) of an action; None where it is another's, or past.
 
     The claim stays when the block ends: what follows from it is the stored result, or `await_retry`. Where the block
-    ends because Redis can't be reached, the run has broken off, and this process can claim the attempt again.
+    ends because Redis can't be reached, the run is over, and the attempt can be claimed again.
     """
     run = secrets.token_hex(8)
+    # Before the claim is made: a lease that is younger than the claim has to name its run.
+    _runs[threading.get_ident()] = run
     try:
         claim = _claim(client, execution_id, action_id, run, attempt, retention_s)
-        if claim is None and _holder_is_dead(client, execution_id, action_id):
-            claim = _claim(client, execution_id, action_id, run, attempt, retention_s)
+        if claim is None and (over := _find_over(client, execution_id, action_id)):
+            claim = _claim(client, execution_id, action_id, run, attempt, retention_s, over=over)
         yield claim
     except CONNECTION_ERRORS:
-        _broken_off.append(run)
+        end_run()
         raise
 
 
-def _claim(client: Redis, execution_id: str, action_id: str, run: str, attempt: int, retention_s: int) -> Claim | None:
+def _claim(
+    client: Redis,
+    execution_id: str,
+    action_id: str,
+    run: str,
+    attempt: int,
+    retention_s: int,
+    *,
+    over: _Over | None = None,
+) -> Claim | None:
     written: Any = client.register_script(_CLAIM)(
         keys=[progress_key(execution_id)],
         args=[
@@ -176,31 +223,75 @@ def _claim(client: Redis, execution_id: str, action_id: str, run: str, attempt: 
             attempt,
             datetime.now(UTC).isoformat(),
             retention_s,
-            " ".join(_broken_off),
+            over.run if over else "",
+            int(over.is_lost) if over else 0,
         ],
     )
     if not written:
         return None
     claim = json.loads(written)
-    return Claim(execution_id, action_id, run, attempt, claim["startedAt"], claim.get("sent", False))
+    return Claim(
+        execution_id,
+        action_id,
+        run,
+        claim["attempt"],
+        claim["startedAt"],
+        was_sent=claim.get("sent", False),
+        losses=claim.get("losses", 0),
+    )
 
 
-def _holder_is_dead(client: Redis, execution_id: str, action_id: str) -> bool:
-    """Return whether the claim is held by a process of this very worker that is there no more.
+def _find_over(client: Redis, execution_id: str, action_id: str) -> _Over | None:
+    """Return the run that holds the claim, if it is one of this very worker and over.
 
-    Its lease may last a while yet, but a killed child of a prefork pool has its message back at once.
+    The lease would tell as well, but later: what this process could not end, and what a killed child of a prefork pool
+    had, is on the queue again at once.
     """
     raw: Any = client.hget(progress_key(execution_id), action_id)
     claim = json.loads(raw) if raw else {}
     worker, _, process = claim.get("owner", "").partition(":")
     if claim.get("status") != "running" or worker != incarnation():
-        return False
+        return None
+    if int(process) == os.getpid():
+        # Asked after the claim was read: a run is under way before its claim is made.
+        return None if claim["run"] in runs_under_way() else _Over(claim["run"], is_lost=False)
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
-        _broken_off.append(claim["run"])
-        return True
-    return False
+        return _Over(claim["run"], is_lost=True)
+    return None
+
+
+Whereabouts = Literal["nowhere", "running", "waiting"] | float
+"""Of an action without a result: nothing of it is under way, a run of it is, it waits for a person, or for its next
+attempt at that time (s, Redis' own)."""
+
+
+def find_whereabouts(client: Redis, execution_id: str, action_ids: Sequence[str]) -> dict[str, Whereabouts]:
+    """Return where each of these actions is: two round trips for each 1,000."""
+    found: dict[str, Whereabouts] = {}
+    for start in range(0, len(action_ids), _READ_AT_ONCE):
+        part = action_ids[start : start + _READ_AT_ONCE]
+        raw_claims: Any = client.hmget(progress_key(execution_id), list(part))
+        claims = {name: json.loads(raw) for name, raw in zip(part, raw_claims, strict=True) if raw}
+        owners = sorted({claim["owner"] for claim in claims.values()})
+        raw_leases: Any = client.mget([worker_key(owner) for owner in owners]) if owners else []
+        leases = {owner: json.loads(raw) for owner, raw in zip(owners, raw_leases, strict=True) if raw}
+        found |= {name: whereabouts(claims.get(name), leases) for name in part}
+    return found
+
+
+def whereabouts(claim: Mapping[str, Any] | None, leases: Mapping[str, Mapping[str, Any]]) -> Whereabouts:
+    """Return where an action without a result is, from its claim and the living processes' leases."""
+    if claim is None or claim["status"] == "released":
+        return "nowhere"
+    if claim["status"] == "waiting":
+        return "waiting"
+    if claim["status"] == "retrying":
+        return float(claim["dueAt"])
+    lease = leases.get(claim["owner"])
+    is_over = lease is None or (lease["at"] > claim["at"] and claim["run"] not in lease["runs"])
+    return "nowhere" if is_over else "running"
 
 
 def mark_sent(client: Redis, claim: Claim) -> None:
@@ -215,13 +306,17 @@ def mark_sent(client: Redis, claim: Claim) -> None:
 
 
 def await_retry(
-    client: Redis, claim: Claim, *, next_attempt_at: datetime, trace: list[dict[str, Any]], message: str
+    client: Redis, claim: Claim, *, next_attempt_at: datetime, delay_s: float, trace: list[dict[str, Any]], message: str
 ) -> None:
-    """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message."""
-    client.register_script(_AWAIT_RETRY)(
+    """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
+
+    Raises ClaimLostError, and nothing may be published, where another worker has taken the attempt over meanwhile.
+    """
+    if not client.register_script(_AWAIT_RETRY)(
         keys=[progress_key(claim.execution_id)],
-        args=[claim.action_id, claim.run, next_attempt_at.isoformat(), json.dumps(trace), message],
-    )
+        args=[claim.action_id, claim.run, next_attempt_at.isoformat(), json.dumps(trace), message, delay_s],
+    ):
+        raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
 
 
 def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
@@ -244,55 +339,3 @@ def read_failure(client: Redis, execution_id: str, action_id: str) -> ActionExec
 
 class ClaimLostError(Exception):
     """This worker was silent for so long that another has its work now."""
-
-
-class Lease(bootsteps.StartStopStep):
-    """Keep this worker's incarnation alive, and the messages that it holds its own.
-
-    Every third of the visibility timeout: one write for the incarnation, one for all held messages.
-    """
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def __init__(self, consumer: Any, **options: Any) -> None:
-        super().__init__(consumer, **options)
-        self.timer: Any = None
-
-    def start(self, consumer: Any) -> None:
-        """Begin with a renewal: the first action may be claimed at once."""
-        timeout_s = consumer.app.conf.broker_transport_options["visibility_timeout"]
-        renew_lease(consumer, timeout_s)
-        self.timer = consumer.timer.call_repeatedly(timeout_s / 3, renew_lease, (consumer, timeout_s))
-
-    def stop(self, consumer: Any) -> None:
-        """End the timer; the incarnation runs out by itself, after the pool has finished."""
-        del consumer
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
-
-
-def renew_lease(consumer: Any, timeout_s: float) -> None:
-    """Renew the incarnation and every message delivered to this worker and not yet acknowledged.
-
-    A failed renewal is logged, not raised: the next one comes in time, and Celery reconnects by itself.
-    """
-    try:
-        with consumer.app.backend.client.pipeline(transaction=False) as pipe:
-            for process in [os.getpid(), *_pool_processes(consumer)]:
-                pipe.set(worker_key(f"{incarnation()}:{process}"), 1, ex=max(1, round(timeout_s)))
-            pipe.execute()
-        channel = consumer.task_consumer.channel
-        held = {tag: time.time() for tag in list(channel.qos._delivered) if tag not in channel.qos._dirty}  # noqa: SLF001 - kombu has no public view
-        if held:
-            with channel.conn_or_acquire() as client:
-                # XX: a message that was acknowledged meanwhile must not come back.
-                client.zadd(channel.unacked_index_key, held, xx=True)
-    except (RedisError, OSError):
-        logger.warning("The lease of this worker's messages could not be renewed; trying again soon", exc_info=True)
-
-
-def _pool_processes(consumer: Any) -> list[int]:
-    """Return the process ids of a prefork pool's living children; none for a pool of threads."""
-    processes = getattr(getattr(consumer.pool, "_pool", None), "_pool", None)
-    return [process.pid for process in processes or [] if getattr(process, "exitcode", 1) is None]

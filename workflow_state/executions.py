@@ -7,6 +7,7 @@ from typing import Any
 from celery import states
 from redis import Redis
 
+from workflow_state.alarms import set_alarm
 from workflow_state.celery import app
 from workflow_state.delivery import progress_key
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
@@ -19,8 +20,9 @@ from workflow_state.records import (
     request_cancel,
 )
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
+from workflow_state.settings import get_settings
 from workflow_state.states import ENDED, Progress, confirmation_states, parse_progress, running_state
-from workflow_state.waiting import publish_message, read_asks, release, set_alarm, wake_all
+from workflow_state.waiting import publish_message, read_asks, release, wake_all
 
 _LISTED_AT_ONCE = 100
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
@@ -94,7 +96,7 @@ def cancel_execution(execution_id: str) -> ExecutionState:
     state = get_execution_state(execution_id)
     if state.status not in ENDED and request_cancel(client, execution_id):
         # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
-        set_alarm(client, execution_id)
+        set_alarm(client, execution_id, retention_s=get_settings().retention_s)
         wake_all(app, client, execution_id)
     return state
 

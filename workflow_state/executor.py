@@ -8,46 +8,47 @@ result backend.
 An action that fails *returns* its state; it never raises out of its chord, whose body would then not run.
 """
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any
 from uuid import uuid4
 
-from celery import Task, chord, group
-from celery import states as states_of_celery
-from celery.canvas import Signature
+from celery import Task
 from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.utils.json import dumps
 
+from workflow_state.alarms import remove_alarm
 from workflow_state.attempt import perform
 from workflow_state.celery import app
-from workflow_state.delivery import CONNECTION_ERRORS, remember_failure
+from workflow_state.delivery import CONNECTION_ERRORS
 from workflow_state.errors import PlanValidationError, WorkflowStateError
-from workflow_state.fan_out import count_elements, element_id, joined_state
+from workflow_state.fan_out import element_id
+from workflow_state.levels import LEVEL_TASK, publish_lost, start_level, what_lacks
 from workflow_state.logger import WorkflowLogger
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.policy import reads_plan_inputs, settle_failure, stopping_failure
+from workflow_state.policy import stopping_failure
 from workflow_state.records import (
-    action_task_id,
+    Standing,
     begin_execution,
     end_execution,
-    is_cancelled,
     keep_execution,
-    level_group_id,
-    read_inputs,
+    mark_end,
     read_level,
     read_progress,
     read_record,
     read_results,
-    read_standby,
+    read_standing,
     redis_client,
     register_execution,
     require_execution_id,
 )
+from workflow_state.result_backend import ACTION_TASK
 from workflow_state.schema import (
-    ActionStatus,
     ErrorCategory,
     ErrorDetail,
     ExecutionPlan,
@@ -56,16 +57,42 @@ from workflow_state.schema import (
     ResumeReport,
 )
 from workflow_state.settings import get_settings
-from workflow_state.states import final_state, refused_state, with_unneeded
+from workflow_state.states import final_state, refused_state
 from workflow_state.work import Summary, Work
 
 logger = logging.getLogger(__name__)
 
 # What Celery shows of a result: enough for `Summary`, and never as much as an output.
 _SUMMARY_CHARACTERS = 100
+# Options that are about the act of publishing, or that passed with the time of it: a message that is published again
+# for a lost one has none of them.
+_OPTIONS_OF_PUBLISHING = frozenset(
+    {
+        "add_to_parent",
+        "connection",
+        "countdown",
+        "eta",
+        "expires",
+        "producer",
+        "publisher",
+        "result_cls",
+        "retry",
+        "retry_policy",
+        "router",
+    }
+)
 
 
-class PlanTask(Task):  # type: ignore[type-arg]
+class LevelTask(Task):  # type: ignore[type-arg]
+    """The task class of what returns an execution's final state."""
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Look after the execution no more: its end is stored."""
+        del retval, args, kwargs
+        remove_alarm(redis_client(self.app.backend), task_id)
+
+
+class PlanTask(LevelTask):
     """The task class of execute_plan: validates and stores the plan before anything is queued."""
 
     def apply_async(  # type: ignore[override]
@@ -83,13 +110,21 @@ class PlanTask(Task):  # type: ignore[type-arg]
         self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Register a valid plan under this id, and publish its message unless it had been already."""
-        retention_s = get_settings().retention_s
-        client = redis_client(self.app.backend)
-        if not register_execution(client, execution_id, plan, retention_s=retention_s, resumed=resumed):
-            return AsyncResult(execution_id, app=self.app)
         # The message carries no plan: the record has it, and a monitor would show it.
-        shown: Any = {"argsrepr": f"({plan.name!r},)"}
-        return super().apply_async((), {}, task_id=execution_id, **{**options, **shown})
+        options |= {"task_id": execution_id, "argsrepr": f"({plan.name!r},)"}
+        message = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
+        is_new = register_execution(
+            redis_client(self.app.backend),
+            execution_id,
+            plan,
+            settings=get_settings(),
+            message=dumps(self.signature((), options=message)),
+            delay_s=_delay_s(options),
+            resumed=resumed,
+        )
+        if not is_new:
+            return AsyncResult(execution_id, app=self.app)
+        return super().apply_async((), {}, **options)
 
 
 class ActionTask(Task):  # type: ignore[type-arg]
@@ -122,39 +157,70 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
         client = redis_client(self.app.backend)
         if plan is not None:
             try:
-                register_execution(
-                    client, execution_id, validate_execution_plan(plan), retention_s=get_settings().retention_s
-                )
+                message = json.dumps(self.signature_from_request(args=(), kwargs={}))
+                valid = validate_execution_plan(plan)
+                register_execution(client, execution_id, valid, settings=get_settings(), message=message)
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
-        if not begin_execution(client, execution_id):
-            # Nothing is known of it any more, so there is nothing to tell anyone.
-            logger.error("Execution %s was to begin, but its record is gone", execution_id)
-            raise Ignore
-        self.update_state(state="RUNNING", meta={})
-        if is_cancelled(client, execution_id):
-            return Summary(finish(self, execution_id))
-        return start_level(self, 0, what_lacks(self, read_level(client, execution_id, 0), {}))
+        if begin_execution(client, execution_id):
+            self.update_state(state="RUNNING", meta={})
+        return _go_on(self, 0)
 
 
-@app.task(bind=True, name="workflow_state.execute_level", resultrepr_maxsize=_SUMMARY_CHARACTERS)
+@app.task(bind=True, base=LevelTask, name=LEVEL_TASK, resultrepr_maxsize=_SUMMARY_CHARACTERS)
 def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
     """Go on after the level before this one has finished: start this level, or end the execution.
 
     It may run any number of times: what has a result is not published again, and what is published twice is claimed
     once.
     """
-    execution_id = str(self.request.id)
     with requeued_on_connection_loss():
-        client = redis_client(self.app.backend)
-        before, upcoming = read_level(client, execution_id, level - 1), read_level(client, execution_id, level)
-        results = read_results(self.app.backend, execution_id, (action.id for action in before))
-        if header := what_lacks(self, before, results):
-            return start_level(self, level - 1, header)
-        if upcoming and not stopping_failure(before, results) and not is_cancelled(client, execution_id):
-            keep_execution(client, execution_id, get_settings().retention_s)
-            return start_level(self, level, what_lacks(self, upcoming, {}))
-        return Summary(finish(self, execution_id))
+        return _go_on(self, level)
+
+
+def _go_on(task: Task, level: int) -> Summary:  # type: ignore[type-arg]
+    """Start this level; or publish again what got lost of the one that is under way; or end the execution.
+
+    Raises Ignore where something else goes on with the execution.
+    """
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    standing = read_standing(client, execution_id)
+    if standing is None:
+        # Nothing is known of it any more, so there is nothing to tell anyone.
+        logger.error("Execution %s was to go on, but its record is gone", execution_id)
+        raise Ignore
+    if standing.started > level:
+        # A message that comes late, or a second time: a later level is under way.
+        raise Ignore
+    if standing.started == level:
+        # Whoever started it may have died halfway.
+        _mend_level(task, level, standing)
+        raise Ignore
+    before = _mend_level(task, level - 1, standing) if level else ([], {})
+    is_over = standing.is_cancelled or stopping_failure(*before) is not None
+    upcoming = [] if is_over else read_level(client, execution_id, level)
+    if upcoming:
+        start_level(task, level, what_lacks(task, upcoming, {}))
+    return Summary(finish(task, execution_id))
+
+
+def _mend_level(
+    task: Task,  # type: ignore[type-arg]
+    level: int,
+    standing: Standing,
+) -> tuple[list[PlannedAction], dict[str, dict[str, Any]]]:
+    """Return a level's actions and their results; where some have none, publish what got lost, and raise Ignore."""
+    execution_id = str(task.request.id)
+    actions = read_level(redis_client(task.app.backend), execution_id, level)
+    results = read_results(task.app.backend, execution_id, (action.id for action in actions))
+    lack = what_lacks(task, actions, results)
+    if lack.messages and lack.stage > standing.stage:
+        start_level(task, level, lack)
+    if lack.messages:
+        publish_lost(task, level, lack, standing)
+        raise Ignore
+    return actions, results
 
 
 @contextmanager
@@ -167,85 +233,14 @@ def requeued_on_connection_loss() -> Iterator[None]:
         raise Reject(error, requeue=True) from error
 
 
-def start_level(task: Task, level: int, header: Sequence[Signature[Any]]) -> NoReturn:  # type: ignore[type-arg]
-    """Replace the running task by the chord of a level.
-
-    Ids are the same each time: parts of a level that was published twice count towards one chord.
-    """
-    canvas = chord(header, execute_level.si(level + 1), app=task.app)
-    # chord() unpacks a group and drops its options, so the fixed group id is set here.
-    canvas.tasks = group(  # type: ignore[misc]
-        header, app=task.app, task_id=level_group_id(str(task.request.id), level)
-    )
-    task.replace(canvas)
-    raise AssertionError("replace always raises")
-
-
-def what_lacks(
-    task: Task,  # type: ignore[type-arg]
-    actions: Sequence[PlannedAction],
-    results: dict[str, dict[str, Any]],
-) -> list[Signature[Any]]:
-    """Return the messages of a level that are still to be published, given what has finished.
-
-    An action whose elements have all finished is joined here, and its state added to the results.
-    """
-    header: list[Signature[Any]] = []
-    for action in actions:
-        if action.id in results:
-            continue
-        count = _count_elements(task, action) if action.for_each else 0
-        if count == 0:
-            header.append(_message(task, action))
-            continue
-        ids = [element_id(action.id, index) for index in range(count)]
-        finished = read_results(task.app.backend, str(task.request.id), ids)
-        header += [_message(task, action, index) for index, name in enumerate(ids) if name not in finished]
-        if len(finished) == count:
-            state, message = _join(task, action, [finished[name] for name in ids])
-            if message is None:
-                results[action.id] = state
-            else:
-                header.append(message)
-    return header
-
-
-def _join(
-    task: Task,  # type: ignore[type-arg]
-    action: PlannedAction,
-    states: Sequence[Mapping[str, Any]],
-) -> tuple[dict[str, Any], Signature[Any] | None]:
-    """Store the state that an action's elements add up to; or return the message of the alternative in its place."""
-    execution_id = str(task.request.id)
-    client = redis_client(task.app.backend)
-    state = joined_state(action, states)
-    alternative_id = action.error_handling.alternative_action_id
-    alternative = read_standby(client, execution_id, alternative_id) if alternative_id else None
-    if state.status is ActionStatus.FAILED and alternative:
-        remember_failure(client, execution_id, action.id, state.to_json_data())
-        kwargs = {"stands_in_for": [action.to_json_data()]}
-        signature = execute_action.si(execution_id, alternative.to_json_data(), **kwargs)
-        return {}, signature.set(task_id=action_task_id(execution_id, action.id))
-    data = settle_failure(action, state).to_json_data()
-    task.backend.store_result(action_task_id(execution_id, action.id), Summary(data), states_of_celery.SUCCESS)
-    return data, None
-
-
-def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
-    execution_id = str(task.request.id)
-    client = redis_client(task.app.backend)
-    results = read_results(task.app.backend, execution_id, action.dependencies)
-    scope: dict[str, Any] = with_unneeded(action.dependencies, results)
-    if reads_plan_inputs(action):
-        scope["inputs"] = read_inputs(client, execution_id)
-    return count_elements(action, scope)
-
-
-def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
-    execution_id = str(task.request.id)
-    kwargs = {} if element is None else {"element": element}
-    signature = execute_action.si(execution_id, action.to_json_data(), **kwargs)
-    return signature.set(task_id=action_task_id(execution_id, element_id(action.id, element)))
+def _delay_s(options: Mapping[str, Any]) -> float:
+    """Return how long after now the message is to begin."""
+    if options.get("countdown"):
+        return float(options["countdown"])
+    eta = maybe_iso8601(options.get("eta"))
+    if eta is None:
+        return 0
+    return max(0, (maybe_make_aware(eta) - datetime.now(UTC)).total_seconds())
 
 
 def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> ExecutionState:
@@ -269,8 +264,8 @@ def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[typ
         logger.error("Execution %s has ended, but its record is gone", execution_id)
         raise Ignore
     results = read_results(task.app.backend, execution_id, (action.id for action in record.actions))
-    state = final_state(record, results, read_progress(client, execution_id))
-    end_execution(client, execution_id, state.status, state.completed_at or datetime.now(UTC))
+    state = final_state(record, results, read_progress(client, execution_id), now=mark_end(client, execution_id))
+    end_execution(client, execution_id, state.status)
     keep_execution(client, execution_id, get_settings().retention_s)
     log = WorkflowLogger(execution_id=execution_id, plan_id=state.plan_id)
     counts = state.metrics.to_json_data()
@@ -282,7 +277,7 @@ def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[typ
 @app.task(
     bind=True,
     base=ActionTask,
-    name="workflow_state.execute_action",
+    name=ACTION_TASK,
     max_retries=None,
     resultrepr_maxsize=_SUMMARY_CHARACTERS,
 )

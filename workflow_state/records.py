@@ -2,7 +2,8 @@
 
 | key | type | what |
 |---|---|---|
-| `workflow_state:execution:<id>` | hash | the plan without its actions, `level:<n>` → its actions, times, status |
+| `workflow_state:execution:<id>` | hash | the plan without its actions, `level:<n>` → its actions, times, status, \
+`started`, `parts` and `next` (see Standing) |
 | `workflow_state:progress:<id>` | hash | the claim and trace of each action that has started (delivery.py) |
 | `workflow_state:executions` | sorted set | id → time of submission in ms |
 
@@ -15,16 +16,19 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import states
 from redis import Redis
 
+from workflow_state.alarms import ALARMS_KEY, alarm_of
 from workflow_state.delivery import KEY_PREFIX, progress_key
 from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
 from workflow_state.patterns import schedule_levels
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
+from workflow_state.settings import Settings
 from workflow_state.states import Progress, Record, parse_progress
 
 INDEX_KEY = f"{KEY_PREFIX}executions"
@@ -47,7 +51,8 @@ def level_group_id(execution_id: str, number: int) -> str:
     return f"{execution_id}.level-{number}"
 
 
-# KEYS: record, index. ARGV: digest, TTL in s, now in ms, id, then the record's fields and values in turn.
+# KEYS: record, index, alarms. ARGV: digest, TTL in s, now in ms, id, alarm, s until the first look at it, then the
+# record's fields and values in turn.
 # Returns 'new', or what is there already: its status where the digest is the same, 'conflict' where it isn't.
 # Safe to repeat: the second time it answers 'initializing', and the caller publishes either way.
 _REGISTER = """
@@ -56,13 +61,46 @@ if digest then
   if digest ~= ARGV[1] then return 'conflict' end
   return redis.call('HGET', KEYS[1], 'status')
 end
-for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[2] * 1000)
 redis.call('EXPIRE', KEYS[2], ARGV[2])
+redis.call('ZADD', KEYS[3], tonumber(redis.call('TIME')[1]) + ARGV[6], ARGV[5])
+redis.call('EXPIRE', KEYS[3], ARGV[2])
 return 'new'
 """
+
+# KEYS: record. ARGV: now (ISO 8601). Returns 0 where there is no such execution. Safe to repeat, even after the end.
+_BEGIN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[1])
+if redis.call('HGET', KEYS[1], 'status') == 'initializing' then redis.call('HSET', KEYS[1], 'status', 'running') end
+return 1
+"""
+
+# KEYS: record, progress. ARGV: level, stage, number of its messages, message to go on with, TTL in s.
+_START = """
+redis.call('HSET', KEYS[1], 'started', ARGV[1], 'stage', ARGV[2], 'parts', ARGV[3], 'next', ARGV[4])
+redis.call('HSET', KEYS[2], ':at', tonumber(redis.call('TIME')[1]))
+redis.call('EXPIRE', KEYS[2], ARGV[5])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far an execution has come.
+
+    `started` is the level whose messages were published last, -1 before the first; `stage` is 2 where they were those
+    of alternatives for lists of which an element failed. `parts` is how many they were, and `next` the message (JSON)
+    that goes on when all of them have ended.
+    """
+
+    started: int
+    stage: int
+    parts: int
+    next: str | None
+    is_cancelled: bool = False
 
 
 def register_execution(
@@ -70,12 +108,15 @@ def register_execution(
     execution_id: str,
     plan: ExecutionPlan,
     *,
-    retention_s: int,
+    settings: Settings,
+    message: str | None = None,
+    delay_s: float = 0,
     resumed: ResumeReport | None = None,
 ) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
 
-    Raises ExecutionConflictError where the id belongs to an execution of another plan.
+    `message` (JSON) is what will be published, to begin after `delay_s`; should it get lost, a worker publishes it
+    again. Raises ExecutionConflictError where the id belongs to an execution of another plan.
     """
     levels = schedule_levels(plan.actions)
     in_levels = {action.id for level in levels for action in level}
@@ -88,6 +129,8 @@ def register_execution(
         "submittedAt": datetime.now(UTC).isoformat(),
         "levels": str(len(levels)),
     }
+    if message:
+        fields["next"] = message
     if resumed:
         fields["resumed"] = _to_json(resumed.to_json_data())
     if plan.inputs:
@@ -98,12 +141,14 @@ def register_execution(
     for number, level in enumerate(levels):
         fields[f"level:{number}"] = _to_json([action.to_json_data() for action in level])
     answer: Any = client.register_script(_REGISTER)(
-        keys=[record_key(execution_id), INDEX_KEY],
+        keys=[record_key(execution_id), INDEX_KEY, ALARMS_KEY],
         args=[
             fields["digest"],
-            retention_s,
+            settings.retention_s,
             int(time.time() * 1000),
             execution_id,
+            alarm_of(execution_id),
+            delay_s + settings.quiet_s,
             *(part for field in fields.items() for part in field),
         ],
     )
@@ -155,15 +200,32 @@ def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
 
 def begin_execution(client: Redis, execution_id: str) -> bool:
     """Say that the execution has begun; False where there is no record of it. Safe to repeat."""
-    key = record_key(execution_id)
-    with client.pipeline() as pipe:
-        pipe.exists(key)
-        pipe.hsetnx(key, "startedAt", datetime.now(UTC).isoformat())
-        pipe.hset(key, "status", ExecutionStatus.RUNNING)
-        exists, *_ = pipe.execute()
-        if not exists:
-            client.delete(key)
-    return bool(exists)
+    keys, now = [record_key(execution_id)], datetime.now(UTC).isoformat()
+    return bool(client.register_script(_BEGIN)(keys=keys, args=[now]))
+
+
+def read_standing(client: Redis, execution_id: str) -> Standing | None:
+    """Return how far the execution has come; None where there is no record of it."""
+    names = ("status", "started", "stage", "parts", "next", "cancelRequestedAt")
+    fields: Any = client.hmget(record_key(execution_id), *names)
+    status, started, stage, parts, message, cancel_requested_at = fields
+    if status is None:
+        return None
+    return Standing(
+        started=int(started) if started is not None else -1,
+        stage=int(stage or 1),
+        parts=int(parts or 0),
+        next=message.decode() if message else None,
+        is_cancelled=cancel_requested_at is not None,
+    )
+
+
+def begin_level(client: Redis, execution_id: str, standing: Standing, retention_s: int) -> None:
+    """Say, before they are published, that a level's messages are, and what goes on after them. Safe to repeat."""
+    client.register_script(_START)(
+        keys=[record_key(execution_id), progress_key(execution_id)],
+        args=[standing.started, standing.stage, standing.parts, standing.next or "", retention_s],
+    )
 
 
 def keep_execution(client: Redis, execution_id: str, retention_s: int) -> None:
@@ -220,9 +282,18 @@ def is_cancelled(client: Redis, execution_id: str) -> bool:
     return bool(client.hexists(record_key(execution_id), "cancelRequestedAt"))
 
 
-def end_execution(client: Redis, execution_id: str, status: ExecutionStatus, completed_at: datetime) -> None:
+def mark_end(client: Redis, execution_id: str) -> datetime:
+    """Return when the execution ended: now, or at the time that an earlier call returned."""
+    with client.pipeline() as pipe:
+        pipe.hsetnx(record_key(execution_id), "completedAt", datetime.now(UTC).isoformat())
+        pipe.hget(record_key(execution_id), "completedAt")
+        _, raw = pipe.execute()
+    return datetime.fromisoformat(raw.decode())
+
+
+def end_execution(client: Redis, execution_id: str, status: ExecutionStatus) -> None:
     """Write how the execution ended into its record, for lists."""
-    client.hset(record_key(execution_id), mapping={"status": status, "completedAt": completed_at.isoformat()})
+    client.hset(record_key(execution_id), "status", status)
 
 
 def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:

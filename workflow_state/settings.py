@@ -42,6 +42,14 @@ class Settings(BaseSettings):
     """The largest output that is kept in the state itself."""
     log_level: Literal["debug", "info", "warn", "error"] = "info"
 
+    @property
+    def quiet_s(self) -> int:
+        """For how long an execution may show no sign of life before a worker looks what it lacks, in seconds.
+
+        Longer than a dead worker's messages take to come back by themselves.
+        """
+        return self.visibility_timeout_s + 5
+
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: str | None) -> str | None:

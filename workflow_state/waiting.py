@@ -4,33 +4,24 @@ An action that waits for an answer holds no worker, no thread and no message: it
 that will go on with it is stored beside the claim (Celery's own signature, with its place in the chord). An answer, the
 timeout or a cancellation releases the claim in one atomic step, and publishes that message.
 
-`workflow_state:alarms` is a sorted set of `<execution> <action>` by the time in s at which a worker is to look at it:
-the end of a timeout, a release whose message may not have been published, or just a sign of life for what waits long.
-Times are Redis' own: a worker's wrong clock ends no one's waiting.
+An alarm (alarms.py) is set in the same step: for the end of a timeout, for a release whose message may not have been
+published, or just as a sign of life for what waits long.
 """
 
 import json
-import logging
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from celery import Celery, bootsteps
-from kombu.exceptions import OperationalError
+from celery import Celery
 from redis import Redis
-from redis.exceptions import RedisError
 
-from workflow_state.delivery import KEY_PREFIX, Claim, progress_key
+from workflow_state.alarms import ALARMS_KEY, put_off_alarm, remove_alarm
+from workflow_state.delivery import Claim, progress_key
 from workflow_state.records import keep_execution_and_results
 from workflow_state.settings import get_settings
 from workflow_state.states import parse_asks
 
-logger = logging.getLogger(__name__)
-
-ALARMS_KEY = f"{KEY_PREFIX}alarms"
-
-_RING_EVERY_S = 1.0
 # A release and its message are two steps; whoever dies between them leaves this alarm.
 _UNPUBLISHED_AFTER_S = 5
 
@@ -61,7 +52,7 @@ return 1
 """
 
 # KEYS: progress, alarms. ARGV: action, how ('answer', 'timeout' or 'cancel'), answer (JSON), the digest that it is
-# bound to or '', s until an unpublished release is published, execution, TTL in s.
+# bound to or '', s until an unpublished release is published, execution, TTL in s, s until the execution is looked at.
 # Returns what came of it. One answer has one effect, whoever else answers in the same instant.
 _RELEASE = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -81,19 +72,11 @@ if ARGV[2] == 'answer' then
 end
 if ARGV[2] ~= 'cancel' then redis.call('HSET', KEYS[1], answer, ARGV[3]) end
 claim.status = 'released'
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim))
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ':at', now)
 redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), ARGV[6] .. ' ' .. ARGV[1])
+redis.call('ZADD', KEYS[2], 'XX', now + tonumber(ARGV[8]), ARGV[6] .. ' ')
 redis.call('EXPIRE', KEYS[2], ARGV[7])
 return 'released'
-"""
-
-# KEYS: alarms. ARGV: s until the next look, how many at once.
-# Returns what is due now, and puts it off: one worker looks at it now, another if that one dies.
-_DUE = """
-local now = tonumber(redis.call('TIME')[1])
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
-for _, member in ipairs(due) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), member) end
-return due
 """
 
 
@@ -133,6 +116,7 @@ def release(
     digest: str | None = None,
 ) -> Answer:
     """End an action's waiting, if it waits; then `publish_message` must follow."""
+    settings = get_settings()
     came: Any = client.register_script(_RELEASE)(
         keys=[progress_key(execution_id), ALARMS_KEY],
         args=[
@@ -142,7 +126,8 @@ def release(
             digest or "",
             _UNPUBLISHED_AFTER_S,
             execution_id,
-            get_settings().retention_s,
+            settings.retention_s,
+            settings.quiet_s,
         ],
     )
     outcome: Answer = came.decode()
@@ -154,20 +139,7 @@ def publish_message(app: Celery, client: Redis, execution_id: str, action_id: st
     raw: Any = client.hget(progress_key(execution_id), f"{action_id}:message")
     if raw:
         app.signature(json.loads(raw)).apply_async()
-    client.zrem(ALARMS_KEY, alarm_of(execution_id, action_id))
-
-
-def set_alarm(client: Redis, execution_id: str, action_id: str = "") -> None:
-    """Have a worker look at an action, or with none at a cancelled execution, as soon as it can."""
-    with client.pipeline() as pipe:
-        pipe.zadd(ALARMS_KEY, {alarm_of(execution_id, action_id): time.time()})
-        pipe.expire(ALARMS_KEY, get_settings().retention_s)
-        pipe.execute()
-
-
-def alarm_of(execution_id: str, action_id: str) -> str:
-    """Return the member of the alarms for an action."""
-    return f"{execution_id} {action_id}"
+    remove_alarm(client, execution_id, action_id)
 
 
 def read_asks(client: Redis, execution_id: str, action_id: str) -> list[dict[str, Any]]:
@@ -181,44 +153,8 @@ def read_asks(client: Redis, execution_id: str, action_id: str) -> list[dict[str
     return parse_asks({f"{action_id}:asks": raw, **dict(zip(names, answers, strict=True))}, action_id)
 
 
-class Alarm(bootsteps.StartStopStep):
-    """Look, once a second, at what is due: one round trip where nothing is."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def __init__(self, consumer: Any, **options: Any) -> None:
-        super().__init__(consumer, **options)
-        self.timer: Any = None
-
-    def start(self, consumer: Any) -> None:
-        """Begin to look."""
-        self.timer = consumer.timer.call_repeatedly(_RING_EVERY_S, ring, (consumer.app,))
-
-    def stop(self, consumer: Any) -> None:
-        """End it."""
-        del consumer
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
-
-
-def ring(app: Celery) -> None:
-    """See to everything that is due; what fails is due again in a few seconds."""
-    try:
-        client: Redis = app.backend.client  # type: ignore[attr-defined]
-        due: Any = client.register_script(_DUE)(keys=[ALARMS_KEY], args=[_UNPUBLISHED_AFTER_S, 100])
-        for member in due:
-            execution_id, action_id = member.decode().split(" ")
-            look_after(app, client, execution_id, action_id)
-    except (RedisError, OperationalError, OSError):
-        logger.warning("What waits could not be looked after; trying again soon", exc_info=True)
-
-
 def look_after(app: Celery, client: Redis, execution_id: str, action_id: str) -> None:
-    """Do what is due for an action that waits, or (with no action) for an execution that was cancelled."""
-    if not action_id:
-        wake_all(app, client, execution_id)
-        return
+    """Do what is due for an action that waits."""
     raw: Any = client.hget(progress_key(execution_id), action_id)
     status = json.loads(raw)["status"] if raw else None
     if status == "waiting":
@@ -230,7 +166,7 @@ def look_after(app: Celery, client: Redis, execution_id: str, action_id: str) ->
     if status == "released":
         publish_message(app, client, execution_id, action_id)
     elif status != "waiting":
-        client.zrem(ALARMS_KEY, alarm_of(execution_id, action_id))
+        remove_alarm(client, execution_id, action_id)
 
 
 def wake_all(app: Celery, client: Redis, execution_id: str) -> None:
@@ -245,7 +181,6 @@ def wake_all(app: Celery, client: Redis, execution_id: str) -> None:
             release(client, execution_id, action_id, how="cancel")
         if status in ("waiting", "released", "retrying"):
             publish_message(app, client, execution_id, action_id)
-    client.zrem(ALARMS_KEY, alarm_of(execution_id, ""))
 
 
 def _keep_waiting(app: Celery, client: Redis, execution_id: str, action_id: str, expires_at: float | None) -> None:
@@ -253,6 +188,5 @@ def _keep_waiting(app: Celery, client: Redis, execution_id: str, action_id: str,
     retention_s = get_settings().retention_s
     keep_execution_and_results(app.backend, execution_id, retention_s)
     seconds, _ = client.time()
-    alarm = min(seconds + retention_s / 2, expires_at or float("inf"))
-    client.zadd(ALARMS_KEY, {alarm_of(execution_id, action_id): alarm}, xx=True)
-    client.expire(ALARMS_KEY, retention_s)
+    after_s = min(retention_s / 2, (expires_at or float("inf")) - seconds)
+    put_off_alarm(client, execution_id, action_id, after_s=after_s, retention_s=retention_s)

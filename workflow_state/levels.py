@@ -1,0 +1,197 @@
+"""A level's messages: those that it starts with, and those that were lost.
+
+Ids are the same each time that something is published: what is published twice is claimed once, and counts once.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn
+
+from celery import Task, chord, group
+from celery import states as states_of_celery
+from celery.canvas import Signature
+
+from workflow_state.alarms import put_off_alarm
+from workflow_state.delivery import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
+from workflow_state.fan_out import count_elements, element_id, joined_state
+from workflow_state.policy import reads_plan_inputs, settle_failure
+from workflow_state.records import (
+    Standing,
+    action_task_id,
+    begin_level,
+    level_group_id,
+    read_inputs,
+    read_results,
+    read_standby,
+    redis_client,
+)
+from workflow_state.result_backend import ACTION_TASK
+from workflow_state.schema import ActionStatus, PlannedAction
+from workflow_state.settings import get_settings
+from workflow_state.states import with_unneeded
+from workflow_state.work import Summary
+
+LEVEL_TASK = "workflow_state.execute_level"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Messages of a level that have no result yet.
+
+    In stage 2 they are those of alternatives that stand in for whole lists; these come when all else has ended.
+    """
+
+    messages: Sequence[Signature[Any]]
+    stage: Literal[1, 2] = 1
+
+
+def start_level(task: Task, number: int, lack: Lack) -> NoReturn:  # type: ignore[type-arg]
+    """Replace the running task by the chord of a level: its messages, and `execute_level` once all have ended."""
+    execution_id, header = str(task.request.id), lack.messages
+    standing = Standing(number, lack.stage, len(header), _message_after(task, number))
+    # The record comes first: should this worker die halfway, it tells what was to be published.
+    begin_level(redis_client(task.app.backend), execution_id, standing, get_settings().retention_s)
+    body = task.app.signature(LEVEL_TASK, args=(number + 1,), immutable=True)
+    canvas = chord(header, body, app=task.app)
+    # chord() unpacks a group and drops its options, so the fixed group id is set here.
+    canvas.tasks = group(  # type: ignore[misc]
+        header, app=task.app, task_id=level_group_id(execution_id, number)
+    )
+    task.replace(canvas)
+    raise AssertionError("replace always raises")
+
+
+def publish_lost(
+    task: Task,  # type: ignore[type-arg]
+    number: int,
+    lack: Lack,
+    standing: Standing,
+) -> None:
+    """Publish again those messages of a level of which nothing is under way, and say when to look again.
+
+    Each takes its old place in the level's chord.
+    """
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    settings = get_settings()
+    runs = [list(_runs_of(task, message)) for message in lack.messages]
+    where = find_whereabouts(client, execution_id, sorted({name for names in runs for name in names}))
+    seconds, _ = client.time()
+    overdue_s = seconds - settings.quiet_s
+    lost = [
+        message
+        for message, names in zip(lack.messages, runs, strict=True)
+        if all(is_lost(where[name], overdue_s) for name in names)
+    ]
+    if lost:
+        # Published in part only, the level's chord does not know yet how many it is to count.
+        group_id = level_group_id(execution_id, number)
+        task.app.backend.set_chord_size(group_id, standing.parts)
+        for message in lost:
+            message.kwargs["attempt"] = WHICHEVER_IS_DUE
+            message.apply_async(group_id=group_id, chord=json.loads(standing.next or "null"), root_id=execution_id)
+    waits_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
+    if all(value == "waiting" for value in where.values() if not isinstance(value, float)):
+        # Nothing is to be heard of it before a person answers, or the next attempt is due.
+        after_s = min([*waits_s, settings.retention_s / 4])
+    else:
+        after_s = settings.quiet_s
+    put_off_alarm(client, execution_id, after_s=max(1, after_s), retention_s=settings.retention_s)
+
+
+def is_lost(where: Whereabouts, overdue_s: float) -> bool:
+    """Return whether nothing is under way of an action without a result: not even a retry that is not long overdue."""
+    return where < overdue_s if isinstance(where, float) else where == "nowhere"
+
+
+def _message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
+    """Return the message that goes on after a level, as JSON: with the caller's own links, chord and group."""
+    level_task: Any = task.app.tasks[LEVEL_TASK]
+    message = level_task.signature_from_request(task.request, args=(number + 1,), kwargs={})
+    return json.dumps(message.set(immutable=True))
+
+
+def _runs_of(task: Task, message: Signature[Any]) -> Iterator[str]:  # type: ignore[type-arg]
+    """Yield under which names a message's action may be under way: its own, and its alternatives'."""
+    action = PlannedAction.model_validate(message.args[1])
+    element = message.kwargs.get("element")
+    yield element_id(action.id, element)
+    client = redis_client(task.app.backend)
+    while element is None and (alternative_id := action.error_handling.alternative_action_id):
+        yield alternative_id
+        alternative = read_standby(client, str(task.request.id), alternative_id)
+        if alternative is None:
+            return
+        action = alternative
+
+
+def what_lacks(
+    task: Task,  # type: ignore[type-arg]
+    actions: Sequence[PlannedAction],
+    results: dict[str, dict[str, Any]],
+) -> Lack:
+    """Return the messages of a level that are still to be published, given what has finished.
+
+    An action whose elements have all finished is joined here, and its state added to the results.
+    """
+    header: list[Signature[Any]] = []
+    of_lists: list[Signature[Any]] = []
+    for action in actions:
+        if action.id in results:
+            continue
+        count = _count_elements(task, action) if action.for_each else 0
+        if count == 0:
+            header.append(_message(task, action))
+            continue
+        ids = [element_id(action.id, index) for index in range(count)]
+        finished = read_results(task.app.backend, str(task.request.id), ids)
+        header += [_message(task, action, index) for index, name in enumerate(ids) if name not in finished]
+        if len(finished) == count:
+            state, message = _join(task, action, [finished[name] for name in ids])
+            if message is None:
+                results[action.id] = state
+            else:
+                of_lists.append(message)
+    return Lack(header) if header or not of_lists else Lack(of_lists, stage=2)
+
+
+def _join(
+    task: Task,  # type: ignore[type-arg]
+    action: PlannedAction,
+    states: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, Any], Signature[Any] | None]:
+    """Store the state that an action's elements add up to; or return the message of the alternative in its place."""
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    state = joined_state(action, states)
+    alternative_id = action.error_handling.alternative_action_id
+    alternative = read_standby(client, execution_id, alternative_id) if alternative_id else None
+    if state.status is ActionStatus.FAILED and alternative:
+        remember_failure(client, execution_id, action.id, state.to_json_data())
+        return {}, _signature(task, alternative, action.id, stands_in_for=[action.to_json_data()])
+    data = settle_failure(action, state).to_json_data()
+    task.backend.store_result(action_task_id(execution_id, action.id), Summary(data), states_of_celery.SUCCESS)
+    return data, None
+
+
+def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    results = read_results(task.app.backend, execution_id, action.dependencies)
+    scope: dict[str, Any] = with_unneeded(action.dependencies, results)
+    if reads_plan_inputs(action):
+        scope["inputs"] = read_inputs(client, execution_id)
+    return count_elements(action, scope)
+
+
+def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
+    kwargs = {} if element is None else {"element": element}
+    return _signature(task, action, element_id(action.id, element), **kwargs)
+
+
+def _signature(task: Task, action: PlannedAction, run_id: str, **kwargs: Any) -> Signature[Any]:  # type: ignore[type-arg]
+    execution_id = str(task.request.id)
+    arguments = (execution_id, action.to_json_data())
+    signature = task.app.signature(ACTION_TASK, args=arguments, kwargs=kwargs, immutable=True)
+    return signature.set(task_id=action_task_id(execution_id, run_id))

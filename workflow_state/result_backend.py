@@ -1,0 +1,59 @@
+"""Celery's Redis result backend, without three things that lose or leak in a worker.
+
+- A worker waits for no result, but where its pool's threads race for a global flag of Celery's, each task that it
+  publishes subscribes to its result for ever. Here no worker ever subscribes.
+- A header task that is killed by a time limit, or whose result could not be stored, would count as failed in its chord,
+  and fail the execution over the heads of its other actions. Actions return their failures; whatever else becomes of
+  their task is no end of theirs, and the sweep sends it again.
+- An answer that can't be stored, because Redis is away, full or read-only, is kept and stored once it can be.
+"""
+
+from typing import Any
+
+from celery.backends.redis import RedisBackend, SentinelBackend
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+
+ACTION_TASK = "workflow_state.execute_action"
+
+# Redis takes no writes now, but it will again.
+_PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
+
+_in_worker = False
+
+
+def never_subscribe(**_: Any) -> None:
+    """Say that this process is a worker's: nothing in it waits for a result."""
+    global _in_worker  # noqa: PLW0603 - a worker is one for all its life
+    _in_worker = True
+
+
+class _SturdyMixin:
+    """What is different from Celery's own, whichever Redis it is."""
+
+    def on_task_call(self, producer: Any, task_id: str) -> Any:
+        return None if _in_worker else super().on_task_call(producer, task_id)  # type: ignore[misc]
+
+    def mark_as_failure(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
+        request = args[1] if len(args) > 1 else kwargs.get("request")
+        if request is not None and getattr(request, "task", None) == ACTION_TASK:
+            return None
+        return super().mark_as_failure(task_id, exc, *args, **kwargs)  # type: ignore[misc]
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        return isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
+
+
+class SturdyRedisBackend(_SturdyMixin, RedisBackend):
+    """For redis://, rediss:// and redis+socket://."""
+
+
+class SturdySentinelBackend(_SturdyMixin, SentinelBackend):
+    """For sentinel://."""
+
+
+OVERRIDES = {
+    "redis": "workflow_state.result_backend:SturdyRedisBackend",
+    "rediss": "workflow_state.result_backend:SturdyRedisBackend",
+    "sentinel": "workflow_state.result_backend:SturdySentinelBackend",
+}
+"""By the scheme of the result backend's URL, the way that Celery's loader overrides backends."""
