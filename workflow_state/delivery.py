@@ -25,6 +25,9 @@ from redis.exceptions import RedisError
 from workflow_state.schema import ActionExecutionState
 
 KEY_PREFIX = "workflow_state:"
+TASK_PREFIX = "workflow_state."
+ACTION_TASK = f"{TASK_PREFIX}execute_action"
+LEVEL_TASK = f"{TASK_PREFIX}execute_level"
 
 CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError)
 
@@ -121,7 +124,7 @@ if claim.run ~= ARGV[4] then
     local lost = ARGV[9] == '1'
     if claim.run ~= ARGV[8] then
       local lease = redis.call('GET', ARGV[2] .. claim.owner)
-      lost = not lease
+      lost = true
       if lease then
         local told = cjson.decode(lease)
         if told.at <= (claim.at or told.at) or string.find(told.runs, claim.run, 1, true) then return false end

@@ -8,7 +8,6 @@ result backend.
 An action that fails *returns* its state; it never raises out of its chord, whose body would then not run.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,10 +24,10 @@ from kombu.utils.json import dumps
 from workflow_state.alarms import remove_alarm
 from workflow_state.attempt import perform
 from workflow_state.celery import app
-from workflow_state.delivery import CONNECTION_ERRORS
+from workflow_state.delivery import ACTION_TASK, CONNECTION_ERRORS, LEVEL_TASK
 from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.fan_out import element_id
-from workflow_state.levels import LEVEL_TASK, publish_lost, start_level, what_lacks
+from workflow_state.levels import message_after, publish_lost, start_level, what_lacks
 from workflow_state.logger import WorkflowLogger
 from workflow_state.plan_check import validate_execution_plan
 from workflow_state.policy import stopping_failure
@@ -47,7 +46,6 @@ from workflow_state.records import (
     register_execution,
     require_execution_id,
 )
-from workflow_state.result_backend import ACTION_TASK
 from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
@@ -86,6 +84,9 @@ _OPTIONS_OF_PUBLISHING = frozenset(
 class LevelTask(Task):  # type: ignore[type-arg]
     """The task class of what returns an execution's final state."""
 
+    # A hard time limit kills a pool's child, not the execution: the message comes back.
+    acks_on_timeout = False
+
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
         """Look after the execution no more: its end is stored."""
         del retval, args, kwargs
@@ -110,25 +111,30 @@ class PlanTask(LevelTask):
         self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Register a valid plan under this id, and publish its message unless it had been already."""
-        # The message carries no plan: the record has it, and a monitor would show it.
-        options |= {"task_id": execution_id, "argsrepr": f"({plan.name!r},)"}
-        message = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
+        options["task_id"] = execution_id
+        kept = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
+        message = self.app.signature(LEVEL_TASK, args=(0,), options=kept, immutable=True)
         is_new = register_execution(
             redis_client(self.app.backend),
             execution_id,
             plan,
             settings=get_settings(),
-            message=dumps(self.signature((), options=message)),
+            message=dumps(message),
             delay_s=_delay_s(options),
             resumed=resumed,
         )
         if not is_new:
             return AsyncResult(execution_id, app=self.app)
+        # The message carries no plan: the record has it, and a monitor would show it.
+        options["argsrepr"] = f"({plan.name!r},)"
         return super().apply_async((), {}, **options)
 
 
 class ActionTask(Task):  # type: ignore[type-arg]
     """The task class of execute_action: logs and monitors show each action by its own name, without its inputs."""
+
+    # As for a lost child: the claim counts how often that has happened.
+    acks_on_timeout = False
 
     def shadow_name(  # type: ignore[override]
         self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
@@ -157,13 +163,12 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
         client = redis_client(self.app.backend)
         if plan is not None:
             try:
-                message = json.dumps(self.signature_from_request(args=(), kwargs={}))
                 valid = validate_execution_plan(plan)
-                register_execution(client, execution_id, valid, settings=get_settings(), message=message)
+                register_execution(
+                    client, execution_id, valid, settings=get_settings(), message=message_after(self, -1)
+                )
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
-        if begin_execution(client, execution_id):
-            self.update_state(state="RUNNING", meta={})
         return _go_on(self, 0)
 
 
@@ -190,6 +195,8 @@ def _go_on(task: Task, level: int) -> Summary:  # type: ignore[type-arg]
         # Nothing is known of it any more, so there is nothing to tell anyone.
         logger.error("Execution %s was to go on, but its record is gone", execution_id)
         raise Ignore
+    if standing.started < 0 and begin_execution(client, execution_id):
+        task.update_state(state="RUNNING", meta={})
     if standing.started > level:
         # A message that comes late, or a second time: a later level is under way.
         raise Ignore

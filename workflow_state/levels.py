@@ -13,7 +13,14 @@ from celery import states as states_of_celery
 from celery.canvas import Signature
 
 from workflow_state.alarms import put_off_alarm
-from workflow_state.delivery import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
+from workflow_state.delivery import (
+    ACTION_TASK,
+    LEVEL_TASK,
+    WHICHEVER_IS_DUE,
+    Whereabouts,
+    find_whereabouts,
+    remember_failure,
+)
 from workflow_state.fan_out import count_elements, element_id, joined_state
 from workflow_state.policy import reads_plan_inputs, settle_failure
 from workflow_state.records import (
@@ -26,13 +33,10 @@ from workflow_state.records import (
     read_standby,
     redis_client,
 )
-from workflow_state.result_backend import ACTION_TASK
 from workflow_state.schema import ActionStatus, PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.states import with_unneeded
 from workflow_state.work import Summary
-
-LEVEL_TASK = "workflow_state.execute_level"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Lack:
 def start_level(task: Task, number: int, lack: Lack) -> NoReturn:  # type: ignore[type-arg]
     """Replace the running task by the chord of a level: its messages, and `execute_level` once all have ended."""
     execution_id, header = str(task.request.id), lack.messages
-    standing = Standing(number, lack.stage, len(header), _message_after(task, number))
+    standing = Standing(number, lack.stage, len(header), message_after(task, number))
     # The record comes first: should this worker die halfway, it tells what was to be published.
     begin_level(redis_client(task.app.backend), execution_id, standing, get_settings().retention_s)
     body = task.app.signature(LEVEL_TASK, args=(number + 1,), immutable=True)
@@ -105,7 +109,7 @@ def is_lost(where: Whereabouts, overdue_s: float) -> bool:
     return where < overdue_s if isinstance(where, float) else where == "nowhere"
 
 
-def _message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
+def message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
     """Return the message that goes on after a level, as JSON: with the caller's own links, chord and group."""
     level_task: Any = task.app.tasks[LEVEL_TASK]
     message = level_task.signature_from_request(task.request, args=(number + 1,), kwargs={})

@@ -10,10 +10,11 @@
 
 from typing import Any
 
+from billiard.exceptions import TimeLimitExceeded
 from celery.backends.redis import RedisBackend, SentinelBackend
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
-ACTION_TASK = "workflow_state.execute_action"
+from workflow_state.delivery import ACTION_TASK, TASK_PREFIX
 
 # Redis takes no writes now, but it will again.
 _PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
@@ -35,7 +36,8 @@ class _SturdyMixin:
 
     def mark_as_failure(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
         request = args[1] if len(args) > 1 else kwargs.get("request")
-        if request is not None and getattr(request, "task", None) == ACTION_TASK:
+        task = str(getattr(request, "task", None))
+        if task == ACTION_TASK or (task.startswith(TASK_PREFIX) and isinstance(exc, TimeLimitExceeded)):
             return None
         return super().mark_as_failure(task_id, exc, *args, **kwargs)  # type: ignore[misc]
 

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
 
         Longer than a dead worker's messages take to come back by themselves.
         """
-        return self.visibility_timeout_s + 5
+        return self.visibility_timeout_s + max(2, self.visibility_timeout_s // 6)
 
     @field_validator("redis_url")
     @classmethod

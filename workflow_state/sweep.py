@@ -17,20 +17,16 @@ from typing import Any
 from celery import Celery, bootsteps, states
 from celery.result import AsyncResult
 from celery.signals import before_task_publish
-from kombu.exceptions import OperationalError
 from redis import Redis
-from redis.exceptions import RedisError
 
 from workflow_state.alarms import put_off_alarm, remove_alarm, take_due
-from workflow_state.delivery import progress_key
+from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, progress_key
 from workflow_state.records import keep_execution_and_results, record_key
 from workflow_state.settings import get_settings
 from workflow_state.states import ENDED
 from workflow_state.waiting import look_after, wake_all
 
 logger = logging.getLogger(__name__)
-
-TASK_PREFIX = "workflow_state."
 
 _RING_EVERY_S = 1.0
 # Whoever looks at something has this long; then somebody else does.
@@ -64,11 +60,17 @@ def ring(app: Celery) -> None:
     try:
         client: Redis = app.backend.client  # type: ignore[attr-defined]
         for execution_id, action_id in take_due(client, _PUT_OFF_S):
-            if action_id:
-                look_after(app, client, execution_id, action_id)
-            else:
-                look_after_execution(app, client, execution_id)
-    except (RedisError, OperationalError, OSError):
+            try:
+                if action_id:
+                    look_after(app, client, execution_id, action_id)
+                else:
+                    look_after_execution(app, client, execution_id)
+            except CONNECTION_ERRORS:
+                raise
+            except Exception:
+                # A defect of ours, or a broken record: the others are to be looked after all the same.
+                logger.exception("Execution %s could not be looked after", execution_id)
+    except (*CONNECTION_ERRORS, OSError):
         logger.warning("What is due could not be looked after; trying again soon", exc_info=True)
 
 
