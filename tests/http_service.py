@@ -1,11 +1,17 @@
-"""A real HTTP server on loopback, with a journal of every request: what the acceptance tests call."""
+"""A real HTTP server on loopback, with a journal of every request: what the acceptance tests call.
+
+An entry of the journal says when the request was there (`at`), when it was over (`endedAt`), and how it was answered
+(`status`); None where the client had gone away by then.
+"""
 
 import json
+import select
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -69,12 +75,18 @@ class _Handler(BaseHTTPRequestHandler):
             "query": query,
             "headers": {name.lower(): value for name, value in self.headers.items()},
             "body": body,
+            "status": None,
+            "endedAt": None,
         }
+        self.entry = entry
         with service.lock:
             service.journal.append(entry)
             service.seen[split.path] += 1
             count = service.seen[split.path]
-        time.sleep(int(query.get("delay_ms", 0)) / 1000)
+        if self._is_left_alone_for(int(query.get("delay_ms", 0)) / 1000):
+            entry["endedAt"] = time.time()
+            self.close_connection = True
+            return
         kind, *rest = split.path.strip("/").split("/")
         if kind == "status":
             self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
@@ -96,6 +108,20 @@ class _Handler(BaseHTTPRequestHandler):
                 },
             )
 
+    def handle(self) -> None:
+        """Serve a connection; a client that was killed resets it, which is nothing to tell of."""
+        with suppress(ConnectionError):
+            super().handle()
+
+    def _is_left_alone_for(self, seconds: float) -> bool:
+        """Wait, and return whether the client went away meanwhile; it has nothing else to say before the answer."""
+        if not select.select([self.connection], [], [], seconds)[0]:
+            return False
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return True
+
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
 
     def _answer(self, status: int, data: Any) -> None:
@@ -109,6 +135,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+        try:
+            self.wfile.flush()
+            self.entry["status"] = status
+        except ConnectionError:
+            self.close_connection = True
+        self.entry["endedAt"] = time.time()
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: the journal has it."""
