@@ -31,7 +31,7 @@ class Service:
 def http_service() -> Iterator[Service]:
     """Serve until the block ends.
 
-    /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first
+    /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
     /status/<code>/<name>   that status
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /unavailable/<name>     503, with Retry-After: 280
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
             service.journal.append(entry)
             service.seen[split.path] += 1
             count = service.seen[split.path]
-        time.sleep(int(query.get("delay_ms", 0)) / 1000)
+        time.sleep(int(query.get("delay_ms", query.get("delay_once_ms", 0) if count == 1 else 0)) / 1000)
         kind, *rest = split.path.strip("/").split("/")
         if kind == "status":
             self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
