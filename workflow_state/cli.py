@@ -25,6 +25,7 @@ from workflow_state.decision_options import ask_for_decisions, json_or_text, nam
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError, WorkflowStateError
 from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
+from workflow_state.fan_out import element_id
 from workflow_state.local import Engine, local_engine
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import redis_client
@@ -275,8 +276,12 @@ def resume(
     rows = []
     for name, item in told.items():
         rows.append((f"  {name}", "kept" if item.kept else "runs", item.reason))
+        # Of a long list only what a person has to know: what runs, and what was decided.
+        parts = {element_id(name, part.index): part for part in item.elements or []}
         rows += [
-            (f"  {name}[{part.index}]", "kept" if part.kept else "runs", part.reason) for part in item.elements or []
+            (f"  {part_name}", "kept" if part.kept else "runs", part.reason)
+            for part_name, part in parts.items()
+            if not part.kept or part_name in assume_done
         ]
     for line in display.aligned(rows):
         click.echo(line)

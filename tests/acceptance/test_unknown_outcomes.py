@@ -207,6 +207,19 @@ def test_from_the_command_line(lost, arrivals):
     assert arrivals("pay") == 1
 
 
+def test_an_element_from_the_command_line(lost, arrivals):
+    """The suggested line is quoted for a shell; of the list only what was decided is shown."""
+    execution_id = lost.executions["list"]
+    refused = lost.cli("resume", execution_id, "--assume-done", "paid", "--send-again", "each[1]")
+    assert (refused.returncode, "more outputs to assume" in refused.stderr) == (2, True)
+    suggested = lost.cli("resume", execution_id).stderr
+    assert f"workflow-state resume {execution_id} '--assume-done=each[1]=OUTPUT'\n" in suggested
+    assumed = lost.cli("resume", execution_id, "--assume-done=each[1]=paid")
+    assert [line.split()[0] for line in assumed.stdout.splitlines()[1:]] == ["each", "each[1]", "last"]
+    each = lost.end_of(assumed.stdout.split()[0])["actionStates"]["each"]
+    assert (each["result"]["output"][1], arrivals("list-1")) == ("paid", 0)
+
+
 def test_elements_that_completed_are_not_sent_again(lost, arrivals):
     """Only the lost one is, and the outputs are in order."""
     state = lost.end_of(lost.resume("list", send_again=["each"]))
