@@ -37,7 +37,7 @@ class Service:
 def http_service() -> Iterator[Service]:
     """Serve until the block ends.
 
-    /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first
+    /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
     /status/<code>/<name>   that status
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /unavailable/<name>     503, with Retry-After: 280
@@ -83,7 +83,8 @@ class _Handler(BaseHTTPRequestHandler):
             service.journal.append(entry)
             service.seen[split.path] += 1
             count = service.seen[split.path]
-        if self._is_left_alone_for(int(query.get("delay_ms", 0)) / 1000):
+        delay_ms = query.get("delay_ms", query.get("delay_once_ms", 0) if count == 1 else 0)
+        if self._is_left_alone_for(int(delay_ms) / 1000):
             entry["endedAt"] = time.time()
             self.close_connection = True
             return

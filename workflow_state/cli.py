@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,13 +21,15 @@ from redis.exceptions import RedisError
 from workflow_state import display
 from workflow_state.actions.catalog import list_action_definitions, load_action_definition
 from workflow_state.celery import app
-from workflow_state.errors import PlanValidationError, WorkflowStateError
+from workflow_state.decision_options import ask_for_decisions, json_or_text, name_assumed, split_assumed
+from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError, WorkflowStateError
 from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
+from workflow_state.fan_out import element_id
 from workflow_state.local import Engine, local_engine
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import redis_client
-from workflow_state.resume import resume_execution
+from workflow_state.resume import read_undecided, resume_execution
 from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
 from workflow_state.settings import PREFIX, get_settings
 from workflow_state.states import ENDED
@@ -207,32 +210,80 @@ def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user
 
 
 @commands.command()
-@click.argument("execution_id", metavar="ID")
+@click.argument("execution_id", metavar="ID", required=False)
 @click.option("--plan", "plan_file", type=click.Path(exists=True, allow_dash=True), help="A repaired plan.")
+@click.option(
+    "--assume-done",
+    "assumed",
+    multiple=True,
+    metavar="[ACTION=]VALUE",
+    help="Complete a request whose outcome is unknown with this output, and send nothing; JSON where VALUE parses as "
+    "JSON, text otherwise. May be repeated.",
+)
+@click.option(
+    "--send-again",
+    "again",
+    multiple=True,
+    is_flag=False,
+    flag_value="",
+    metavar="[ACTION]",
+    help="Send a request whose outcome is unknown again, without ACTION all not assumed done. May be repeated.",
+)
 @_actions_option
 @_inputs_option
 @_json_option
 def resume(
-    execution_id: str,
+    execution_id: str | None,
     plan_file: str | None,
+    assumed: Sequence[str],
+    again: Sequence[str],
     actions: Sequence[str],
     inputs: Sequence[str],
     as_json: bool,  # noqa: FBT001
 ) -> int:
-    """Run a failed or cancelled execution again, keeping what it has done; print the new execution's id."""
+    """Run a failed or cancelled execution again, keeping what it has done; print the new execution's id.
+
+    A request that was sent when its worker was lost may have been done or not: find out, and decide with --assume-done
+    or --send-again. ACTION[3] is one element of a list.
+    """
+    if execution_id is None and again and again[-1]:
+        # `resume --send-again ID`: an option whose value may be left out takes what comes next.
+        *again, execution_id = again
+        again = [*again, ""]
+    if execution_id is None:
+        raise click.UsageError("Missing argument 'ID'.")
     _use_actions(actions)
     plan = _read_plan(plan_file, actions, inputs) if plan_file else None
     _require_redis()
-    handle = resume_execution(execution_id, plan)
+    texts = split_assumed(assumed)
+    try:
+        assume_done = name_assumed(execution_id, texts, again, partial(read_undecided, execution_id, plan))
+        send_again = True if "" in again else again
+        handle = resume_execution(execution_id, plan, assume_done=assume_done, send_again=send_again)
+    except OutcomeUnknownError as error:
+        given = {"--plan": [plan_file] if plan_file else [], "--actions": actions, "--input": inputs}
+        given |= {"--assume-done": [text for text in assumed if text.partition("=")[0] in texts[0]]}
+        given |= {"--send-again": [name for name in again if name]}
+        options = [f"{option}={value}" for option, values in given.items() for value in values]
+        command = ["workflow-state", "resume", execution_id, *options]
+        raise ExecutionConflictError(ask_for_decisions(error, command)) from None
     report = get_execution_state(handle.id).resumed
     told = {} if report is None else report.actions
     if as_json:
         _print_json({"id": handle.id, "actions": {name: item.to_json_data() for name, item in told.items()}})
         return 0
     click.echo(handle.id)
-    for line in display.aligned(
-        [(f"  {name}", "kept" if item.kept else "runs", item.reason) for name, item in told.items()]
-    ):
+    rows = []
+    for name, item in told.items():
+        rows.append((f"  {name}", "kept" if item.kept else "runs", item.reason))
+        # Of a long list only what a person has to know: what runs, and what was decided.
+        parts = {element_id(name, part.index): part for part in item.elements or []}
+        rows += [
+            (f"  {part_name}", "kept" if part.kept else "runs", part.reason)
+            for part_name, part in parts.items()
+            if not part.kept or part_name in assume_done
+        ]
+    for line in display.aligned(rows):
         click.echo(line)
     return 0
 
@@ -303,10 +354,7 @@ def _parse_input(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not name or not separator:
         raise click.UsageError(f"--input takes NAME=VALUE, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
+    return name, json_or_text(value)
 
 
 def _use_actions(paths: Sequence[str]) -> None:

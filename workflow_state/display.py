@@ -199,8 +199,8 @@ def _describe(state: ActionExecutionState, now: datetime) -> str | None:
     attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
     took = f" in {seconds(state.duration)}" if state.duration is not None else ""
     match state.result:
-        case ActionSuccess():
-            return f"completed{took}{attempts}"
+        case ActionSuccess(assumed=assumed):
+            return "assumed done, by decision" if assumed else f"completed{took}{attempts}"
         case ActionFailure(error=error):
             return f"failed{took}{attempts}: {error.message}"
         case ActionSkip(reason=reason):

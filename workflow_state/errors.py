@@ -9,6 +9,7 @@
     ├── HttpActionError            an HTTP action failed; `.detail` says how
     ├── ExecutionNotFoundError     no execution has that id
     ├── ExecutionConflictError     what is asked does not fit the execution that has this id
+    │   └── OutcomeUnknownError    it can't be resumed before someone decides; `.undecided` says on what
     ├── ConfirmationError          nothing waits there, or it was answered already
     └── SettingsError              an environment variable or the server behind it is wrong
 
@@ -16,7 +17,7 @@ Every one can be pickled and passes through Celery's JSON exception serializer, 
 `args`: so `args` is JSON data, and exactly what the constructor takes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 from click import ClickException
@@ -92,6 +93,29 @@ class ExecutionNotFoundError(WorkflowStateError):
 
 class ExecutionConflictError(WorkflowStateError):
     """What is asked does not fit the execution: its id belongs to another plan, or it can't be resumed."""
+
+
+class OutcomeUnknownError(ExecutionConflictError):
+    """Requests of this execution may or may not have had their effect, and nobody has decided what to do about them.
+
+    `.undecided` maps each of them, an action (`pay`) or one element of a list (`pay[3]`), to why nobody knows.
+    """
+
+    def __init__(self, execution_id: str, undecided: Mapping[str, str]) -> None:
+        self.execution_id = execution_id
+        self.undecided: dict[str, str] = dict(undecided)
+        super().__init__(self.execution_id, self.undecided)
+
+    def __str__(self) -> str:
+        first = next(iter(self.undecided), "")
+        lines = [f"execution {self.execution_id} can't be resumed without a decision on each of:"]
+        lines += [f"{name}: {why}" for name, why in self.undecided.items()]
+        lines.append(
+            "find out at the server whether it was done, then say which: "
+            f"assume_done={{{first!r}: OUTPUT}} completes it with that output and sends nothing, "
+            f"send_again=[{first!r}] sends it again"
+        )
+        return "\n  ".join(lines)
 
 
 class ConfirmationError(WorkflowStateError):

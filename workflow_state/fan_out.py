@@ -102,11 +102,41 @@ def element_state(index: int, state: ActionExecutionState) -> ElementState:
     for name in ("started_at", "completed_at", "duration", "next_attempt_at"):
         if (value := getattr(state, name)) is not None:
             setattr(element, name, value)
+    if isinstance(state.result, ActionSuccess) and state.result.assumed:
+        element.assumed = True
     if isinstance(state.result, ActionFailure):
         element.error = state.result.error
     if isinstance(state.result, ActionSkip):
         element.reason = state.result.reason
     return element
+
+
+def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState | None]:
+    """Return the elements' own states from the state that they add up to; None for one whose output it doesn't have."""
+    if isinstance(joined.result, ActionFailure):
+        outputs = joined.result.partial_output
+    elif isinstance(joined.result, ActionSuccess) and not joined.result.used_fallback:
+        outputs = joined.result.output
+    else:
+        outputs = None
+    outputs = outputs if isinstance(outputs, list) else []
+    return {element.index: _own_state(joined.action_id, element, outputs) for element in joined.elements or []}
+
+
+def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValue]) -> ActionExecutionState | None:
+    data = element.to_json_data()
+    index, assumed = data.pop("index"), data.pop("assumed", None)
+    error, reason = data.pop("error", None), data.pop("reason", None)
+    result: dict[str, Any] | None = None
+    if element.status is ActionStatus.FAILED:
+        result = {"status": "failure", "error": error}
+    elif element.status is ActionStatus.SKIPPED:
+        result = {"status": "skipped", "reason": reason or ""}
+    elif index >= len(outputs):
+        return None
+    else:
+        result = {"status": "success", "output": outputs[index]} | ({"assumed": True} if assumed else {})
+    return ActionExecutionState.model_validate(data | {"actionId": element_id(action_id, index), "result": result})
 
 
 def _between_ms(started_at: datetime | None, completed_at: datetime | None) -> int | None:

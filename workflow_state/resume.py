@@ -1,6 +1,6 @@
 """Running a failed or cancelled execution again, with what it has done already."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -9,23 +9,72 @@ from celery.result import AsyncResult
 
 from workflow_state.carry_over import Earlier, decide_carry_over
 from workflow_state.celery import app
+from workflow_state.decisions import decide, find_undecided
 from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError
 from workflow_state.executions import get_execution_state
 from workflow_state.executor import execute_plan
+from workflow_state.fan_out import element_id, split_state
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.records import action_task_id, read_record, redis_client
-from workflow_state.schema import ExecutionPlan, ExecutionStatus, ResumeReport
+from workflow_state.records import action_task_id, read_record, read_results, redis_client
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionStatus,
+    ExecutionPlan,
+    ExecutionState,
+    ExecutionStatus,
+    ResumeReport,
+)
 from workflow_state.work import Summary
 
+Plan = ExecutionPlan | Mapping[str, Any]
 
-def resume_execution(execution_id: str, plan: ExecutionPlan | Mapping[str, Any] | None = None) -> AsyncResult[Any]:
+
+def resume_execution(
+    execution_id: str,
+    plan: Plan | None = None,
+    *,
+    assume_done: Mapping[str, Any] | None = None,
+    send_again: Collection[str] | bool = (),
+) -> AsyncResult[Any]:
     """Run a failed or cancelled execution again under a new id; return its handle, as execute_plan.delay does.
 
     Completed actions keep their outputs and are not sent again. With a changed plan an action keeps its output where
-    its definition and its resolved inputs are the same. The new state's `resumed` says of each action whether it was
-    kept, and why. Raises ExecutionNotFoundError, ExecutionConflictError for an execution that has completed or still
-    runs, and PlanValidationError.
+    its definition and its resolved inputs are the same; over a list, each element by itself. The new state's `resumed`
+    says of each action whether it was kept, and why.
+
+    A request that failed with the code `outcome_unknown` may have had its effect, so it needs a decision:
+    `assume_done` maps its action to the output (any JSON) that it is completed with, without being sent; `send_again`
+    names the actions to send again, or is True for all that are not assumed done. `pay[3]` is one element of a list.
+    What was assumed done stays so when it is resumed again.
+
+    Raises ExecutionNotFoundError; OutcomeUnknownError, with the requests in `.undecided`, where a decision lacks;
+    ExecutionConflictError for an execution that has completed or still runs, and for a decision where there is nothing
+    to decide; PlanValidationError; and ValueError for an output that is no JSON. Nothing has been stored or sent then.
+    Each call starts another execution.
     """
+    earlier, new_plan = _read_earlier(execution_id, plan)
+    undecided = find_undecided(new_plan, earlier.states, earlier.elements)
+    decisions = decide(execution_id, undecided, assume_done=assume_done, send_again=send_again)
+    carried = decide_carry_over(earlier, new_plan, decisions)
+    new_id = str(uuid4())
+    # Before anything is published: what finds its result stored sends nothing.
+    for name, state in carried.states.items():
+        app.backend.store_result(action_task_id(new_id, name), Summary(state), states_of_celery.SUCCESS)
+    report = ResumeReport(execution_id=execution_id, actions=carried.report)
+    return execute_plan.submit(new_plan, new_id, resumed=report)
+
+
+def read_undecided(execution_id: str, plan: Plan | None = None) -> dict[str, str]:
+    """Return each request that needs a decision before the execution is resumed with this plan, and why.
+
+    Raises as resume_execution does.
+    """
+    earlier, new_plan = _read_earlier(execution_id, plan)
+    return find_undecided(new_plan, earlier.states, earlier.elements)
+
+
+def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, ExecutionPlan]:
+    """Return the execution that is to be resumed, and the plan to resume it with: by default its own."""
     state = get_execution_state(execution_id)
     record = read_record(redis_client(app.backend), execution_id)
     if record is None:
@@ -36,17 +85,27 @@ def resume_execution(execution_id: str, plan: ExecutionPlan | Mapping[str, Any] 
         )
     if plan is None:
         plan = {**record.plan, "actions": [action.to_json_data() for action in record.actions]}
-    new_plan = validate_execution_plan(plan)
     earlier = Earlier(
         actions={action.id: action for action in record.actions},
         inputs=record.plan.get("inputs", {}),
         states=state.action_states,
+        elements=_read_elements(execution_id, state),
     )
-    report = ResumeReport(execution_id=execution_id, actions=decide_carry_over(earlier, new_plan))
-    new_id = str(uuid4())
-    # Before anything is published: an action that finds its result stored hands it over, and sends nothing.
-    for action_id, decision in report.actions.items():
-        if decision.kept:
-            kept = Summary(state.action_states[action_id])
-            app.backend.store_result(action_task_id(new_id, action_id), kept, states_of_celery.SUCCESS)
-    return execute_plan.submit(new_plan, new_id, resumed=report)
+    return earlier, validate_execution_plan(plan)
+
+
+def _read_elements(execution_id: str, state: ExecutionState) -> dict[str, dict[int, ActionExecutionState | None]]:
+    """Return the states of the elements of every list; from the list's own state where they have expired."""
+    elements = {name: split_state(joined) for name, joined in state.action_states.items() if joined.elements}
+    reports = state.resumed.actions if state.resumed else {}
+    for name, report in reports.items():
+        # The level of a list that was resumed may never have run: what was carried over to it has not been joined.
+        if state.action_states[name].status is ActionStatus.SKIPPED:
+            elements[name] = {element.index: None for element in report.elements or [] if element.kept}
+    names = [element_id(name, index) for name, found in elements.items() for index in found]
+    stored = read_results(app.backend, execution_id, names)
+    for name, found in elements.items():
+        for index in found:
+            if data := stored.get(element_id(name, index)):
+                found[index] = ActionExecutionState.model_validate(data)
+    return elements

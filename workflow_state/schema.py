@@ -28,6 +28,8 @@ FOR_EACH_LIMIT = 1_000
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 RESERVED_ACTION_IDS = frozenset({"inputs"})
+# The code of a failure after which nobody knows whether an unsafe request arrived: a worker was lost while it was sent.
+OUTCOME_UNKNOWN = "outcome_unknown"
 
 Milliseconds = Annotated[int, Field(ge=0)]
 ActionId = Annotated[str, StringConstraints(pattern=ACTION_ID_PATTERN)]
@@ -348,13 +350,17 @@ class HttpTraceEntry(ContractModel):
 
 
 class ActionSuccess(ContractModel):
-    """The action has an output: its own, its fallback or its alternative's."""
+    """The action has an output: its own, its fallback or its alternative's.
+
+    `assumed` says that no answer was seen: the outcome was unknown, and a person decided on resuming that it is this.
+    """
 
     status: Literal["success"] = "success"
     output: JsonValue
     output_location: StorageLocation | None = None
     used_fallback: bool | None = None
     alternative_action_id: str | None = None
+    assumed: bool | None = None
 
 
 class ActionFailure(ContractModel):
@@ -410,6 +416,7 @@ class ElementState(RunState):
     index: int
     error: ErrorDetail | None = None
     reason: str | None = None
+    assumed: bool | None = None
 
 
 class ActionExecutionState(RunState):
@@ -460,11 +467,23 @@ class ValidationResult(ContractModel):
     message: str
 
 
+class ResumedElement(ContractModel):
+    """Whether a resumed execution kept the output of one element of a list, and why or why not."""
+
+    index: int
+    kept: bool
+    reason: str
+
+
 class ResumedAction(ContractModel):
-    """Whether a resumed execution kept an action's output, and why or why not."""
+    """Whether a resumed execution kept an action's output, and why or why not.
+
+    `elements` is there for an action over a list whose elements were looked at one by one.
+    """
 
     kept: bool
     reason: str
+    elements: list[ResumedElement] | None = None
 
 
 class ResumeReport(ContractModel):

@@ -85,3 +85,56 @@ def test_resuming_unchanged_tries_the_failed_action_again(service: Service):
     assert state["status"] == "failed"
     assert len(service.requests_to(f"/echo/{name}-a")) == 1
     assert len(service.requests_to(f"/status/422/{name}-c")) == 2
+
+
+def over_a_list(name, codes, gate=None):
+    """Return a plan that calls /status for each of the codes, after an action of its own."""
+    items = [{"code": code, "name": f"{name}-{number}"} for number, code in enumerate(codes)]
+    each = action(
+        "each",
+        ["gate"],
+        actionDefinitionId="status",
+        forEach="${inputs.items}",
+        inputs={"code": "${item.code}", "name": "${item.name}"},
+    )
+    return {**plan(gate or action("gate"), each), "inputs": {"items": items}}
+
+
+def test_a_list_that_completed_is_not_sent_again(service: Service):
+    """None of its elements is; the list is handed over as it was."""
+    name = uuid4().hex
+    document = over_a_list(name, [200, 201])
+    document["actions"].append(
+        action("last", ["each"], actionDefinitionId="status", inputs={"code": 422, "name": "last"})
+    )
+    first = execute_plan.delay(document)
+    before = first.get(timeout=TIMEOUT_S)["actionStates"]["each"]
+    state = resume_execution(first.id).get(timeout=TIMEOUT_S)
+    assert state["resumed"]["actions"]["each"] == {"kept": True, "reason": "it completed, with the same inputs"}
+    assert state["actionStates"]["each"] == before
+    assert [len(service.requests_to(f"/status/{200 + n}/{name}-{n}")) for n in range(2)] == [1, 1]
+
+
+def test_of_a_list_that_failed_only_the_failed_element_is_sent_again(service: Service):
+    """Also where the execution was resumed between, and never came to the list."""
+    name = uuid4().hex
+    codes = [200, 422, 201]
+    document = over_a_list(name, codes)
+    first = execute_plan.delay(document)
+    assert first.get(timeout=TIMEOUT_S)["status"] == "failed"
+
+    stopped = action("gate", actionDefinitionId="status", inputs={"code": 422, "name": "gate"})
+    second = resume_execution(first.id, over_a_list(name, codes, stopped))
+    assert second.get(timeout=TIMEOUT_S)["actionStates"]["each"]["status"] == "skipped"
+
+    state = resume_execution(second.id, document).get(timeout=TIMEOUT_S)
+    each = state["resumed"]["actions"]["each"]
+    assert (each["kept"], each["reason"]) == (False, "2 of 3 elements are kept")
+    assert [(item["index"], item["kept"]) for item in each["elements"]] == [(0, True), (1, False), (2, True)]
+    arrived = [len(service.requests_to(f"/status/{code}/{name}-{number}")) for number, code in enumerate(codes)]
+    assert arrived == [1, 2, 1]
+    assert [item["status"] for item in state["actionStates"]["each"]["elements"]] == [
+        "completed",
+        "failed",
+        "completed",
+    ]

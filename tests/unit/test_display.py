@@ -37,8 +37,8 @@ def waiting(attempts, wait_s):
     return running(attempts, nextAttemptAt=(NOW + timedelta(seconds=wait_s)).isoformat(), httpTrace=[traced(503)])
 
 
-def completed(attempts=1):
-    return running(attempts, status="completed", duration=1230, result={"status": "success", "output": 1})
+def completed(attempts=1, **result):
+    return running(attempts, status="completed", duration=1230, result={"status": "success", "output": 1, **result})
 
 
 def failed(message="the server answered 500", **fields):
@@ -130,10 +130,11 @@ def test_a_retry_that_is_due_waits_for_no_negative_time():
     [
         (completed(), "  a: completed in 1.23 s"),
         (completed(attempts=3), "  a: completed in 1.23 s (3 attempts)"),
+        (completed(assumed=True), "  a: assumed done, by decision"),
         (failed(), "  a: failed in 12.3 s: the server answered 500"),
         (skipped(), "  a: skipped: a failed"),
     ],
-    ids=["completed", "after retries", "failed", "skipped"],
+    ids=["completed", "after retries", "assumed", "failed", "skipped"],
 )
 def test_an_end_is_told_with_what_it_took(after, line):
     """One line for each end."""

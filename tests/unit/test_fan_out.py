@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from workflow_state.errors import ReferenceResolutionError
-from workflow_state.fan_out import count_elements, element_id, joined_state, list_elements, running_fan_out
+from workflow_state.fan_out import count_elements, element_id, joined_state, list_elements, running_fan_out, split_state
 from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, PlannedAction
 from workflow_state.states import Ending, finished_state
 
@@ -80,6 +80,22 @@ def test_one_failure_fails_the_whole():
     assert joined.result.error.context == {"elementIndex": "1"}
     assert joined.elements[1].error.message == "too slow"
     assert FAILURE.error.message == "too slow"
+
+
+@pytest.mark.parametrize("last", [FAILURE, ActionSkip(reason="no"), ActionSuccess(output=None)])
+def test_what_was_joined_can_be_split_again(last):
+    """Into the very states of the elements."""
+    states = [element(0, ActionSuccess(output=[1], assumed=True), attempts=2), element(1, last)]
+    split = split_state(joined_state(each(), states))
+    assert [split[index].to_json_data() for index in range(2)] == states
+
+
+def test_an_output_that_a_fallback_stands_before_is_lost():
+    """The fallback may be a list as well."""
+    joined = joined_state(each(), [element(0, ActionSuccess(output=1)), element(1, FAILURE)])
+    joined.result = ActionSuccess(output=["instead"], used_fallback=True)
+    split = split_state(joined)
+    assert (split[0], split[1].status) == (None, "failed")
 
 
 def test_a_running_list_shows_who_has_begun():
