@@ -31,10 +31,11 @@ from workflow_state.delivery import (
 from workflow_state.errors import HttpActionError, WorkflowStateError
 from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
-from workflow_state.policy import find_block, reads_plan_inputs, retry_delay_ms, settle_failure
+from workflow_state.policy import find_block, is_of_unknown_outcome, reads_plan_inputs, retry_delay_ms, settle_failure
 from workflow_state.records import action_task_id, read_inputs, read_outline, read_results, read_standby
 from workflow_state.reference_parser import resolve_value
 from workflow_state.schema import (
+    OUTCOME_UNKNOWN,
     ActionDefinition,
     ActionExecutionState,
     ActionFailure,
@@ -52,7 +53,6 @@ from workflow_state.work import Summary, Work, context_of, message_for
 logger = logging.getLogger(__name__)
 
 _SHARED_ALTERNATIVE_POLL_S = 0.5
-_OUTCOME_UNKNOWN = "outcome_unknown"
 # By chance a worker is lost during the same attempt again and again only rarely.
 _MAX_LOSSES = 5
 
@@ -153,11 +153,12 @@ def _run(
 
 def _foregone(work: Work, claim: Claim, unsent: Ending, *, cancelled: bool) -> ActionExecutionState | None:
     """Return the end of an action that is not to be sent, whatever its inputs are."""
-    if cancelled:
-        return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
     begun = replace(unsent, attempts=claim.attempt)
     if claim.was_sent:
+        # Even where the execution was cancelled since: a resumed one must not send it again unasked.
         return finished_state(work.run_id, _outcome_unknown(work), begun)
+    if cancelled:
+        return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
     if claim.losses >= _MAX_LOSSES:
         return finished_state(work.run_id, _poisonous(work, claim), begun)
     return None
@@ -204,11 +205,12 @@ def _outcome_unknown(work: Work) -> ActionFailure:
     return ActionFailure(
         error=ErrorDetail(
             category=ErrorCategory.STATE_INCONSISTENT,
-            code=_OUTCOME_UNKNOWN,
+            code=OUTCOME_UNKNOWN,
             message="the worker was lost after the request had been sent: the outcome is unknown",
             context={"actionDefinitionId": work.action.action_definition_id},
-            suggestion="find out at the server whether it arrived; where sending twice is harmless, declare the effect "
-            "of the definition as idempotent or keyed",
+            suggestion="find out at the server whether it was done; then resume with --assume-done VALUE "
+            "(assume_done=…), the output that it had, where it was done, or with --send-again (send_again=…) where it "
+            "was not. Where sending twice is harmless, declare the effect of the definition as idempotent or keyed",
         )
     )
 
@@ -264,7 +266,7 @@ def _send(
 
 def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
     """Hand a failure over to the action's alternative; otherwise give the state to all in whose place it ran."""
-    if isinstance(state.result, ActionFailure) and state.result.error.code == _OUTCOME_UNKNOWN:
+    if is_of_unknown_outcome(state):
         # It may have arrived: another payment in its place could be the second one.
         return _take_place(work, state.to_json_data())
     alternative_id = _alternative_of(work)
@@ -305,4 +307,5 @@ def _end_of_primary(work: Work, primary: PlannedAction, alternative: ActionExecu
             success.output_location = alternative.result.output_location
         ending = Ending(str(failed.started_at), failed.attempts, failed.to_json_data()["httpTrace"])
         return finished_state(primary.id, success, ending)
-    return settle_failure(primary, failed)
+    # Where the alternative may have been done, a fallback value would hide it.
+    return failed if is_of_unknown_outcome(alternative) else settle_failure(primary, failed)

@@ -12,7 +12,8 @@ from pydantic import JsonValue
 
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError
 from workflow_state.fan_out import element_id
-from workflow_state.schema import OUTCOME_UNKNOWN, ActionExecutionState, ActionFailure, ExecutionPlan
+from workflow_state.policy import needs_decision
+from workflow_state.schema import ActionExecutionState, ActionFailure, ExecutionPlan
 
 Elements = Mapping[str, Mapping[int, ActionExecutionState | None]]
 """The states of the elements of each action over a list, by index; None for one whose output is not stored any more."""
@@ -41,7 +42,7 @@ def find_undecided(
         for name, state in runs.items():
             if state is None:
                 undecided[name] = "it is done, but its output is not stored any more"
-            elif isinstance(state.result, ActionFailure) and state.result.error.code == OUTCOME_UNKNOWN:
+            elif isinstance(state.result, ActionFailure) and needs_decision(state):
                 undecided[name] = state.result.error.message
     return undecided
 

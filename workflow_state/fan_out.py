@@ -11,6 +11,7 @@ from workflow_state.errors import ReferenceResolutionError, WorkflowStateError
 from workflow_state.policy import find_block
 from workflow_state.reference_parser import resolve_reference
 from workflow_state.schema import (
+    OUTCOME_UNKNOWN,
     ActionExecutionState,
     ActionFailure,
     ActionSkip,
@@ -57,17 +58,23 @@ def count_elements(action: PlannedAction, scope: Mapping[str, Any]) -> int:
 def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> ActionExecutionState:
     """Return the action's state from those of all its elements (JSON data, in order).
 
-    Its output is the list of their outputs, null for a skipped one. One that failed makes the action fail, with the
-    others' outputs as the partial output.
+    Its output is the list of their outputs. One that failed makes the action fail, with the others' outputs as the
+    partial output; one that was skipped, as a cancellation does, leaves the action skipped.
     """
     models = [ActionExecutionState.model_validate(state) for state in states]
     outputs = [model.result.output if isinstance(model.result, ActionSuccess) else None for model in models]
     failed = [(index, model.result) for index, model in enumerate(models) if isinstance(model.result, ActionFailure)]
-    result: ActionSuccess | ActionFailure = ActionSuccess(output=outputs)
+    result: ActionSuccess | ActionFailure | ActionSkip = ActionSuccess(output=outputs)
+    status = ActionStatus.COMPLETED
+    if skip := next((model.result for model in models if isinstance(model.result, ActionSkip)), None):
+        result, status = ActionSkip(reason=skip.reason, partial_output=outputs), ActionStatus.SKIPPED
     if failed:
-        index, first = failed[0]
+        status = ActionStatus.FAILED
+        # One that may have been done is what matters most.
+        index, first = next((one for one in failed if one[1].error.code == OUTCOME_UNKNOWN), failed[0])
+        which = "the first" if (index, first) == failed[0] else "one"
         error = first.error.model_copy(deep=True)
-        error.message = f"{len(failed)} of {len(models)} elements failed, the first at index {index}: {error.message}"
+        error.message = f"{len(failed)} of {len(models)} elements failed, {which} at index {index}: {error.message}"
         error.context = {**error.context, "elementIndex": str(index)}
         result = ActionFailure(error=error, partial_output=outputs)
     begun, ended = [model.started_at for model in models], [model.completed_at for model in models]
@@ -75,7 +82,7 @@ def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> 
     completed_at = max((at for at in ended if at), default=None)
     return ActionExecutionState(
         action_id=action.id,
-        status=ActionStatus.FAILED if failed else ActionStatus.COMPLETED,
+        status=status,
         started_at=started_at,
         completed_at=completed_at,
         duration=_between_ms(started_at, completed_at),
@@ -113,7 +120,7 @@ def element_state(index: int, state: ActionExecutionState) -> ElementState:
 
 def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState | None]:
     """Return the elements' own states from the state that they add up to; None for one whose output it doesn't have."""
-    if isinstance(joined.result, ActionFailure):
+    if isinstance(joined.result, ActionFailure | ActionSkip):
         outputs = joined.result.partial_output
     elif isinstance(joined.result, ActionSuccess) and not joined.result.used_fallback:
         outputs = joined.result.output

@@ -22,7 +22,7 @@ from workflow_state.delivery import (
     remember_failure,
 )
 from workflow_state.fan_out import count_elements, element_id, joined_state
-from workflow_state.policy import reads_plan_inputs, settle_failure
+from workflow_state.policy import is_of_unknown_outcome, reads_plan_inputs, settle_failure
 from workflow_state.records import (
     Standing,
     action_task_id,
@@ -33,7 +33,7 @@ from workflow_state.records import (
     read_standby,
     redis_client,
 )
-from workflow_state.schema import ActionStatus, PlannedAction
+from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.states import with_unneeded
 from workflow_state.work import Summary
@@ -169,20 +169,31 @@ def _join(
     execution_id = str(task.request.id)
     client = redis_client(task.app.backend)
     state = joined_state(action, states)
+    if is_of_unknown_outcome(state):
+        # It may have been done: nothing takes its place.
+        return _store(task, action, state), None
     alternative_id = action.error_handling.alternative_action_id
     alternative = read_standby(client, execution_id, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
         remember_failure(client, execution_id, action.id, state.to_json_data())
         return {}, _signature(task, alternative, action.id, stands_in_for=[action.to_json_data()])
-    data = settle_failure(action, state).to_json_data()
-    task.backend.store_result(action_task_id(execution_id, action.id), Summary(data), states_of_celery.SUCCESS)
-    return data, None
+    return _store(task, action, settle_failure(action, state)), None
+
+
+def _store(task: Task, action: PlannedAction, state: ActionExecutionState) -> dict[str, Any]:  # type: ignore[type-arg]
+    data = state.to_json_data()
+    task_id = action_task_id(str(task.request.id), action.id)
+    task.backend.store_result(task_id, Summary(data), states_of_celery.SUCCESS)
+    return data
 
 
 def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
     execution_id = str(task.request.id)
     client = redis_client(task.app.backend)
-    results = read_results(task.app.backend, execution_id, action.dependencies)
+    results = read_results(task.app.backend, execution_id, [action.id, *action.dependencies])
+    if action.id in results:
+        # Kept when the execution was resumed: it is handed over as a whole, and no element runs.
+        return 0
     scope: dict[str, Any] = with_unneeded(action.dependencies, results)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(client, execution_id)

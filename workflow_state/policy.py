@@ -11,7 +11,10 @@ from typing import Any
 from workflow_state.errors import ReferenceParseError
 from workflow_state.reference_parser import find_references
 from workflow_state.schema import (
+    MAY_BE_DONE,
+    OUTCOME_UNKNOWN,
     ActionExecutionState,
+    ActionFailure,
     ActionStatus,
     ActionSuccess,
     ErrorDetail,
@@ -65,6 +68,18 @@ def stopping_failure(actions: Iterable[PlannedAction], states: Mapping[str, Acti
         if state and state["status"] == ActionStatus.FAILED and not action.error_handling.continue_on_failure:
             return action
     return None
+
+
+def is_of_unknown_outcome(state: ActionExecutionState) -> bool:
+    """Return whether the action failed, and may have been done all the same: nothing may take its place."""
+    return isinstance(state.result, ActionFailure) and state.result.error.code == OUTCOME_UNKNOWN
+
+
+def needs_decision(state: ActionExecutionState) -> bool:
+    """Return whether an unsafe request may have had its effect although it failed: it is not sent again unasked."""
+    if not isinstance(state.result, ActionFailure):
+        return False
+    return is_of_unknown_outcome(state) or state.result.error.context.items() >= MAY_BE_DONE.items()
 
 
 def settle_failure(action: PlannedAction, state: ActionExecutionState) -> ActionExecutionState:

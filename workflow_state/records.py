@@ -26,6 +26,7 @@ from redis import Redis
 from workflow_state.alarms import ALARMS_KEY, alarm_of
 from workflow_state.delivery import KEY_PREFIX, progress_key
 from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
+from workflow_state.fan_out import element_id
 from workflow_state.patterns import schedule_levels
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
 from workflow_state.settings import Settings
@@ -249,7 +250,8 @@ def keep_execution_and_results(backend: Any, execution_id: str, retention_s: int
     record = read_record(client, execution_id)
     if record is None:
         return
-    tasks = [execution_id, *(action_task_id(execution_id, action.id) for action in record.actions)]
+    names = [action.id for action in record.actions] + _elements_of(client, record)
+    tasks = [execution_id, *(action_task_id(execution_id, name) for name in names)]
     keys = [backend.get_key_for_task(task_id) for task_id in tasks]
     for number in range(len(record.levels)):
         group_id = level_group_id(execution_id, number)
@@ -259,6 +261,19 @@ def keep_execution_and_results(backend: Any, execution_id: str, retention_s: int
         for key in keys:
             pipe.expire(key, retention_s)
         pipe.execute()
+
+
+def _elements_of(client: Redis, record: Record) -> list[str]:
+    """Return the names of the elements that have begun, or were kept when the execution was resumed."""
+    begun: Any = client.hkeys(progress_key(record.execution_id))
+    reports: Mapping[str, Any] = (record.resumed or {}).get("actions", {})
+    kept = [
+        element_id(name, element["index"])
+        for name, report in reports.items()
+        for element in report.get("elements") or []
+        if element["kept"]
+    ]
+    return [name.decode() for name in begun if name.endswith(b"]")] + kept
 
 
 def request_cancel(client: Redis, execution_id: str) -> bool:

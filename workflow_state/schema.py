@@ -30,6 +30,8 @@ EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 RESERVED_ACTION_IDS = frozenset({"inputs"})
 # The code of a failure after which nobody knows whether an unsafe request arrived: a worker was lost while it was sent.
 OUTCOME_UNKNOWN = "outcome_unknown"
+# In the context of any other failure after which an unsafe request may have had its effect.
+MAY_BE_DONE = {"outcome": "unknown"}
 
 Milliseconds = Annotated[int, Field(ge=0)]
 ActionId = Annotated[str, StringConstraints(pattern=ACTION_ID_PATTERN)]
@@ -372,11 +374,15 @@ class ActionFailure(ContractModel):
 
 
 class ActionSkip(ContractModel):
-    """The action did not run. `blockedBy` is the failed action that it would have needed, if that is why."""
+    """The action did not run. `blockedBy` is the failed action that it would have needed, if that is why.
+
+    A list that was cancelled halfway has `partialOutput`, with null for each element that did not run.
+    """
 
     status: Literal["skipped"] = "skipped"
     reason: str
     blocked_by: str | None = None
+    partial_output: JsonValue = None
 
 
 ActionResult = Annotated[ActionSuccess | ActionFailure | ActionSkip, Field(discriminator="status")]

@@ -62,13 +62,30 @@ def test_outputs_are_joined_in_order():
     """The times span all elements, the attempts are the most that one needed."""
     states = [
         element(0, ActionSuccess(output="x"), begins_s=1, ends_s=5),
-        element(1, ActionSkip(reason="no")),
-        element(2, ActionSuccess(output=None), begins_s=2, ends_s=3, attempts=3),
+        element(1, ActionSuccess(output=None), begins_s=2, ends_s=3, attempts=3),
     ]
     joined = joined_state(each(), states)
-    assert (joined.status, joined.result.output) == ("completed", ["x", None, None])
-    assert (joined.started_at, joined.duration, joined.attempts) == (START, 5_000, 3)
-    assert [item.reason for item in joined.elements] == [None, "no", None]
+    assert (joined.status, joined.result.output) == ("completed", ["x", None])
+    assert (joined.started_at, joined.duration, joined.attempts) == (START + timedelta(seconds=1), 4_000, 3)
+
+
+def test_a_list_that_was_cancelled_halfway_is_skipped():
+    """And keeps what its elements had done by then."""
+    states = [element(0, ActionSuccess(output="x")), element(1, ActionSkip(reason="cancelled"))]
+    joined = joined_state(each(), states)
+    assert (joined.status, joined.result.reason) == ("skipped", "cancelled")
+    assert joined.result.partial_output == ["x", None]
+    assert [item.reason for item in joined.elements] == [None, "cancelled"]
+
+
+def test_an_element_that_may_have_been_done_is_what_its_list_tells_of():
+    """Whichever element failed first."""
+    unknown = ActionFailure(
+        error=ErrorDetail(category="state_inconsistent", code="outcome_unknown", message="who knows")
+    )
+    joined = joined_state(each(), [element(0, FAILURE), element(1, unknown)])
+    assert joined.result.error.code == "outcome_unknown"
+    assert joined.result.error.message == "2 of 2 elements failed, one at index 1: who knows"
 
 
 def test_one_failure_fails_the_whole():

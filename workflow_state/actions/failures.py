@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from workflow_state.actions.deadline import Exchange
-from workflow_state.schema import ActionDefinition, Effect, ErrorCategory, ErrorDetail
+from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorCategory, ErrorDetail
 
 MAX_RETRY_AFTER_MS = 300_000
 """A server that asks for a longer pause is not obeyed in silence: the action fails, and says when."""
@@ -99,7 +99,8 @@ def describe_status(
     elif too_long:
         message += f" and asks for a pause of {(retry_after_ms or 0) // 1000} s"
         suggestion = "the pause is too long to wait for; run the plan again after it"
-    elif status in _UNKNOWN_OUTCOME and not can_retry:
+    may_be_done = status in _UNKNOWN_OUTCOME and not can_retry
+    if may_be_done:
         suggestion = _UNSAFE_SUGGESTION
     return make_detail(
         category,
@@ -109,6 +110,7 @@ def describe_status(
         status_code=status,
         retry_after=retry_after_ms,
         suggestion=suggestion,
+        context=dict(MAY_BE_DONE) if may_be_done else None,
     )
 
 
@@ -142,8 +144,9 @@ def describe_transport_error(
         return make_detail(ErrorCategory.VALIDATION_FAILED, "bad_request", message)
     repeatable = definition.effective_effect is not Effect.UNSAFE or not exchange.sent
     category, code, message = _name_transport_error(definition, error, exchange, reason)
-    suggestion = None if repeatable else _UNSAFE_SUGGESTION
-    return make_detail(category, code, message, retryable=repeatable, suggestion=suggestion)
+    if repeatable:
+        return make_detail(category, code, message, retryable=True)
+    return make_detail(category, code, message, suggestion=_UNSAFE_SUGGESTION, context=dict(MAY_BE_DONE))
 
 
 def _name_transport_error(

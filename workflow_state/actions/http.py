@@ -33,6 +33,7 @@ from workflow_state.actions.storage import store_output
 from workflow_state.actions.trace import cut, make_entry, trace_body, trace_request, trace_response
 from workflow_state.errors import HttpActionError, SettingsError
 from workflow_state.schema import (
+    MAY_BE_DONE,
     ActionDefinition,
     ContractModel,
     Effect,
@@ -237,7 +238,10 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
         if location:
             result.output_location = location
         return result
-    raise _fail(attempt, detail.model_copy(update={"status_code": answer.status}), answer)
+    # The server says that it was done; only what it did is not known.
+    unread = dict(MAY_BE_DONE) if attempt.definition.effective_effect is Effect.UNSAFE else {}
+    update = {"status_code": answer.status, "context": {**detail.context, **unread}}
+    raise _fail(attempt, detail.model_copy(update=update), answer)
 
 
 def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
