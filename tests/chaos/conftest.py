@@ -43,6 +43,9 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 def world(service: Service) -> Iterator[Cluster]:
     """Run a cluster without workers; the test adds them."""
     # A socket's path must be short.
+    with service.lock:
+        service.journal.clear()
+        service.seen.clear()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, cluster(Path(folder), service) as made:
         yield made
 
@@ -55,7 +58,7 @@ def verdict(request: pytest.FixtureRequest):
         report = check(made.run(**fields))
         _reports[request.node.name.removeprefix("test_")] = report
         shown = "\n".join(report.violations[:30])
-        log = (made.folder / "workers.log").read_text(errors="replace")[-3_000:] if report.violations else ""
+        log = made.log()[-3_000:] if report.violations else ""
         assert not report.violations, f"CHAOS_SEED={SEED}, {len(report.violations)} violations\n{shown}\n{log}"
         return report
 
