@@ -133,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _stall(self, part: str) -> None:
         """Send half of an answer, and wait until the client is gone."""
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Ty" if part == "header" else _HALF_BODY)
+        self.wfile.write({"header": b"HTTP/1.1 200 OK\r\nContent-Ty", "body": _HALF_BODY}.get(part, b""))
         self.wfile.flush()
         self._is_left_alone_for(60)
         self.entry["endedAt"] = time.time()

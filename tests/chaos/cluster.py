@@ -39,6 +39,10 @@ DEFINITIONS = """
 - id: flaky
   endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET, timeout: 10000}}
   retryPolicy: {{maxAttempts: 20, initialDelayMs: 200, maxDelayMs: 500, backoffMultiplier: 2}}
+- id: stall_get
+  endpoint: {{url: "{url}/stall/{{part}}/{{name}}", method: GET, timeout: 60000}}
+- id: stall_post
+  endpoint: {{url: "{url}/stall/{{part}}/{{name}}", method: POST, timeout: 60000}}
 - id: never
   endpoint: {{url: "{url}/status/404/{{name}}", method: GET, timeout: 10000}}
 """

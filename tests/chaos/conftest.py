@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checker import Report, check, table
+from checker import Report, add_up, check, table
 from cluster import Cluster, cluster
 from http_service import Service, http_service
 
 FULL = os.environ.get("CHAOS") == "full"
+thorough = pytest.mark.skipif(not FULL, reason="left to `make chaos`")
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(2**31))
 
 _reports: dict[str, Report] = {}
@@ -48,6 +49,16 @@ def world(service: Service) -> Iterator[Cluster]:
         service.seen.clear()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, cluster(Path(folder), service) as made:
         yield made
+
+
+@pytest.fixture
+def keep_report():
+    """Return what adds up the reports of many runs to one row of the table."""
+
+    def keep(name: str, reports: list[Report]):
+        _reports[name] = add_up(reports)
+
+    return keep
 
 
 @pytest.fixture

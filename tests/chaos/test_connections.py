@@ -5,6 +5,7 @@ import time
 
 import pytest
 from chaos_plans import many
+from conftest import thorough
 from resp_proxy import resp_proxy
 
 # By the issue: what goes silent is noticed and left within this.
@@ -37,6 +38,7 @@ def test_connections_reset(world, proxied, verdict, dice):
     verdict(world)
 
 
+@thorough
 def test_connections_silent(world, proxied, verdict, dice):
     """Without a FIN; new ones work again after two seconds."""
     world.submit(many(dice, 20, delay_ms=600))
@@ -53,6 +55,7 @@ def test_connections_silent(world, proxied, verdict, dice):
     verdict(world)
 
 
+@thorough
 @pytest.mark.parametrize("proxied", [{"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "30"}], indirect=True, ids=["200ms"])
 def test_latency(world, proxied, verdict, dice):
     """200 ms for each round trip: slow, and nothing else."""
@@ -62,6 +65,7 @@ def test_latency(world, proxied, verdict, dice):
     verdict(world)
 
 
+@thorough
 def test_redis_stands_still(world, verdict, dice):
     """For twelve seconds, longer than every timeout and than the lease."""
     world.add_workers(2, "--concurrency", "8")
@@ -96,6 +100,7 @@ def test_redis_is_full(world, verdict, dice):
     verdict(world)
 
 
+@thorough
 def test_redis_is_read_only(world, verdict, dice):
     """As after a failover to a replica."""
     world.add_workers(2, "--concurrency", "8")

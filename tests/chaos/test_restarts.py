@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from chaos_plans import many
+from conftest import thorough
 
 
 def test_rolling_restart(world, verdict, dice):
@@ -36,6 +37,7 @@ def test_worker_stopped_past_its_lease(world, verdict, dice):
     verdict(world, may_overlap=True)
 
 
+@thorough
 def test_children_killed(world, verdict, dice):
     """Of a prefork pool, one after the other, under load."""
     world.add_workers(1, "--pool", "processes", "--concurrency", "4")
