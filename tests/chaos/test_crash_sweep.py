@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from checker import check
 from cluster import cluster
-from conftest import FULL, SEED
+from conftest import FULL, SEED, thorough
 from resp_proxy import resp_proxy
 
 SAMPLE = 8
@@ -91,7 +91,9 @@ def test_crash_at_every_write(service, dice, keep_report):
 
 
 @pytest.mark.parametrize("definition", ["stall_get", "stall_post"])
-@pytest.mark.parametrize("part", ["nothing", "header", "body"])
+@pytest.mark.parametrize(
+    "part", [pytest.param("nothing", marks=thorough), pytest.param("header", marks=thorough), "body"]
+)
 def test_crash_within_a_request(world, verdict, definition, part):
     """With nothing of the answer there, half of its header, or half of its body."""
     execution_id = f"stalled-{uuid4()}"

@@ -1,9 +1,11 @@
 """Workers that are restarted, stopped for a while, or lose their pool's children."""
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
+from uuid import uuid4
 
 from chaos_plans import many
 from conftest import thorough
@@ -51,6 +53,26 @@ def test_children_killed(world, verdict, dice):
         time.sleep(0.4)  # strokes of damage, whatever happens between them
     world.wait_for_ends(90)
     verdict(world)
+
+
+@thorough
+def test_poison(world):
+    """An action kills its worker each time: five children of a pool die over it, then it is the action that ends."""
+    execution_id = f"poison-{uuid4()}"
+    inputs = {"name": f"{execution_id}.poison", "query.delay_ms": 60_000}
+    world.add_workers(1, "--pool", "processes", "--concurrency", "2")
+    action = {"id": "poison", "actionDefinitionId": "echo", "inputs": inputs}
+    world.submit({execution_id: {"name": "poison", "actions": [action]}})
+    for count in range(1, 6):
+        world.wait_for(lambda: len(world.requests_to(f"{execution_id}.poison")) == count, "it is sent again", 40)  # noqa: B023 - called at once
+        with world.connection() as redis:
+            claim = json.loads(redis.hget(f"workflow_state:progress:{execution_id}", "poison"))
+        os.kill(int(claim["owner"].partition(":")[2]), signal.SIGKILL)
+    world.wait_for_ends(30)
+    state = world.call("states", [execution_id])[execution_id]
+    error = state["actionStates"]["poison"]["result"]["error"]
+    assert (state["status"], error["category"], error["code"]) == ("failed", "state_inconsistent", "workers_lost")
+    assert len(world.requests_to(f"{execution_id}.poison")) == 5
 
 
 def children_of(process):
