@@ -1,7 +1,7 @@
 """Celery's Redis result backend, without three things that lose or leak in a worker.
 
-- A worker waits for no result, but where its pool's threads race for a global flag of Celery's, each task that it
-  publishes subscribes to its result for ever. Here no worker ever subscribes.
+- A worker waits for no result, and yet subscribes for ever to that of each member of a group that it publishes, and,
+  where its pool's threads race for a global flag of Celery's, of every task. Here no worker ever subscribes.
 - A header task that is killed by a time limit, or whose result could not be stored, would count as failed in its chord,
   and fail the execution over the heads of its other actions. Actions return their failures; whatever else becomes of
   their task is no end of theirs, and the sweep sends it again.
@@ -33,6 +33,9 @@ class _SturdyMixin:
 
     def on_task_call(self, producer: Any, task_id: str) -> Any:
         return None if _in_worker else super().on_task_call(producer, task_id)  # type: ignore[misc]
+
+    def add_pending_result(self, result: Any, *args: Any, **kwargs: Any) -> Any:
+        return result if _in_worker else super().add_pending_result(result, *args, **kwargs)  # type: ignore[misc]
 
     def mark_as_failure(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
         request = args[1] if len(args) > 1 else kwargs.get("request")

@@ -267,3 +267,9 @@ def _environment(cluster: Cluster) -> dict[str, str]:
         "CHAOS_APP": cluster.app,
         "PYTHONPATH": str(Path(__file__).parent),
     }
+
+
+def children_of(process: int) -> list[int]:
+    """Return the process ids of a process's children, whichever of its threads made them."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]

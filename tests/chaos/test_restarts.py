@@ -4,10 +4,10 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from uuid import uuid4
 
 from chaos_plans import many
+from cluster import children_of
 from conftest import thorough
 
 
@@ -73,9 +73,3 @@ def test_poison(world):
     error = state["actionStates"]["poison"]["result"]["error"]
     assert (state["status"], error["category"], error["code"]) == ("failed", "state_inconsistent", "workers_lost")
     assert len(world.requests_to(f"{execution_id}.poison")) == 5
-
-
-def children_of(process):
-    """Return the process ids of a process's children, whichever of its threads made them."""
-    lists = Path(f"/proc/{process}/task").glob("*/children")
-    return [int(child) for path in lists for child in path.read_text().split()]
