@@ -8,14 +8,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import httpx
 from pydantic import Field, JsonValue
 
-from workflow_state.actions.auth import resolve_credentials
+from workflow_state.actions.auth import Grant, resolve_credentials, resolve_grant
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
 from workflow_state.actions.deadline import Exchange, begin_exchange
@@ -25,6 +25,7 @@ from workflow_state.actions.failures import (
     make_detail,
     parse_retry_after,
 )
+from workflow_state.actions.oauth import drop_token, note_accepted, obtain_token, was_accepted
 from workflow_state.actions.output import make_output
 from workflow_state.actions.redaction import Scrub, is_secret_name, make_scrubber, redact_url
 from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request
@@ -83,6 +84,10 @@ class _Attempt:
     scrub_output: Scrub
     scrub_trace: Scrub
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
+    earlier: tuple[HttpTraceEntry, ...] = ()
+    """The trace of what was sent for it before: the token request, and the request with a token that was refused."""
+    was_accepted: bool = False
+    """Whether the server has taken a token of these credentials before."""
 
     def redact(self, error: Exception) -> str:
         """Return an exception's text without secrets; a part of what the server sent may be in it."""
@@ -121,24 +126,46 @@ def execute_http_action(
     """Send the action's request once and return its output, with the trace.
 
     Raises ActionDefinitionError for an unknown id. Raises HttpActionError where the attempt fails: `detail` says
-    whether it may be tried again, `http_trace` holds one entry where the network was tried. Calling it again sends
-    another request.
+    whether it may be tried again, `http_trace` holds an entry for each request where the network was tried: one, and
+    with OAuth 2 those for a token. Calling it again sends another request.
     """
     definition = (
         action_definition_id
         if isinstance(action_definition_id, ActionDefinition)
         else load_action_definition(action_definition_id)
     )
+    ends_at_s = time.monotonic() + definition.endpoint.timeout / 1000
     attempt = _prepare(definition, inputs, None if context is None else ActionContext.model_validate(context))
-    before_send = attempt.context.before_send if attempt.context else None
-    with begin_exchange(definition.endpoint.timeout / 1000, before_send) as exchange:
-        try:
-            answer = _send(attempt.request)
-        except httpx.TransportError as error:
-            detail = describe_transport_error(definition, error, exchange, attempt.redact(error))
-            # `from None`: the exceptions of httpx carry the request, credentials included.
-            raise _fail(attempt, detail) from None
-    return _conclude(attempt, answer, exchange)
+    if grant := resolve_grant(definition, os.environ):
+        return _execute_with_token(attempt, grant, inputs, ends_at_s)
+    return _conclude(attempt, *_exchange(attempt, ends_at_s))
+
+
+def _execute_with_token(
+    unauthorized: _Attempt, grant: Grant, inputs: Mapping[str, JsonValue], ends_at_s: float
+) -> HttpActionResult:
+    """Send the request with a token; where it is refused, and was not made just now, once more with a new one.
+
+    A 401 says that the request was not processed, so that goes for every effect.
+    """
+    definition, context = unauthorized.definition, unauthorized.context
+    began_at_s = time.monotonic()
+    trace: list[HttpTraceEntry] = []
+    tokens: list[str] = []
+    while True:
+        token = obtain_token(definition, grant, ends_at_s, trace)
+        tokens.append(token.value)
+        prepared = _prepare(definition, inputs, context, tokens)
+        attempt = replace(prepared, earlier=tuple(trace), was_accepted=was_accepted(definition, grant))
+        answer, exchange = _exchange(attempt, ends_at_s)
+        if httpx.codes.is_success(answer.status):
+            note_accepted(definition, grant)
+        if answer.status != httpx.codes.UNAUTHORIZED:
+            return _conclude(attempt, answer, exchange)
+        drop_token(grant, token)
+        if len(tokens) > 1 or token.asked_at_s >= began_at_s:
+            return _conclude(attempt, answer, exchange)
+        trace.append(_trace(attempt, answer, "the token was refused; a new one is asked for"))
 
 
 def preview_http_action(
@@ -155,8 +182,15 @@ def preview_http_action(
     return trace_request(attempt.request, attempt.scrub_trace), hashlib.sha256(told).hexdigest()
 
 
-def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext | None) -> _Attempt:
-    credentials = resolve_credentials(definition, os.environ)
+def _prepare(
+    definition: ActionDefinition,
+    inputs: Mapping[str, JsonValue],
+    context: ActionContext | None,
+    tokens: Sequence[str] = (),
+) -> _Attempt:
+    """Return the attempt, with the last of the tokens; none of them is to be in what is kept."""
+    credentials = resolve_credentials(definition, os.environ, tokens[-1] if tokens else None)
+    secrets = [*credentials.secrets, *tokens]
     key = f"{context.execution_id}.{context.action_id}" if context else None
     built = build_request(definition, inputs, own_headers=credentials.headers, idempotency_key=key)
     names = {name.lower() for name in built.headers}
@@ -181,8 +215,8 @@ def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], cont
         context=context,
         request=request,
         started_at=datetime.now(UTC),
-        scrub_output=make_scrubber(credentials.secrets),
-        scrub_trace=make_scrubber([*credentials.secrets, *_find_secret_inputs(inputs)]),
+        scrub_output=make_scrubber(secrets),
+        scrub_trace=make_scrubber([*secrets, *_find_secret_inputs(inputs)]),
     )
 
 
@@ -190,6 +224,18 @@ def _find_secret_inputs(inputs: Mapping[str, JsonValue]) -> list[str]:
     """Return the values of inputs with secret names: a token from a login action, say. `Bearer X` gives X too."""
     values = [value for name, value in inputs.items() if is_secret_name(name) and isinstance(value, str)]
     return [*values, *(value.rpartition(" ")[2] for value in values)]
+
+
+def _exchange(attempt: _Attempt, ends_at_s: float) -> tuple[_Answer, Exchange]:
+    """Send the request and read the answer, by `ends_at_s` (monotonic); raise HttpActionError where that breaks."""
+    before_send = attempt.context.before_send if attempt.context else None
+    with begin_exchange(ends_at_s - time.monotonic(), before_send) as exchange:
+        try:
+            return _send(attempt.request), exchange
+        except httpx.TransportError as error:
+            detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
+            # `from None`: the exceptions of httpx carry the request, credentials included.
+            raise _fail(attempt, detail) from None
 
 
 def _send(request: httpx.Request) -> _Answer:
@@ -234,7 +280,7 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
             retryable=attempt.definition.effective_effect is not Effect.UNSAFE,
         )
     else:
-        result = HttpActionResult(output=output, http_trace=[_trace(attempt, answer)])
+        result = HttpActionResult(output=output, http_trace=[*attempt.earlier, _trace(attempt, answer)])
         if location:
             result.output_location = location
         return result
@@ -257,6 +303,7 @@ def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
         retry_after_ms=retry_after_ms,
         location=location,
         has_key=IDEMPOTENCY_KEY in attempt.request.headers,
+        was_accepted=attempt.was_accepted,
     )
     if answer.body:
         excerpt = trace_body(answer.body, answer.content_type, attempt.scrub_trace)
@@ -272,7 +319,8 @@ def _fail(attempt: _Attempt, detail: ErrorDetail, answer: _Answer | None = None)
         "url": redact_url(str(attempt.request.url), attempt.scrub_trace),
     }
     full = detail.model_copy(update={"context": {**context, **detail.context}})
-    return HttpActionError(full, [_trace(attempt, answer, detail.message).to_json_data()])
+    entries = [*attempt.earlier, _trace(attempt, answer, detail.message)]
+    return HttpActionError(full, [entry.to_json_data() for entry in entries])
 
 
 def _trace(attempt: _Attempt, answer: _Answer | None, error: str | None = None) -> HttpTraceEntry:
