@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from workflow_state.actions.deadline import Exchange
+from workflow_state.actions.egress import explain_refusal
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorCategory, ErrorDetail
 
 MAX_RETRY_AFTER_MS = 300_000
@@ -132,6 +133,9 @@ def describe_transport_error(
     definition: ActionDefinition, error: httpx.TransportError, exchange: Exchange, reason: str
 ) -> ErrorDetail:
     """Return the failure that a broken exchange is; `reason` is the error's text without secrets."""
+    if exchange.refused_by is not None:
+        message, suggestion = explain_refusal(exchange.refused_by)
+        return make_detail(ErrorCategory.NETWORK_CONNECTION_REFUSED, "egress_refused", message, suggestion=suggestion)
     if exchange.certificate_problem is not None:
         return make_detail(
             ErrorCategory.NETWORK_CONNECTION_REFUSED,
