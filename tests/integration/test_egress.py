@@ -4,11 +4,13 @@ import json
 import queue
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -203,6 +205,42 @@ def test_host_stays_by_name_and_each_connection_has_its_own_look_up(resolver, di
     assert dialled == ["127.0.0.1"] * 3
 
 
+def test_tls_asks_for_the_name_and_wants_a_certificate_for_it(resolver, dialled, allow, tmp_path):
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    for_address = ["-subj", "/CN=x", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run(
+        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, *for_address],
+        check=True,
+        capture_output=True,
+    )
+    asked_for: list[str | None] = []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    tls.sni_callback = lambda _socket, name, _context: asked_for.append(name)
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(ssl.SSLError):
+            tls.wrap_socket(connection, server_side=True).close()
+
+    allow(allow_private_networks="loopback")
+    resolver.answers["service.example"] = [["127.0.0.1"]]
+    with socket.create_server(("127.0.0.1", 0)) as listener, pytest.MonkeyPatch.context() as environment:
+        # The certificate's own authority is trusted: only the name is wrong, and it is the name that counts.
+        environment.setenv("SSL_CERT_FILE", str(certificate))
+        thread = threading.Thread(target=serve)
+        thread.start()
+        detail = refusal(f"https://service.example:{listener.getsockname()[1]}/").detail
+        thread.join()
+    assert asked_for == ["service.example"]
+    assert dialled == ["127.0.0.1"]
+    assert detail.code == "bad_certificate"
+    assert "service.example" in detail.message
+
+
 def test_loopback_alone_does_not_open_another_network(resolver, dialled, allow):
     allow(allow_private_networks="loopback")
     resolver.answers["inside.example"] = [["127.0.0.1", "10.0.0.1"]]
@@ -295,8 +333,11 @@ def test_a_worker_stops_though_a_look_up_hangs():
 def _find_namespace_problem() -> str | None:
     if not (shutil.which("unshare") and shutil.which("ip")):
         return "unshare and ip (util-linux, iproute2) make the network"
-    tried = subprocess.run(["unshare", "-rn", "ip", "link", "set", "lo", "up"], capture_output=True, check=False)
-    return None if tried.returncode == 0 else "this machine lets nobody make a network namespace"
+    script = "ip link set lo up && ip address add 10.0.0.1/32 dev lo && ip address add fec0::1/128 dev lo nodad"
+    tried = subprocess.run(["unshare", "-rn", "sh", "-c", script], capture_output=True, check=False)
+    return (
+        None if tried.returncode == 0 else "this machine permits no network namespace of one's own with IPv4 and IPv6"
+    )
 
 
 @pytest.fixture(scope="module")

@@ -241,7 +241,8 @@ def test_what_is_denied_is_denied_whatever_else_allows_it():
     assert judge(everything, "a.example", "10.2.2.3") == "denied_hosts"
     assert judge(everything, "b.example", "10.2.2.3") is None
     assert judge(everything, "b.example", "10.2.2.3", "10.1.2.3") == "denied_hosts"
-    assert judge(rules(private=True, denied=["localhost"]), "127.1", "127.0.0.1") == "denied_hosts"
+    for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0", "::"):  # noqa: S104
+        assert judge(rules(private=True, denied=["localhost"]), "h.example", address) == "denied_hosts"
 
 
 @pytest.mark.parametrize("governing", ["allow_private_networks", "allowed_hosts", "denied_hosts"])

@@ -58,6 +58,7 @@ def test_a_location_may_be_relative(location, url):
         ("https://%61.example/", "no http or https address"),
         ("http:", "no http or https address"),
         ("\x01", "can't be read"),
+        ("/" + "x" * 8_000, "more than 8000 characters"),
         ("", "in a circle"),
         ("/x?q=1#elsewhere", "in a circle"),
     ],

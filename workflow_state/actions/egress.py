@@ -126,7 +126,7 @@ def refuse_addresses(rules: EgressRules, host: str, addresses: Iterable[str]) ->
         read = [_read_address(address) for address in addresses]
     except ValueError:
         return "allow_private_networks"
-    if any(_is_in(part, rules.denied.networks) for address in read for part in (address, *_find_parts(address))):
+    if any(_is_in(form, rules.denied.networks) for address in read for form in _find_forms(address)):
         return "denied_hosts"
     if not is_named and not all(_is_listed(address, rules.allowed.networks) for address in read):
         return "allowed_hosts"
@@ -138,11 +138,11 @@ def explain_refusal(governing: Governing) -> tuple[str, str]:
     variable = f"{PREFIX}{governing.upper()}"
     advice = {
         "allow_private_networks": "private, loopback, link-local and reserved addresses are refused; where the worker "
-        f"is started, set {variable}=1 to allow them all or =loopback for the worker's own machine, or name the "
-        f"address or network in {PREFIX}ALLOWED_HOSTS",
+        f"is started, set {variable}=1 to allow them all or =loopback for the worker's own machine, or list the "
+        f"address or network in {PREFIX}ALLOWED_HOSTS, with every other host that actions may reach",
         "allowed_hosts": f"actions may only connect to what {variable} lists; add the host there, where the worker is "
         "started",
-        "denied_hosts": f"{variable} forbids it, and nothing else allows it",
+        "denied_hosts": f"{variable} lists it, where the worker is started; no other setting can allow it",
     }
     return f"the destination is not allowed ({variable}); nothing was sent there", advice[governing]
 
@@ -168,6 +168,14 @@ def _find_parts(address: Address) -> Sequence[Address]:
         return address.teredo
     # ISATAP (RFC 5214) is within any prefix, so that the prefix counts as well.
     return (address, last) if (number >> 32) & 0xFDFFFFFF == _ISATAP else (address,)
+
+
+def _find_forms(address: Address) -> Sequence[Address]:
+    """Return every address that this one may stand for: what denies one of them denies it."""
+    if address.is_unspecified:
+        # The kernel connects 0.0.0.0 and :: to this machine.
+        return (address, ip_address("127.0.0.1"), ip_address("::1"))
+    return (address, *_find_parts(address))
 
 
 def _may_connect(rules: EgressRules, address: Address) -> bool:

@@ -12,6 +12,8 @@ import httpx
 MAX_REDIRECTS = 5
 
 _MAX_PORT = 65_535
+# What RFC 9110 (section 4.1) asks for at least; each hop's URL is kept in the trace.
+_LONGEST_LOCATION = 8_000
 # httpx makes a host of anything: that of `https://[` is `%5B`.
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -83,6 +85,8 @@ def _goes_along(name: str, *, is_same_origin: bool, has_body: bool) -> bool:
 
 
 def _read_location(base: httpx.URL, location: str) -> httpx.URL:
+    if len(location) > _LONGEST_LOCATION:
+        raise RedirectRefusedError(f"its URL has more than {_LONGEST_LOCATION} characters")
     try:
         url = base.join(location).copy_with(fragment=None)
     except (httpx.InvalidURL, ValueError):
