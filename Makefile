@@ -1,10 +1,14 @@
-.PHONY: check test demo bench format clean
+.PHONY: check test chaos demo bench format clean
 
 check:
 	./run check
 
 test:
 	./run test
+
+# All faults, in under twenty minutes; CHAOS_SEED=… replays.
+chaos:
+	CHAOS=full ./run test tests/chaos --timeout 300
 
 demo:
 	./run demo
