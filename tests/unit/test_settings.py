@@ -17,6 +17,7 @@ def fresh(monkeypatch):
 
 def test_lists_and_defaults(monkeypatch):
     """Paths are joined by colons, hosts by commas."""
+    monkeypatch.delenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", raising=False)
     monkeypatch.setenv("WORKFLOW_STATE_ACTIONS", "one:two/three")
     monkeypatch.setenv("WORKFLOW_STATE_ALLOWED_HOSTS", "a.example, b.example")
     settings = get_settings()
