@@ -8,9 +8,11 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpcore
 import pytest
 
 from workflow_state.actions.client import close_client
+from workflow_state.actions.deadline import DeadlineBackend
 from workflow_state.actions.http import ActionContext, execute_http_action
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition
@@ -27,6 +29,7 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://{name}:{self.server_port}"
         self.answers: dict[str, tuple[int, str | None, float]] = {}
         self.received: list[dict[str, Any]] = []
+        self.closes = False
 
     def answer(self, path: str, status: int, location: str | None = None, pause_s: float = 0) -> None:
         """Set what a path answers."""
@@ -47,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(pause_s)
         data = json.dumps({"path": self.path}).encode()
         self.send_response(status)
+        if self.server.closes:
+            self.send_header("Connection", "close")
         if location is not None:
             self.send_header("Location", location)
         self.send_header("Content-Type", "application/json")
@@ -208,6 +213,41 @@ def test_each_hop_is_checked(server, destination, method):
     assert (MAY_BE_DONE.items() <= error.detail.context.items()) is (method == "POST")
     assert [entry["request"]["url"] for entry in error.http_trace] == [f"{server.url}/start", destination]
     assert error.http_trace[1]["error"] == error.detail.message
+
+
+def test_whether_it_may_be_sent_is_asked_before_each_request(server):
+    """A worker that was stopped between two of them must not send an unsafe one that another has taken over."""
+    asked: list[int] = []
+
+    def before_send() -> None:
+        asked.append(len(server.received))
+        if len(asked) == 2:
+            raise RuntimeError("taken over")
+
+    server.answer("/start", 307, "/two")
+    with pytest.raises(RuntimeError, match="taken over"):
+        call(server, method="POST", context=ActionContext(execution_id="r", action_id="a", before_send=before_send))
+    assert asked == [0, 1]
+    assert [entry["path"] for entry in server.received] == ["/start"]
+
+
+def test_a_second_request_that_can_not_connect_was_not_sent(server, monkeypatch):
+    """307 says that the first was not acted on, and of the second nothing left: an unsafe one may go again."""
+    server.answer("/start", 307, "/two")
+    connect = DeadlineBackend.connect_tcp
+    connections: list[str] = []
+
+    def connect_once(self, host, *arguments, **options):
+        connections.append(host)
+        if len(connections) > 1:
+            raise httpcore.ConnectError("down")
+        return connect(self, host, *arguments, **options)
+
+    monkeypatch.setattr(DeadlineBackend, "connect_tcp", connect_once)
+    monkeypatch.setattr(server, "closes", True)
+    detail = failure(server, method="POST").detail
+    assert (detail.code, detail.retryable) == ("connection_refused", True)
+    assert len(server.received) == 1
 
 
 def test_a_circle_and_a_long_way_end(server):

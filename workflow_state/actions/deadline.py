@@ -30,7 +30,10 @@ from workflow_state.actions.lookup import MAX_LOOKUPS, AddressInfo, look_up
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its response, as the network stream sees them. `ends_at_s` is on the monotonic clock."""
+    """One request and its response, as the network stream sees them. `ends_at_s` is on the monotonic clock.
+
+    Where a redirect is followed, it is the next request with what is left of the same time (`go_on_exchange`).
+    """
 
     ends_at_s: float
     before_send: Callable[[], None] | None = None
@@ -62,6 +65,12 @@ def begin_exchange(timeout_s: float, before_send: Callable[[], None] | None = No
         yield exchange
     finally:
         _current.reset(token)
+
+
+def go_on_exchange(exchange: Exchange, before_send: Callable[[], None] | None) -> None:
+    """Make the exchange that of the next request: nothing of it was sent yet; the time goes on."""
+    exchange.before_send = before_send
+    exchange.sent = exchange.disconnected = False
 
 
 def _bound(timeout_s: float | None, expired: type[Exception]) -> float | None:

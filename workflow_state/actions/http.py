@@ -18,7 +18,7 @@ from pydantic import Field, JsonValue
 from workflow_state.actions.auth import resolve_credentials
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
-from workflow_state.actions.deadline import Exchange, begin_exchange
+from workflow_state.actions.deadline import Exchange, begin_exchange, go_on_exchange
 from workflow_state.actions.failures import (
     describe_refused_redirect,
     describe_status,
@@ -70,7 +70,8 @@ class ActionContext(ContractModel):
     """For whom an attempt is made.
 
     `before_send` is called when the connection stands, right before the first byte of the request can leave; an
-    exception of it goes through to the caller, and nothing was sent.
+    exception of it goes through to the caller, and nothing was sent. Where redirects are followed it is called for each
+    request.
     """
 
     execution_id: str
@@ -148,8 +149,8 @@ def execute_http_action(
         answer = _exchange(attempt, exchange)
         while definition.endpoint.follow_redirects and is_redirect(answer.status, answer.location):
             attempt = _follow(attempt, answer)
-            # What counts from here on is how the connection to the next server ends.
-            exchange.disconnected = False
+            # Asked anew for each request: a worker that was stopped between two of them may have lost its claim.
+            go_on_exchange(exchange, before_send)
             answer = _exchange(attempt, exchange)
     return _conclude(attempt, answer, exchange)
 
