@@ -63,7 +63,7 @@ def redis_url(definitions: Path) -> Iterator[str]:
         os.environ |= {
             "WORKFLOW_STATE_REDIS_URL": url,
             "WORKFLOW_STATE_ACTIONS": str(definitions),
-            "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "1",
+            "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
             "TEST_API_TOKEN": API_TOKEN,
         }
         get_settings.cache_clear()

@@ -25,6 +25,7 @@ SECRET = "s3cret/välue+&=1"
 @pytest.fixture(autouse=True)
 def nothing_remembered(monkeypatch):
     monkeypatch.setenv("TEST_CLIENT_SECRET", SECRET)
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", "loopback")
     get_settings.cache_clear()
     forget_tokens()
     yield
@@ -195,6 +196,19 @@ def test_credentials_that_were_taken_before_have_expired(server):
     assert len(server.api_requests) == 3
 
 
+def test_a_refusal_behind_a_redirect_is_not_repeated(server):
+    """What was redirected may have been acted on."""
+    call(server)
+    answers = {2: (303, {}, {"Location": "/api/elsewhere"}), 3: (401, {}, {})}
+    server.answer_api = answers.get
+    following = definition(server, method="POST").model_copy(deep=True)
+    following.endpoint.follow_redirects = True
+    with pytest.raises(HttpActionError) as caught:
+        execute_http_action(following, {"name": "x"})
+    assert (caught.value.detail.status_code, caught.value.detail.retryable) == (401, False)
+    assert (len(server.token_requests), len(server.api_requests)) == (1, 3)
+
+
 def test_a_repeat_that_breaks_off_may_have_been_done(server):
     """The first one was refused, the second one was not: for an unsafe request its outcome is what counts."""
     call(server)
@@ -265,6 +279,13 @@ def test_a_token_server_that_is_not_there_is_tried_again(server):
     unreachable = "http://127.0.0.1:1/token"
     error = failure(server, method="POST", tokenUrl=unreachable)
     assert (error.detail.code, error.detail.retryable) == ("token_connection_refused", True)
+
+
+def test_the_token_request_goes_through_the_egress_check(server, monkeypatch):
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", "0")
+    get_settings.cache_clear()
+    assert outcome(server) == ("network_connection_refused", "token_egress_refused", False)
+    assert server.token_requests == []
 
 
 def test_a_failure_is_not_remembered(server):

@@ -18,8 +18,9 @@ from pydantic import Field, JsonValue
 from workflow_state.actions.auth import Grant, resolve_credentials, resolve_grant
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
-from workflow_state.actions.deadline import Exchange, begin_exchange
+from workflow_state.actions.deadline import Exchange, begin_exchange, go_on_exchange
 from workflow_state.actions.failures import (
+    describe_refused_redirect,
     describe_status,
     describe_transport_error,
     make_detail,
@@ -28,6 +29,12 @@ from workflow_state.actions.failures import (
 from workflow_state.actions.oauth import drop_token, note_accepted, obtain_token, was_accepted
 from workflow_state.actions.output import make_output
 from workflow_state.actions.redaction import Scrub, is_secret_name, make_scrubber, redact_url
+from workflow_state.actions.redirects import (
+    RedirectRefusedError,
+    is_redirect,
+    is_sent_after_acting,
+    make_next_request,
+)
 from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request
 from workflow_state.actions.response import MalformedResponseError, read_body
 from workflow_state.actions.storage import store_output
@@ -64,7 +71,8 @@ class ActionContext(ContractModel):
     """For whom an attempt is made.
 
     `before_send` is called when the connection stands, right before the first byte of the request can leave; an
-    exception of it goes through to the caller, and nothing was sent.
+    exception of it goes through to the caller, and nothing was sent. Where redirects are followed it is called for each
+    request.
     """
 
     execution_id: str
@@ -75,7 +83,7 @@ class ActionContext(ContractModel):
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt, ready to be sent."""
+    """One attempt, ready to be sent; where a redirect is followed, the same attempt with its next request."""
 
     definition: ActionDefinition
     context: ActionContext | None
@@ -84,8 +92,12 @@ class _Attempt:
     scrub_output: Scrub
     scrub_trace: Scrub
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
-    earlier: tuple[HttpTraceEntry, ...] = ()
-    """The trace of what was sent for it before: the token request, and the request with a token that was refused."""
+    redirected: tuple[httpx.Request, ...] = ()
+    """The requests before this one, each of which was answered by a redirect."""
+    trace: tuple[HttpTraceEntry, ...] = ()
+    """The trace of all that was sent before: redirected, for a token, or with a token that was refused."""
+    may_be_done: bool = False
+    """Whether one of their answers says that an unsafe request was acted on: then nothing may repeat the attempt."""
     was_accepted: bool = False
     """Whether the server has taken a token of these credentials before."""
 
@@ -126,8 +138,8 @@ def execute_http_action(
     """Send the action's request once and return its output, with the trace.
 
     Raises ActionDefinitionError for an unknown id. Raises HttpActionError where the attempt fails: `detail` says
-    whether it may be tried again, `http_trace` holds an entry for each request where the network was tried: one, and
-    with OAuth 2 those for a token. Calling it again sends another request.
+    whether it may be tried again, `http_trace` holds one entry where the network was tried, and one more for each
+    redirect that was followed and for what OAuth 2 needed. Calling it again sends another request.
     """
     definition = (
         action_definition_id
@@ -138,7 +150,7 @@ def execute_http_action(
     attempt = _prepare(definition, inputs, None if context is None else ActionContext.model_validate(context))
     if grant := resolve_grant(definition, os.environ):
         return _execute_with_token(attempt, grant, inputs, ends_at_s)
-    return _conclude(attempt, *_exchange(attempt, ends_at_s))
+    return _conclude(*_send_on(attempt, ends_at_s))
 
 
 def _execute_with_token(
@@ -146,7 +158,7 @@ def _execute_with_token(
 ) -> HttpActionResult:
     """Send the request with a token; where it is refused, and was not made just now, once more with a new one.
 
-    A 401 says that the request was not processed, so that goes for every effect.
+    A 401 says that the request was not processed, so that goes for every effect; not so one after a redirect.
     """
     definition, context = unauthorized.definition, unauthorized.context
     began_at_s = time.monotonic()
@@ -156,16 +168,30 @@ def _execute_with_token(
         token = obtain_token(definition, grant, ends_at_s, trace)
         tokens.append(token.value)
         prepared = _prepare(definition, inputs, context, tokens)
-        attempt = replace(prepared, earlier=tuple(trace), was_accepted=was_accepted(definition, grant))
-        answer, exchange = _exchange(attempt, ends_at_s)
+        attempt = replace(prepared, trace=tuple(trace), was_accepted=was_accepted(definition, grant))
+        attempt, answer, exchange = _send_on(attempt, ends_at_s)
         if httpx.codes.is_success(answer.status):
             note_accepted(definition, grant)
-        if answer.status != httpx.codes.UNAUTHORIZED:
+        if answer.status != httpx.codes.UNAUTHORIZED or attempt.redirected:
             return _conclude(attempt, answer, exchange)
         drop_token(grant, token)
         if len(tokens) > 1 or token.asked_at_s >= began_at_s:
             return _conclude(attempt, answer, exchange)
         trace.append(_trace(attempt, answer, "the token was refused; a new one is asked for"))
+
+
+def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:
+    """Send the request, and those that redirects ask for where that is allowed, by `ends_at_s` (monotonic)."""
+    definition = attempt.definition
+    before_send = attempt.context.before_send if attempt.context else None
+    with begin_exchange(ends_at_s - time.monotonic(), before_send) as exchange:
+        answer = _exchange(attempt, exchange)
+        while definition.endpoint.follow_redirects and is_redirect(answer.status, answer.location):
+            attempt = _follow(attempt, answer)
+            # Asked anew for each request: a worker that was stopped between two of them may have lost its claim.
+            go_on_exchange(exchange, before_send)
+            answer = _exchange(attempt, exchange)
+    return attempt, answer, exchange
 
 
 def preview_http_action(
@@ -226,16 +252,39 @@ def _find_secret_inputs(inputs: Mapping[str, JsonValue]) -> list[str]:
     return [*values, *(value.rpartition(" ")[2] for value in values)]
 
 
-def _exchange(attempt: _Attempt, ends_at_s: float) -> tuple[_Answer, Exchange]:
-    """Send the request and read the answer, by `ends_at_s` (monotonic); raise HttpActionError where that breaks."""
-    before_send = attempt.context.before_send if attempt.context else None
-    with begin_exchange(ends_at_s - time.monotonic(), before_send) as exchange:
-        try:
-            return _send(attempt.request), exchange
-        except httpx.TransportError as error:
-            detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
-            # `from None`: the exceptions of httpx carry the request, credentials included.
-            raise _fail(attempt, detail) from None
+def _exchange(attempt: _Attempt, exchange: Exchange) -> _Answer:
+    try:
+        return _send(attempt.request)
+    except httpx.TransportError as error:
+        detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
+        # `from None`: the exceptions of httpx carry the request, credentials included.
+        raise _fail(attempt, detail) from None
+
+
+def _follow(attempt: _Attempt, answer: _Answer) -> _Attempt:
+    """Return the attempt with the request that the redirect asks for; raise HttpActionError where it is refused."""
+    location = answer.location or ""
+    requests = (*attempt.redirected, attempt.request)
+    try:
+        request = make_next_request(requests, answer.status, location)
+    except RedirectRefusedError as error:
+        shown = _show_location(attempt, location)
+        raise _fail(
+            attempt, describe_refused_redirect(attempt.definition, answer.status, shown, str(error)), answer
+        ) from None
+    is_unsafe = attempt.definition.effective_effect is Effect.UNSAFE
+    return replace(
+        attempt,
+        request=request,
+        started_at=datetime.now(UTC),
+        redirected=requests,
+        trace=(*attempt.trace, _trace(attempt, answer)),
+        may_be_done=attempt.may_be_done or (is_unsafe and is_sent_after_acting(answer.status)),
+    )
+
+
+def _show_location(attempt: _Attempt, location: str) -> str:
+    return cut(redact_url(location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
 
 
 def _send(request: httpx.Request) -> _Answer:
@@ -280,7 +329,7 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
             retryable=attempt.definition.effective_effect is not Effect.UNSAFE,
         )
     else:
-        result = HttpActionResult(output=output, http_trace=[*attempt.earlier, _trace(attempt, answer)])
+        result = HttpActionResult(output=output, http_trace=[*attempt.trace, _trace(attempt, answer)])
         if location:
             result.output_location = location
         return result
@@ -292,11 +341,7 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
 
 def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
     retry_after_ms = parse_retry_after(answer.headers.get("retry-after"), answer.headers.get("date"), datetime.now(UTC))
-    location = (
-        None
-        if answer.location is None
-        else cut(redact_url(answer.location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
-    )
+    location = None if answer.location is None else _show_location(attempt, answer.location)
     detail = describe_status(
         attempt.definition,
         answer.status,
@@ -319,8 +364,10 @@ def _fail(attempt: _Attempt, detail: ErrorDetail, answer: _Answer | None = None)
         "url": redact_url(str(attempt.request.url), attempt.scrub_trace),
     }
     full = detail.model_copy(update={"context": {**context, **detail.context}})
-    entries = [*attempt.earlier, _trace(attempt, answer, detail.message)]
-    return HttpActionError(full, [entry.to_json_data() for entry in entries])
+    if attempt.may_be_done:
+        full = full.model_copy(update={"retryable": False, "context": {**full.context, **MAY_BE_DONE}})
+    trace = [*attempt.trace, _trace(attempt, answer, detail.message)]
+    return HttpActionError(full, [entry.to_json_data() for entry in trace])
 
 
 def _trace(attempt: _Attempt, answer: _Answer | None, error: str | None = None) -> HttpTraceEntry:
