@@ -42,6 +42,7 @@ def http_service() -> Iterator[Service]:
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
+    /pause/<s>/<name>       the first request to any of them: 503, with Retry-After: <s>; the next are like /echo
     /text/<name>            plain text
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -87,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
             service.journal.append(entry)
             service.seen[split.path] += 1
             count = service.seen[split.path]
+            service.seen["/pause"] += split.path.startswith("/pause/")
+            is_first_pause = split.path.startswith("/pause/") and service.seen["/pause"] == 1
         delay_ms = query.get("delay_ms", query.get("delay_once_ms", 0) if count == 1 else 0)
         if self._is_left_alone_for(int(delay_ms) / 1000):
             entry["endedAt"] = time.time()
@@ -101,6 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stall(rest[0])
         elif kind == "unavailable":
             self._send(503, b"", "text/plain", {"Retry-After": "280"})
+        elif is_first_pause:
+            self._send(503, b"", "text/plain", {"Retry-After": rest[0]})
         elif kind == "text":
             self._send(200, b"plain text", "text/plain")
         else:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from kombu.exceptions import OperationalError
@@ -107,7 +107,8 @@ class Claim:
 # Returns the claim as it now stands if it is ours, otherwise nil. Safe to repeat, as the client does where a reply is
 # lost.
 # A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry; it
-# waited and was released (waiting.py); or its run is over, though it left no result.
+# waited and was released (waiting.py), or was held back for a permit (permits.py); or its run is over, though it left
+# no result.
 _CLAIM = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
@@ -119,7 +120,7 @@ if claim.run ~= ARGV[4] then
     attempt = claim.attempt
     if claim.status == 'retrying' then
       if claim.dueAt and now < claim.dueAt then return false end
-      attempt = attempt + 1
+      if not claim.heldBack then attempt = attempt + 1 end
     end
   end
   if attempt < claim.attempt then return false end
@@ -136,7 +137,7 @@ if claim.run ~= ARGV[4] then
       end
     end
     if lost then claim.losses = (claim.losses or 0) + 1 end
-  elseif claim.status ~= 'released' then
+  elseif claim.status ~= 'released' and not claim.heldBack then
     return false
   end
   claim.attempt = attempt
@@ -147,6 +148,7 @@ claim.run = ARGV[4]
 claim.at = now
 claim.startedAt = claim.startedAt or ARGV[6]
 claim.nextAttemptAt, claim.dueAt = nil, nil
+if claim.heldBack then claim.heldBack, claim.waits = nil, (claim.waits or 0) + 1 end
 local written = cjson.encode(claim)
 redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now)
 redis.call('EXPIRE', KEYS[1], ARGV[7])
@@ -166,7 +168,7 @@ return 1
 """
 
 # KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
-# s until then.
+# s until then, 1 where that is this very attempt.
 # Returns 1 if the claim was ours to change, otherwise 0.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -175,6 +177,7 @@ local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
+if ARGV[7] == '1' then claim.heldBack = true end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
@@ -314,15 +317,23 @@ def mark_sent(client: Redis, claim: Claim) -> None:
 
 
 def await_retry(
-    client: Redis, claim: Claim, *, next_attempt_at: datetime, delay_s: float, trace: list[dict[str, Any]], message: str
+    client: Redis,
+    claim: Claim,
+    *,
+    delay_s: float,
+    trace: list[dict[str, Any]],
+    message: str,
+    is_held_back: bool = False,
 ) -> None:
     """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
 
-    Raises ClaimLostError, and nothing may be published, where another worker has taken the attempt over meanwhile.
+    Where it `is_held_back`, nothing was sent, and the same attempt comes again. Raises ClaimLostError, and nothing may
+    be published, where another worker has taken the attempt over meanwhile.
     """
+    next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
+    told: list[Any] = [next_attempt_at.isoformat(), json.dumps(trace), message, delay_s, int(is_held_back)]
     if not client.register_script(_AWAIT_RETRY)(
-        keys=[progress_key(claim.execution_id)],
-        args=[claim.action_id, claim.run, next_attempt_at.isoformat(), json.dumps(trace), message, delay_s],
+        keys=[progress_key(claim.execution_id)], args=[claim.action_id, claim.run, *told]
     ):
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
 
