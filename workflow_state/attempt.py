@@ -23,6 +23,7 @@ from workflow_state.delivery import (
     WHICHEVER_IS_DUE,
     Claim,
     ClaimLostError,
+    HeldBack,
     await_retry,
     claimed,
     read_failure,
@@ -245,12 +246,12 @@ def _send(
     trace: list[Any] = list(earlier)
     # Before the permit: making the first one takes so long that permits would be used in heaps.
     get_client()
-    may_send, delay_s = take_permit(work.client, definition, claim)
-    if not may_send:
-        reason = WorkflowStateError(f"held back by the limits of {definition.id!r}")
-        raise _come_back(work, claim, delay_s, trace, reason, is_held_back=True)
+    permit = take_permit(work.client, definition, claim)
+    if permit.held_back:
+        reason = WorkflowStateError(f"held back by a {permit.held_back} of {definition.id!r}")
+        raise _come_back(work, claim, permit.delay_s, trace, reason, permit.held_back)
     try:
-        time.sleep(delay_s)
+        time.sleep(permit.delay_s)
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
         trace += error.http_trace
@@ -274,12 +275,12 @@ def _send(
 
 
 def _come_back(
-    work: Work, claim: Claim, delay_s: float, trace: list[Any], reason: Exception, *, is_held_back: bool = False
+    work: Work, claim: Claim, delay_s: float, trace: list[Any], reason: Exception, held_back: HeldBack | None = None
 ) -> Retry:
     """Publish the message of the next attempt, or of this one where it is held back; return Celery's Retry to raise."""
-    attempt = claim.attempt if is_held_back else claim.attempt + 1
+    attempt = claim.attempt if held_back else claim.attempt + 1
     message = message_for(work, attempt)
-    await_retry(work.client, claim, delay_s=delay_s, trace=trace, message=message, is_held_back=is_held_back)
+    await_retry(work.client, claim, delay_s=delay_s, trace=trace, message=message, held_back=held_back)
     kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
     return work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_s, throw=False)
 

@@ -90,7 +90,7 @@ class Claim:
     """The right to make one attempt of an action. Times are ISO 8601.
 
     `was_sent` says that this very attempt was taken over from a run that had begun to send an unsafe request, `losses`
-    how many workers have died over it.
+    how many workers have died over it, `pauses` how often it was held back because its server had asked for a pause.
     """
 
     execution_id: str
@@ -100,6 +100,7 @@ class Claim:
     started_at: str
     was_sent: bool = False
     losses: int = 0
+    pauses: int = 0
 
 
 # KEYS: the progress hash. ARGV: action id, prefix of leases, process, run, attempt (0: whichever is due), now (ISO
@@ -125,7 +126,7 @@ if claim.run ~= ARGV[4] then
   end
   if attempt < claim.attempt then return false end
   if attempt > claim.attempt then
-    claim.sent, claim.losses = nil, nil
+    claim.sent, claim.losses, claim.pauses = nil, nil, nil
   elseif claim.status == 'running' then
     local lost = ARGV[9] == '1'
     if claim.run ~= ARGV[8] then
@@ -168,7 +169,7 @@ return 1
 """
 
 # KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
-# s until then, 1 where that is this very attempt.
+# s until then, why this very attempt is held back or ''.
 # Returns 1 if the claim was ours to change, otherwise 0.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
@@ -177,7 +178,8 @@ local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
-if ARGV[7] == '1' then claim.heldBack = true end
+if ARGV[7] ~= '' then claim.heldBack = true end
+if ARGV[7] == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
@@ -249,6 +251,7 @@ def _claim(
         claim["startedAt"],
         was_sent=claim.get("sent", False),
         losses=claim.get("losses", 0),
+        pauses=claim.get("pauses", 0),
     )
 
 
@@ -272,6 +275,9 @@ def _find_over(client: Redis, execution_id: str, action_id: str) -> _Over | None
         return _Over(claim["run"], is_lost=True)
     return None
 
+
+HeldBack = Literal["limit", "pause"]
+"""Why an attempt has no permit (permits.py)."""
 
 Whereabouts = Literal["nowhere", "running", "waiting"] | float
 """Of an action without a result: nothing of it is under way, a run of it is, it waits for a person, or for its next
@@ -323,15 +329,15 @@ def await_retry(
     delay_s: float,
     trace: list[dict[str, Any]],
     message: str,
-    is_held_back: bool = False,
+    held_back: HeldBack | None = None,
 ) -> None:
     """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
 
-    Where it `is_held_back`, nothing was sent, and the same attempt comes again. Raises ClaimLostError, and nothing may
+    Where it was `held_back`, nothing was sent, and the same attempt comes again. Raises ClaimLostError, and nothing may
     be published, where another worker has taken the attempt over meanwhile.
     """
     next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
-    told: list[Any] = [next_attempt_at.isoformat(), json.dumps(trace), message, delay_s, int(is_held_back)]
+    told: list[Any] = [next_attempt_at.isoformat(), json.dumps(trace), message, delay_s, held_back or ""]
     if not client.register_script(_AWAIT_RETRY)(
         keys=[progress_key(claim.execution_id)], args=[claim.action_id, claim.run, *told]
     ):

@@ -10,23 +10,26 @@ message goes away until then (attempt.py): a wait costs no attempt, and holds no
   as with claims (delivery.py). Those who wait ask again when it should be their turn, by how long permits were held
   lately. They are served in the order of coming, but for as many places as there are permits.
 - A pause, after 429 or 503 with Retry-After, is a key that runs out with it. It is the definition's, not the host's:
-  which requests an API counts together only the operator knows.
+  which requests an API counts together only the operator knows. An attempt waits for three pauses; where the server
+  goes on asking for more, it asks by itself and fails by its own retries, rather than wait for everybody else's.
 
 Times are Redis' own. Every key has a TTL, and whatever is lost heals by it.
 """
 
 import random
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
-from workflow_state.delivery import CONNECTION_ERRORS, KEY_PREFIX, Claim, process_name, worker_key
+from workflow_state.delivery import CONNECTION_ERRORS, KEY_PREFIX, Claim, HeldBack, process_name, worker_key
 from workflow_state.schema import ActionDefinition
 
 MAX_HELD_S = 0.5
 """How long a worker may be held until a permit is good; what has to wait longer goes away."""
 MAX_PAUSE_S = 300
+MAX_PAUSES = 3
 
 # Whoever comes back does so a little early: a timer is late more often than not, and slots are used on time.
 _EARLY_S = 0.05
@@ -42,15 +45,15 @@ _MAX_PAUSE_JITTER_S = 2.0
 # - line: sorted set: who waits for one of those → since when
 # - seen: sorted set: who waits → when it will come back
 # ARGV: who, run, process, prefix of leases, s between two slots or 0, how many at once or 0, s that a worker may be
-# held, s after which a permit may be forgotten.
-# Returns whether it may be sent (1) or has to come back (0), and in how many s, as text: Redis cuts numbers.
+# held, s after which a permit may be forgotten, 1 where a pause is to be obeyed.
+# Returns why it is held back, or '', and the s until it may be sent or is to come back, as text: Redis cuts numbers.
 # Safe to repeat: the slot is kept under its name, the permit under its run's; a repeated answer costs one slot at most.
 _TAKE = """
 local who, run, every, limit, patience = ARGV[1], ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
-local paused = math.max(0, redis.call('PTTL', KEYS[1])) / 1000
-if paused > patience and every == 0 then return {0, tostring(paused)} end
+local paused = ARGV[9] == '1' and math.max(0, redis.call('PTTL', KEYS[1])) / 1000 or 0
+if paused > patience and every == 0 then return {'pause', tostring(paused)} end
 local at = now + paused
 if every > 0 then
   redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - 60)
@@ -68,7 +71,7 @@ if every > 0 then
   end
   at = math.max(at, slot, sent)
 end
-if at - now > patience then return {0, tostring(at - now)} end
+if at - now > patience then return {paused > 0 and 'pause' or 'limit', tostring(at - now)} end
 if limit > 0 and redis.call('HEXISTS', KEYS[4], run) == 0 then
   local free = limit - redis.call('HLEN', KEYS[4])
   if free <= 0 then
@@ -98,7 +101,7 @@ if limit > 0 and redis.call('HEXISTS', KEYS[4], run) == 0 then
     redis.call('ZADD', KEYS[6], now + wait, who)
     redis.call('EXPIRE', KEYS[5], 3600)
     redis.call('EXPIRE', KEYS[6], 3600)
-    return {0, tostring(wait)}
+    return {'limit', tostring(wait)}
   end
   redis.call('ZREM', KEYS[5], who)
   redis.call('ZREM', KEYS[6], who)
@@ -108,7 +111,7 @@ end
 if every > 0 then
   redis.call('HSET', KEYS[2], 'sent', string.format('%.6f', at + every))
 end
-return {1, tostring(at - now)}
+return {'', tostring(at - now)}
 """
 
 # KEYS: limit, held. ARGV: run. Safe to repeat.
@@ -129,17 +132,24 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1
 """
 
 
-def take_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> tuple[bool, float]:
-    """Return whether the claimed attempt may be sent, and in how many s; otherwise after how many to ask again.
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """That an attempt may be sent in `delay_s` (at most MAX_HELD_S), or why it has to come back after that time."""
 
-    The first is at most MAX_HELD_S. After the attempt `return_permit` must follow. May be called again for the same
-    attempt, by whichever run has its claim.
+    delay_s: float = 0
+    held_back: HeldBack | None = None
+
+
+def take_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> Permit:
+    """Return the permit for the claimed attempt; `return_permit` must follow when the attempt has ended.
+
+    May be called again for the same attempt, by whichever run has its claim.
     """
     limit = definition.rate_limit
+    obeys_pauses = claim.pauses < MAX_PAUSES
     if limit is None:
-        # One cheap look; it could be folded into no other.
-        paused_ms: Any = client.pttl(_key(definition.id, "pause"))
-        return (True, 0) if paused_ms <= 0 else (False, _after_pause(paused_ms / 1000))
+        paused_ms: Any = client.pttl(_key(definition.id, "pause")) if obeys_pauses else 0
+        return Permit(_after_pause(paused_ms / 1000), "pause") if paused_ms > 0 else Permit()
     names = ("pause", "limit", "slots", "held", "line", "seen")
     answer: Any = client.register_script(_TAKE)(
         keys=[_key(definition.id, name) for name in names],
@@ -152,14 +162,15 @@ def take_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> tu
             limit.concurrent or 0,
             MAX_HELD_S,
             definition.endpoint.timeout // 1000 + 3600,
+            int(obeys_pauses),
         ],
     )
-    may_send, delay_s = bool(answer[0]), float(answer[1])
-    if may_send:
-        return True, delay_s
-    if limit.requests_per_second:
-        return False, max(_EARLY_S, delay_s - _EARLY_S)
-    return False, _after_pause(delay_s)
+    held_back, delay_s = answer[0].decode(), float(answer[1])
+    if not held_back:
+        return Permit(delay_s)
+    # With slots of their own they come back one by one.
+    comes_back_s = max(_EARLY_S, delay_s - _EARLY_S) if limit.requests_per_second else _after_pause(delay_s)
+    return Permit(comes_back_s, held_back)
 
 
 def return_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> None:

@@ -25,7 +25,7 @@ DEFINITIONS = """
   endpoint: {{url: "{url}/echo/{{name}}?delay_ms=200", method: GET}}
   rateLimit: {{concurrent: 3}}
 - id: one
-  endpoint: {{url: "{url}/echo/{{name}}?delay_once_ms=8000", method: GET}}
+  endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
   rateLimit: {{concurrent: 1}}
 - id: asks_for_a_pause
   endpoint: {{url: "{url}/pause/2/{{name}}", method: GET}}
@@ -33,6 +33,7 @@ DEFINITIONS = """
 """
 VISIBILITY_S = 3
 DELETE_MESSAGES = "print(client.delete('workflow_state', 'unacked', 'unacked_index'))"
+CANCEL = "print(json.dumps(cancel_execution(sys.argv[1]) is None))"
 LEFT_WITHOUT_END = (
     "print(json.dumps([repr(key) for key in client.scan_iter('workflow_state:*') if client.ttl(key) == -1]))"
 )
@@ -177,19 +178,35 @@ def test_never_more_than_three_at_once(stage, two_workers):
 
 
 def test_a_killed_workers_permit_is_free_again(stage, tmp_path):
-    """Once its lease has run out, another action gets the only permit, and then the killed one's again."""
+    """Once its lease has run out another plan's action gets the only permit, and the killed one is sent again."""
+    slow = action("a", actionDefinitionId="one", inputs={"name": "slow", "query.delay_once_ms": 30_000})
     with local_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
-        first = stage.submit(many(1, "one"))
+        first = stage.submit(plan(slow))
         wait_until(lambda: stage.service.journal, "the request has arrived", timeout_s=20)
+        second = stage.submit(many(1, "one"))
+        wait_until(
+            lambda: "nextAttemptAt" in stage.state(second)["actionStates"]["a0"], "the other one waits", timeout_s=20
+        )
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         killed_at_s = time.time()
     with local_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment):
-        document = plan(action("a", actionDefinitionId="few", inputs={"name": "x"}))
-        assert stage.end_of(stage.submit(document))["status"] == "completed"
-        assert stage.end_of(first, timeout_s=40)["status"] == "completed"
-    again_s = stage.service.journal[-1]["at"] - killed_at_s
-    print(f"sent again {again_s:.1f} s after the kill")  # noqa: T201 - the figure
+        states = [stage.end_of(execution_id, timeout_s=40) for execution_id in (first, second)]
+    assert [(state["status"], attempts(state)) for state in states] == [("completed", {1})] * 2
+    assert len(stage.service.requests_to("/echo/slow")) == 2
+    after_s = [round(entry["at"] - killed_at_s, 1) for entry in stage.service.journal[1:]]
+    print(f"sent {after_s} s after the kill")  # noqa: T201 - the figure
+
+
+def test_what_is_held_back_can_be_cancelled(stage, two_workers):
+    """It ends at once, and sends nothing more."""
+    execution_id = stage.submit(many(20, "slow"))
+    wait_until(lambda: stage.service.journal, "the first request has arrived", timeout_s=20)
+    ask_in_another_process(stage.url, CANCEL, execution_id)
+    count = len(stage.service.journal)
+    state = stage.end_of(execution_id, timeout_s=5)
+    assert (state["status"], attempts(state) <= {0, 1}) == ("cancelled", True)
+    assert len(stage.service.journal) <= count + 1
 
 
 def test_a_pause_that_the_server_asks_for_holds_for_every_plan(stage, two_workers):

@@ -2,7 +2,6 @@
 
 import json
 import time
-from types import SimpleNamespace
 
 import pytest
 from redis import Redis
@@ -10,6 +9,7 @@ from redis import Redis
 from workflow_state import permits
 from workflow_state.delivery import (
     WHICHEVER_IS_DUE,
+    Claim,
     ClaimLostError,
     await_retry,
     claimed,
@@ -21,7 +21,7 @@ from workflow_state.delivery import (
 )
 from workflow_state.lease import renew_process
 from workflow_state.local import local_redis
-from workflow_state.permits import MAX_PAUSE_S, pause_definition, return_permit, take_permit
+from workflow_state.permits import MAX_PAUSE_S, MAX_PAUSES, pause_definition, return_permit, take_permit
 from workflow_state.schema import ActionDefinition
 from workflow_state.states import document_version, live_action_state, parse_progress
 
@@ -47,12 +47,14 @@ def limited(**limit):
     return ActionDefinition.model_validate({"id": "api", "endpoint": {"url": "https://h/"}, **rate_limit})
 
 
-def claim_of(name, run=None, attempt=1):
-    return SimpleNamespace(execution_id="e", action_id=name, run=run or f"run-{name}", attempt=attempt)
+def claim_of(name, run=None, attempt=1, pauses=0):
+    return Claim("e", name, run or f"run-{name}", attempt, "", pauses=pauses)
 
 
 def ask(client, definition, name, **fields):
-    return take_permit(client, definition, claim_of(name, **fields))
+    """Return whether it may be sent, and in how many s, or after how many to come back."""
+    permit = take_permit(client, definition, claim_of(name, **fields))
+    return permit.held_back is None, permit.delay_s
 
 
 def test_slots_are_handed_out_one_by_one_and_kept_by_name(client):
@@ -96,7 +98,7 @@ def test_a_permit_of_the_dead_is_free_and_one_of_the_living_is_not(client):
     """Of a process whose lease has run out, and of a run that its living process does not name."""
     few = limited(concurrent=1)
     with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
-        assert take_permit(client, few, claim)[0]
+        assert take_permit(client, few, claim).held_back is None
         renew_process(client, 60)
         assert not ask(client, few, "b")[0]
         end_run()
@@ -124,13 +126,16 @@ def test_a_pause_holds_for_everyone_and_is_never_shortened(client):
         may_send, delay_s = ask(client, definition, "a")
         assert not may_send
         assert 99 < delay_s < 103
+    # The slots of the limited one have moved behind the pause already.
+    for definition in (limited(), limited(concurrent=3)):
+        assert ask(client, definition, "a", pauses=MAX_PAUSES) == (True, 0)
     pause_definition(client, limited(), 10_000)
     assert MAX_PAUSE_S - 1 < ask(client, limited(), "a")[1] <= MAX_PAUSE_S + 2
 
 
 def hold_back(client, run_attempt=1, delay_s=30.0):
     with claimed(client, "e", "a", attempt=run_attempt, retention_s=100) as claim:
-        await_retry(client, claim, delay_s=delay_s, trace=[], message="{}", is_held_back=True)
+        await_retry(client, claim, delay_s=delay_s, trace=[], message="{}", held_back="limit")
     return claim
 
 
@@ -148,7 +153,7 @@ def test_who_is_held_back_makes_the_same_attempt_later(client):
     with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as second:
         assert second.attempt == 2
     with pytest.raises(ClaimLostError):
-        await_retry(client, due, delay_s=1, trace=[], message="{}", is_held_back=True)
+        await_retry(client, due, delay_s=1, trace=[], message="{}", held_back="limit")
 
 
 def test_the_version_grows_with_every_wait(client):
@@ -174,7 +179,20 @@ def test_the_version_grows_with_every_wait(client):
         assert claim.losses == 3
 
 
+def test_pauses_are_counted_for_each_attempt(client):
+    """Waits for a limit don't count."""
+    for number, why in enumerate(("pause", "limit", "pause")):
+        with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
+            assert claim.pauses == (0, 1, 1)[number]
+            await_retry(client, claim, delay_s=1, trace=[], message="{}", held_back=why)
+    with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
+        assert claim.pauses == 2
+        await_retry(client, claim, delay_s=1, trace=[], message="{}")
+    with claimed(client, "e", "a", attempt=2, retention_s=100) as claim:
+        assert claim.pauses == 0
+
+
 def hold_back_again(client):
     raw = json.loads(client.hget(progress_key("e"), "a"))
-    claim = SimpleNamespace(execution_id="e", action_id="a", run=raw["run"], attempt=1)
-    await_retry(client, claim, delay_s=1, trace=[], message="{}", is_held_back=True)
+    claim = Claim("e", "a", raw["run"], 1, "")
+    await_retry(client, claim, delay_s=1, trace=[], message="{}", held_back="limit")
