@@ -14,6 +14,7 @@ from workflow_state.actions.catalog import load_catalog
 from workflow_state.actions.storage import check_storage
 from workflow_state.delivery import begin_incarnation, end_run
 from workflow_state.errors import WorkflowStateError
+from workflow_state.expiry import Expiry
 from workflow_state.lease import Lease, keep_child_alive
 from workflow_state.result_backend import OVERRIDES, never_subscribe
 from workflow_state.settings import get_settings
@@ -68,12 +69,12 @@ def _settings_in(module: str) -> dict[str, Any]:
 app = Celery(
     "workflow_state",
     set_as_current=_state._tls.current_app is None,  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public question for it
-    include=["workflow_state.executor"],
+    include=["workflow_state.executor", "workflow_state.outputs"],
 )
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)
 app.loader.override_backends = OVERRIDES
-app.steps["consumer"].update((Lease, Alarm))
+app.steps["consumer"].update((Lease, Alarm, Expiry))
 worker_init.connect(never_subscribe)
 task_postrun.connect(end_run)
 

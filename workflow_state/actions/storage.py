@@ -100,8 +100,12 @@ def remove_expired(find_living: Callable[[set[str]], set[str]], retention_s: flo
 
     They are of executions that are gone, as are all that keep them, and nothing of theirs has been written for the
     retention time. `find_living` returns those of the ids that are there. What is not named as this module names
-    things is not touched. Safe to repeat, also at the same time. Raises StorageError, and what `find_living` raises.
+    things is not touched. Safe to repeat, also at the same time. Raises StorageError, SettingsError where no URL is
+    set, and what `find_living` raises.
     """
+    if get_settings().storage_url is None:
+        # Executions of other Redis servers may have theirs there as well.
+        raise SettingsError(f"{_VARIABLE} is not set: the temporary folder is the system's to clean")
     place = _open_place()
     with _told("stored outputs can't be looked through"):
         folders = place.folders()
