@@ -27,7 +27,7 @@ def with_contents(value: Any, scope: Mapping[str, Any]) -> dict[str, Any]:
     MAX_RESOLVED_BYTES, and where a path goes on below a stored output as if it were the content; StorageError where it
     can't be read.
     """
-    read: dict[tuple[str, int | None], JsonValue] = {}
+    read: set[tuple[str, int | None]] = set()
     extended = dict(scope)
     for reference, index, location in _stored_outputs(value, scope):
         below = reference.path if index is None else reference.path[1:]
@@ -36,13 +36,13 @@ def with_contents(value: Any, scope: Mapping[str, Any]) -> dict[str, Any]:
         name = reference.action_id
         if not below or below[0] != CONTENT or (name, index) in read:
             continue
-        read[name, index] = content = read_content(location, reference.text)
-        extended[name] = _with_content(extended[name], index, content)
+        read.add((name, index))
+        extended[name] = _with_content(extended[name], index, _read_content(location, reference.text))
     return extended
 
 
-def read_content(location: StorageLocation, text: str) -> JsonValue:
-    """Return the content as the value that it is for a reference; `text` names the reference in errors."""
+def _read_content(location: StorageLocation, text: str) -> JsonValue:
+    """Return the content as the value that it is for a reference; `text` is the reference, for errors."""
     if location.size > MAX_RESOLVED_BYTES:
         raise ReferenceResolutionError(
             f"{shown(text)}: the stored output has {location.size} bytes, a reference reads at most "

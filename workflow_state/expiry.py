@@ -2,7 +2,7 @@
 
 The storage itself says what there is, so nothing has to be written down beside it, and an empty Redis forgets nothing:
 the outputs of an execution are removed when it is gone from Redis, when every execution that was resumed from it and
-keeps outputs of it is gone as well, and when nothing has been written there for the retention time.
+keeps outputs of it is gone as well, and when they were written longer than the retention time ago.
 
 It is a task, `workflow_state.expire_outputs`, because looking through a bucket takes longer than a worker's timer may
 be held. One worker of all publishes it, once an hour; beat may as well, and twice at once does no harm.
@@ -62,7 +62,8 @@ class Expiry(bootsteps.StartStopStep):
 
     def start(self, consumer: Any) -> None:
         """Begin to ask, where outputs are stored in a place of their own."""
-        if get_settings().storage_url:
+        settings = get_settings()
+        if settings.storage_url and settings.expire_outputs:
             self.timer = consumer.timer.call_repeatedly(_ASK_EVERY_S, publish_when_due, (consumer.app,))
 
     def stop(self, consumer: Any) -> None:

@@ -114,7 +114,9 @@ def local_engine() -> Iterator[Engine]:
     """Run a private Redis and a worker on it, until the block ends."""
     with local_redis() as redis_url, _short_temporary_folder() as folder:
         log = Path(folder) / "worker.log"
-        with local_worker(redis_url, log_file=log) as worker:
+        # In a storage that others use too this Redis knows nobody else's executions.
+        environment = {"WORKFLOW_STATE_EXPIRE_OUTPUTS": "0"}
+        with local_worker(redis_url, log_file=log, environment=environment) as worker:
             yield Engine(redis_url, worker, log)
 
 

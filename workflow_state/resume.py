@@ -19,7 +19,7 @@ from workflow_state.executions import get_execution_state
 from workflow_state.executor import execute_plan
 from workflow_state.fan_out import element_id, split_state
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.records import action_task_id, read_record, read_results, redis_client
+from workflow_state.records import action_task_id, read_record, read_results, record_key, redis_client
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
@@ -65,8 +65,8 @@ def resume_execution(
     carried = decide_carry_over(earlier, new_plan, decisions)
     new_id = str(uuid4())
     keep_stored(_locations_in(carried.states.values()), new_id)
-    # What was kept since the execution went is not safe from an expiry that had begun: so it has to be there still.
-    if read_record(redis_client(app.backend), execution_id) is None:
+    # An expiry that began before may not have seen that they are kept: it does so only where the execution is gone.
+    if not redis_client(app.backend).exists(record_key(execution_id)):
         raise ExecutionNotFoundError(f"execution {execution_id!r} has just expired")
     # Before anything is published: what finds its result stored sends nothing.
     for name, state in carried.states.items():

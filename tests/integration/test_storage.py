@@ -241,6 +241,87 @@ def test_a_url_that_is_wrong_is_told_without_itself(use, url, why):
     assert "hunter2" not in str(caught.value)
 
 
+def expire(*living, retention_s=-HOUR_S):
+    """Remove what has expired while these executions are there."""
+    return remove_expired(lambda ids: ids & set(living), retention_s)
+
+
+def is_there(location):
+    """Return whether it can be read."""
+    try:
+        return read_stored(location) == DATA
+    except StorageError:
+        return False
+
+
+def test_what_is_gone_and_old_is_removed(place):
+    """As often as one likes; and nothing young, and nothing of what is there."""
+    first, second = store("e1"), store("e2:x", "each[1]")
+    assert expire("e1", "e2:x") == 0
+    assert expire(retention_s=HOUR_S) == 0
+    assert expire("e1") == 1
+    assert (is_there(first), is_there(second)) == (True, False)
+    assert expire() == 1
+    assert expire() == 0
+    assert not is_there(first)
+
+
+def test_what_another_execution_keeps_stays(place):
+    """Until all that keep it are gone."""
+    location = store("e1")
+    for name in ("e2", "e3:x", "e2"):
+        keep_stored([location, location], name)
+    keep_stored([], "e4")
+    for living in ("e1", "e2", "e3:x"):
+        assert expire(living) == 0
+    assert is_there(location)
+    assert expire("e4") == 1
+    assert not is_there(location)
+
+
+def test_a_young_mark_keeps_what_is_old(use, tmp_path):
+    """The execution that it is for may not be registered yet."""
+    use(tmp_path)
+    location = store("e1")
+    os.utime(location.path, (1, 1))
+    keep_stored([location], "e2")
+    assert expire(retention_s=HOUR_S) == 0
+    [mark] = (tmp_path / "e1" / ".kept-by").iterdir()
+    os.utime(mark, (1, 1))
+    assert expire(retention_s=HOUR_S) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_folder_without_an_execution_what_is_old_is_removed(use, tmp_path):
+    """Else one of an application that goes on and on would only grow."""
+    use(tmp_path)
+    old, young = store("no-execution"), store("no-execution", "b")
+    os.utime(old.path, (1, 1))
+    assert expire(retention_s=HOUR_S) == 1
+    assert (is_there(old), is_there(young)) == (False, True)
+
+
+def test_what_is_not_ours_is_left_alone(use, tmp_path):
+    """Somebody may have named a folder that is in use."""
+    use(tmp_path)
+    name = Path(store("e1").path).name
+    others = [tmp_path / path for path in ("file", "e1/file", "e1/a/file", f"x/y/z/{name}", "e1/a/.hidden", name)]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    (tmp_path / "e1" / "a" / ("." + "0" * 32 + ".tmp")).write_text("of a worker that was killed")
+    assert expire() == 1
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(others)
+
+
+def test_the_temporary_folder_is_not_looked_through(monkeypatch):
+    """Several Redis servers may share it."""
+    monkeypatch.delenv("WORKFLOW_STATE_STORAGE_URL", raising=False)
+    get_settings.cache_clear()
+    with pytest.raises(SettingsError, match="STORAGE_URL is not set"):
+        expire()
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root writes anywhere")
 def test_a_read_only_folder_is_told(use, tmp_path):
     """At start, and when something is to be stored."""

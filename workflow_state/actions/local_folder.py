@@ -83,10 +83,13 @@ class LocalFolder:
     def files(self, folder: str) -> Iterator[tuple[Name, float]]:
         """Yield the files two levels below one of those folders, and when each was changed, in s since 1970."""
         for middle in _folders_in(self.root / folder):
-            with suppress(FileNotFoundError), os.scandir(self.root / folder / middle) as entries:
-                for entry in entries:
-                    if entry.is_file(follow_symlinks=False):
-                        yield (folder, middle, entry.name), entry.stat(follow_symlinks=False).st_mtime
+            with suppress(FileNotFoundError):
+                for path in (self.root / folder / middle).iterdir():
+                    # Each by itself: one that goes meanwhile must not hide the others.
+                    with suppress(FileNotFoundError):
+                        found = path.lstat()
+                        if stat.S_ISREG(found.st_mode):
+                            yield (folder, middle, path.name), found.st_mtime
 
     def remove(self, names: Iterable[Name]) -> None:
         """Remove the files, and the folders that are empty then; those that are gone already are none to remove."""

@@ -6,6 +6,7 @@ The interface is LocalFolder's. A driver raises whatever it likes; who calls sor
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import fsspec
@@ -62,8 +63,9 @@ class ObjectStore:
         """Yield the files two levels below one of those folders, and when each was changed, in s since 1970."""
         for path in self.filesystem.find(self._path((folder,))):
             name = tuple(path.rsplit("/", 3)[-3:])
-            if name[0] == folder:
-                yield name, self.filesystem.modified(path).timestamp()
+            with suppress(FileNotFoundError):
+                if name[0] == folder:
+                    yield name, self._modified_s(path)
 
     def remove(self, names: Iterable[Name]) -> None:
         """Remove the files; those that are gone already are none to remove."""
@@ -74,9 +76,17 @@ class ObjectStore:
             parents |= {name[:depth] for depth in range(1, len(name))}
         self.filesystem.invalidate_cache()
         for parent in sorted(parents, key=len, reverse=True):
-            # Most stores have no folders; those that have one refuse where something else is in there.
+            # Most stores have no folders. Of those that have, not every driver refuses where something is in there.
             with suppress(Exception):
-                self.filesystem.rmdir(self._path(parent))
+                if not self.filesystem.ls(self._path(parent)):
+                    self.filesystem.rmdir(self._path(parent))
+
+    def _modified_s(self, path: str) -> float:
+        try:
+            moment = self.filesystem.modified(path)
+        except NotImplementedError:
+            moment = self.filesystem.info(path)["mtime"]
+        return moment.timestamp() if isinstance(moment, datetime) else float(moment)
 
     def _path(self, name: Name) -> str:
         return "/".join((self.root, *name))

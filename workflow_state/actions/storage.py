@@ -98,10 +98,10 @@ def check_storage() -> None:
 def remove_expired(find_living: Callable[[set[str]], set[str]], retention_s: float) -> int:
     """Remove the outputs that nobody needs any more, and return of how many executions.
 
-    They are of executions that are gone, as are all that keep them, and nothing of theirs has been written for the
-    retention time. `find_living` returns those of the ids that are there. What is not named as this module names
-    things is not touched. Safe to repeat, also at the same time. Raises StorageError, SettingsError where no URL is
-    set, and what `find_living` raises.
+    They are of executions that are gone, as are all that keep them, and were written longer than the retention time
+    ago. `find_living` returns those of the ids that are there. What is not named as this module names things is not
+    touched. Safe to repeat, also at the same time. Raises StorageError, SettingsError where no URL is set, and what
+    `find_living` raises.
     """
     if get_settings().storage_url is None:
         # Executions of other Redis servers may have theirs there as well.
@@ -115,14 +115,16 @@ def remove_expired(find_living: Callable[[set[str]], set[str]], retention_s: flo
     for folder in (folder for folder in folders if ids[folder] not in living):
         with _told("stored outputs can't be looked through"):
             files = [(name, at) for name, at in place.files(folder) if _is_ours(name)]
-        if not files or max(at for _, at in files) > time.time() - retention_s:
+        old = [name for name, at in files if at < time.time() - retention_s]
+        marks = [name for name, _ in files if name[1] == _KEPT_BY]
+        # A mark may be older than the record of the execution that it is for, by a moment.
+        if not old or not set(marks) <= set(old):
             continue
         # Only now: who keeps it said so while its execution was there still, so that mark is among the files.
-        needed_by = {unquote(name[2]) for name, _ in files if name[1] == _KEPT_BY} | {ids[folder]}
-        if find_living(needed_by):
+        if find_living({unquote(name[2]) for name in marks} | {ids[folder]}):
             continue
         with _told("stored outputs can't be removed"):
-            place.remove(name for name, _ in files)
+            place.remove(old)
         removed += 1
     return removed
 
