@@ -27,8 +27,11 @@ def with_contents(value: Any, scope: Mapping[str, Any]) -> dict[str, Any]:
     MAX_RESOLVED_BYTES, and where a path goes on below a stored output as if it were the content; StorageError where it
     can't be read.
     """
-    read: set[tuple[str, int | None]] = set()
     extended = dict(scope)
+    if not any(isinstance(state, Mapping) and _has_stored(state) for state in scope.values()):
+        # Nearly always: most outputs fit into the state.
+        return extended
+    read: set[tuple[str, int | None]] = set()
     for reference, index, location in _stored_outputs(value, scope):
         below = reference.path if index is None else reference.path[1:]
         if below and below[0] not in ("stored", "location", "size", "contentType", CONTENT):
@@ -60,6 +63,11 @@ def _read_content(location: StorageLocation, text: str) -> JsonValue:
             f"{shown(text)}: the stored output is binary ({location.content_type}); its .location can be handed on"
         )
     return decoded
+
+
+def _has_stored(state: Mapping[str, Any]) -> bool:
+    result = state.get("result")
+    return bool(state.get("elements") or (isinstance(result, Mapping) and result.get("outputLocation")))
 
 
 def _stored_outputs(

@@ -302,3 +302,23 @@ def test_one_worker_an_hour_looks_for_what_has_expired(root):
     assert [publish_when_due(app) for _ in range(3)] == [True, False, False]
     wait_until(lambda: not (root / execution_id).exists(), "the worker removed the outputs")
     assert 0 < client.ttl("workflow_state:expiry") <= EXPIRE_EVERY_S
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("oci://key:hunter2@bucket/x", "oci:// is not installed"),
+        ("file:///dev/null/x", "outputs can't be stored in /dev/null/x: "),
+        ("outputs", "must be an absolute path"),
+    ],
+)
+def test_a_worker_that_could_store_nothing_does_not_start(url, why):
+    """One line says why, before any request is sent whose answer would be lost."""
+    command = [sys.executable, "-m", "celery", "-A", "workflow_state", "worker"]
+    environment = {**os.environ, "WORKFLOW_STATE_STORAGE_URL": url}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: WORKFLOW_STATE_STORAGE_URL: ")
+    assert why in last
+    assert "hunter2" not in done.stdout + done.stderr

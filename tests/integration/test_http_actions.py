@@ -333,7 +333,7 @@ def test_a_folder_that_someone_else_prepared_is_not_used(server, monkeypatch, tm
     assert "belongs to someone else" in failure(server).detail.message
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "file://elsewhere/x", "outputs"])
+@pytest.mark.parametrize("url", ["oci://bucket/x", "file://elsewhere/x", "outputs"])
 def test_a_storage_url_that_is_not_supported_says_so(server, monkeypatch, url):
     monkeypatch.setenv("WORKFLOW_STATE_STORAGE_URL", url)
     get_settings.cache_clear()

@@ -224,7 +224,7 @@ def test_a_store_that_fails_halfway_leaves_nothing_and_tells_no_password(use):
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("s3://key:hunter2@bucket/x", "s3:// is not installed"),
+        ("oci://key:hunter2@bucket/x", "oci:// is not installed"),
         ("nonsense://user:hunter2@x/y", "no scheme 'nonsense'"),
         ("memory://user:hunter2@x/y", "takes no credentials"),
         ("memory://x?token=hunter2", "must be"),
