@@ -40,6 +40,7 @@ def http_service() -> Iterator[Service]:
     /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
     /status/<code>/<name>   that status
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
+    /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
     /text/<name>            plain text
     /bytes/<n>/<name>       n bytes, which are no text
@@ -57,6 +58,9 @@ def http_service() -> Iterator[Service]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+_HALF_BODY = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 40\r\n\r\n{"half": '
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -95,6 +99,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
         elif kind == "flaky" and count <= int(rest[0]):
             self._answer(503, {"error": "not yet"})
+        elif kind == "stall" and count == 1:
+            self._stall(rest[0])
         elif kind == "unavailable":
             self._send(503, b"", "text/plain", {"Retry-After": "280"})
         elif kind == "bytes":
@@ -131,6 +137,14 @@ class _Handler(BaseHTTPRequestHandler):
             return True
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
+
+    def _stall(self, part: str) -> None:
+        """Send half of an answer, and wait until the client is gone."""
+        self.wfile.write({"header": b"HTTP/1.1 200 OK\r\nContent-Ty", "body": _HALF_BODY}.get(part, b""))
+        self.wfile.flush()
+        self._is_left_alone_for(60)
+        self.entry["endedAt"] = time.time()
+        self.close_connection = True
 
     def _answer(self, status: int, data: Any) -> None:
         self._send(status, json.dumps(data).encode(), "application/json")

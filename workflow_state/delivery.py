@@ -70,6 +70,11 @@ def end_run(**_: Any) -> None:
     _runs.pop(threading.get_ident(), None)
 
 
+def forget_connections(client: Redis) -> None:
+    """Have the client connect anew: where one of its connections has died, the idle ones may have, without a word."""
+    client.connection_pool.disconnect(inuse_connections=False)
+
+
 def progress_key(execution_id: str) -> str:
     """Hash: action id → claim (flat JSON), `<action id>:trace` → the trace of the attempts so far (JSON)."""
     return f"{KEY_PREFIX}progress:{execution_id}"

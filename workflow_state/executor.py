@@ -11,7 +11,8 @@ An action that fails *returns* its state; it never raises out of its chord, whos
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from workflow_state.logger import WorkflowLogger
 from workflow_state.plan_check import validate_execution_plan
 from workflow_state.policy import stopping_failure
 from workflow_state.records import (
+    FirstMessage,
     Standing,
     begin_execution,
     end_execution,
@@ -44,6 +46,7 @@ from workflow_state.records import (
     read_standing,
     redis_client,
     register_execution,
+    request_cancel,
     require_execution_id,
 )
 from workflow_state.schema import (
@@ -70,7 +73,6 @@ _OPTIONS_OF_PUBLISHING = frozenset(
         "connection",
         "countdown",
         "eta",
-        "expires",
         "producer",
         "publisher",
         "result_cls",
@@ -112,17 +114,15 @@ class PlanTask(LevelTask):
     ) -> AsyncResult[Any]:
         """Register a valid plan under this id, and publish its message unless it had been already."""
         options["task_id"] = execution_id
+        # Not Celery's: a worker that discards a message that is too old tells nobody, least of all the sweep.
+        expires_at = _point_in_time(options.pop("expires", None))
+        begins_at = _point_in_time(options.get("countdown") or options.get("eta"))
         kept = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
         message = self.app.signature(LEVEL_TASK, args=(0,), options=kept, immutable=True)
-        is_new = register_execution(
-            redis_client(self.app.backend),
-            execution_id,
-            plan,
-            settings=get_settings(),
-            message=dumps(message),
-            delay_s=_delay_s(options),
-            resumed=resumed,
-        )
+        delay_s = max(0, (begins_at - datetime.now(UTC)).total_seconds()) if begins_at else 0
+        first = FirstMessage(dumps(message), delay_s, expires_at)
+        client = redis_client(self.app.backend)
+        is_new = register_execution(client, execution_id, plan, first, settings=get_settings(), resumed=resumed)
         if not is_new:
             return AsyncResult(execution_id, app=self.app)
         # The message carries no plan: the record has it, and a monitor would show it.
@@ -164,9 +164,8 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
         if plan is not None:
             try:
                 valid = validate_execution_plan(plan)
-                register_execution(
-                    client, execution_id, valid, settings=get_settings(), message=message_after(self, -1)
-                )
+                first = FirstMessage(message_after(self, -1))
+                register_execution(client, execution_id, valid, first, settings=get_settings())
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
         return _go_on(self, 0)
@@ -195,6 +194,9 @@ def _go_on(task: Task, level: int) -> Summary:  # type: ignore[type-arg]
         # Nothing is known of it any more, so there is nothing to tell anyone.
         logger.error("Execution %s was to go on, but its record is gone", execution_id)
         raise Ignore
+    if standing.started < 0 and standing.expires_at and datetime.now(UTC) > standing.expires_at:
+        request_cancel(client, execution_id)
+        standing = replace(standing, is_cancelled=True)
     if standing.started < 0 and begin_execution(client, execution_id):
         task.update_state(state="RUNNING", meta={})
     if standing.started > level:
@@ -240,14 +242,14 @@ def requeued_on_connection_loss() -> Iterator[None]:
         raise Reject(error, requeue=True) from error
 
 
-def _delay_s(options: Mapping[str, Any]) -> float:
-    """Return how long after now the message is to begin."""
-    if options.get("countdown"):
-        return float(options["countdown"])
-    eta = maybe_iso8601(options.get("eta"))
-    if eta is None:
-        return 0
-    return max(0, (maybe_make_aware(eta) - datetime.now(UTC)).total_seconds())
+def _point_in_time(given: Any) -> datetime | None:
+    """Return the time that Celery would take an option for: seconds from now, a datetime, or ISO 8601."""
+    if given is None:
+        return None
+    if isinstance(given, int | float):
+        return datetime.now(UTC) + timedelta(seconds=given)
+    at = maybe_iso8601(given)
+    return maybe_make_aware(at) if at else None
 
 
 def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> ExecutionState:

@@ -4,6 +4,11 @@ The storage itself says what there is, so nothing has to be written down beside 
 the outputs of an execution are removed when it is gone from Redis, when every execution that was resumed from it and
 keeps outputs of it is gone as well, and when they were written longer than the retention time ago.
 
+An output may be needed by executions that were resumed later, also by way of others: each has a mark in the folder that
+it keeps outputs of (`keep_stored`). A mark is written before `resume` makes sure that the earlier execution is there
+still, and looked for after it was found to be gone, so that one of the two finds out about the other. The age covers
+the moment before the new execution is registered, and a Redis that has lost its data.
+
 It is a task, `workflow_state.expire_outputs`, because looking through a bucket takes longer than a worker's timer may
 be held. One worker of all publishes it, once an hour; beat may as well, and twice at once does no harm.
 """

@@ -16,7 +16,7 @@ from celery import Celery, bootsteps
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workflow_state.delivery import process_name, runs_under_way, worker_key
+from workflow_state.delivery import forget_connections, process_name, runs_under_way, worker_key
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ def renew_lease(consumer: Any, timeout_s: float) -> None:
                 client.zadd(channel.unacked_index_key, held, xx=True)
     except (RedisError, OSError):
         logger.warning("The lease of this worker's messages could not be renewed; trying again soon", exc_info=True)
+        forget_connections(consumer.app.backend.client)
 
 
 def renew_process(client: Redis, lease_s: float) -> None:

@@ -102,22 +102,33 @@ class Standing:
     parts: int
     next: str | None
     is_cancelled: bool = False
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMessage:
+    """What begins an execution: should it get lost, a worker publishes `message` (JSON) again.
+
+    It is to begin after `delay_s`; where it has not by `expires_at`, it is cancelled.
+    """
+
+    message: str
+    delay_s: float = 0
+    expires_at: datetime | None = None
 
 
 def register_execution(
     client: Redis,
     execution_id: str,
     plan: ExecutionPlan,
+    first: FirstMessage,
     *,
     settings: Settings,
-    message: str | None = None,
-    delay_s: float = 0,
     resumed: ResumeReport | None = None,
 ) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
 
-    `message` (JSON) is what will be published, to begin after `delay_s`; should it get lost, a worker publishes it
-    again. Raises ExecutionConflictError where the id belongs to an execution of another plan.
+    Raises ExecutionConflictError where the id belongs to an execution of another plan.
     """
     levels = schedule_levels(plan.actions)
     in_levels = {action.id for level in levels for action in level}
@@ -130,8 +141,9 @@ def register_execution(
         "submittedAt": datetime.now(UTC).isoformat(),
         "levels": str(len(levels)),
     }
-    if message:
-        fields["next"] = message
+    fields["next"] = first.message
+    if first.expires_at:
+        fields["expiresAt"] = first.expires_at.isoformat()
     if resumed:
         fields["resumed"] = _to_json(resumed.to_json_data())
     if plan.inputs:
@@ -149,7 +161,7 @@ def register_execution(
             int(time.time() * 1000),
             execution_id,
             alarm_of(execution_id),
-            delay_s + settings.quiet_s,
+            first.delay_s + settings.quiet_s,
             *(part for field in fields.items() for part in field),
         ],
     )
@@ -207,9 +219,9 @@ def begin_execution(client: Redis, execution_id: str) -> bool:
 
 def read_standing(client: Redis, execution_id: str) -> Standing | None:
     """Return how far the execution has come; None where there is no record of it."""
-    names = ("status", "started", "stage", "parts", "next", "cancelRequestedAt")
+    names = ("status", "started", "stage", "parts", "next", "cancelRequestedAt", "expiresAt")
     fields: Any = client.hmget(record_key(execution_id), *names)
-    status, started, stage, parts, message, cancel_requested_at = fields
+    status, started, stage, parts, message, cancel_requested_at, expires_at = fields
     if status is None:
         return None
     return Standing(
@@ -218,6 +230,7 @@ def read_standing(client: Redis, execution_id: str) -> Standing | None:
         parts=int(parts or 0),
         next=message.decode() if message else None,
         is_cancelled=cancel_requested_at is not None,
+        expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
     )
 
 

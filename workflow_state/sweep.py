@@ -20,7 +20,7 @@ from celery.signals import before_task_publish
 from redis import Redis
 
 from workflow_state.alarms import put_off_alarm, remove_alarm, take_due
-from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, progress_key
+from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, forget_connections, progress_key
 from workflow_state.records import keep_execution_and_results, record_key
 from workflow_state.settings import get_settings
 from workflow_state.states import ENDED
@@ -57,8 +57,8 @@ class Alarm(bootsteps.StartStopStep):
 
 def ring(app: Celery) -> None:
     """See to everything that is due; what fails is due again in a few seconds."""
+    client: Redis = app.backend.client  # type: ignore[attr-defined]
     try:
-        client: Redis = app.backend.client  # type: ignore[attr-defined]
         for execution_id, action_id in take_due(client, _PUT_OFF_S):
             try:
                 if action_id:
@@ -72,6 +72,7 @@ def ring(app: Celery) -> None:
                 logger.exception("Execution %s could not be looked after", execution_id)
     except (*CONNECTION_ERRORS, OSError):
         logger.warning("What is due could not be looked after; trying again soon", exc_info=True)
+        forget_connections(client)
 
 
 def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:

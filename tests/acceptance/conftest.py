@@ -67,7 +67,7 @@ def redis_url(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         os.environ |= {
             "WORKFLOW_STATE_REDIS_URL": url,
             "WORKFLOW_STATE_ACTIONS": str(definitions),
-            "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "1",
+            "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
             "WORKFLOW_STATE_STORAGE_URL": str(tmp_path_factory.mktemp("storage")),
             "TEST_API_TOKEN": API_TOKEN,
         }

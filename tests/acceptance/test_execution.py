@@ -327,3 +327,14 @@ def test_the_worker_logs_one_json_object_a_line(worker: Path):
     ]
     metric = next(line for line in told if line.get("metric") == "action.duration_ms")
     assert (metric["action_id"], metric["plan_id"], metric["status"]) == ("a", state["planId"], "completed")
+
+
+def test_an_execution_that_begins_too_late_is_cancelled(service: Service):
+    """With Celery's own option, and a final state instead of an exception; one in time is not."""
+    name = uuid4().hex
+    document = plan(action("a", inputs={"name": name}))
+    late = execute_plan.apply_async((document,), countdown=1, expires=0.2)
+    in_time = execute_plan.apply_async((plan(a=[]),), expires=60)
+    assert late.get(timeout=TIMEOUT_S)["status"] == "cancelled"
+    assert in_time.get(timeout=TIMEOUT_S)["status"] == "completed"
+    assert service.requests_to(f"/echo/{name}") == []

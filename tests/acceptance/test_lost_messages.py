@@ -1,8 +1,6 @@
 """Messages are lost, in every way that Redis and workers lose them: each execution ends all the same."""
 
 import json
-import os
-import signal
 import time
 from uuid import uuid4
 
@@ -147,24 +145,6 @@ def test_what_waits_in_line_or_runs_long_is_not_published_again(redis, client, t
         assert [state["status"] for state in ends_of(redis, ids)] == ["completed"] * 20
     assert longest <= len(documents)
     assert len(service.requests_to(f"/echo/{name}")) == len(documents)
-
-
-def test_an_action_that_kills_its_worker_each_time_fails(redis, client, tmp_path, service: Service):
-    """Five children of a prefork pool die over it; then it is the action that ends, not the next child."""
-    name = uuid4().hex
-    document = plan(action("poison", inputs={"name": name, "query.delay_ms": 60_000}), beside=[])
-    arguments = ("--pool", "processes", "--concurrency", "2")
-    with local_worker(redis, log_file=tmp_path / "w.log", environment=VARIABLES, extra_arguments=arguments):
-        execution_id = submit(redis, document)
-        for count in range(1, 6):
-            wait_until(lambda: len(service.requests_to(f"/echo/{name}")) == count, "it is sent again", timeout_s=30)  # noqa: B023 - called at once
-            claim = json.loads(client.hget(f"workflow_state:progress:{execution_id}", "poison"))
-            os.kill(int(claim["owner"].partition(":")[2]), signal.SIGKILL)
-        state = end_of(redis, execution_id)
-    error = state["actionStates"]["poison"]["result"]["error"]
-    assert (state["status"], error["category"], error["code"]) == ("failed", "state_inconsistent", "workers_lost")
-    assert state["actionStates"]["beside"]["status"] == "completed"
-    assert len(service.requests_to(f"/echo/{name}")) == 5
 
 
 def test_a_hard_time_limit_ends_the_action_not_the_execution(redis, client, tmp_path, service: Service):

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from checker import Fault, Run
 from http_service import Service
@@ -38,6 +39,10 @@ DEFINITIONS = """
 - id: flaky
   endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET, timeout: 10000}}
   retryPolicy: {{maxAttempts: 20, initialDelayMs: 200, maxDelayMs: 500, backoffMultiplier: 2}}
+- id: stall_get
+  endpoint: {{url: "{url}/stall/{{part}}/{{name}}", method: GET, timeout: 60000}}
+- id: stall_post
+  endpoint: {{url: "{url}/stall/{{part}}/{{name}}", method: POST, timeout: 60000}}
 - id: never
   endpoint: {{url: "{url}/status/404/{{name}}", method: GET, timeout: 10000}}
 """
@@ -52,6 +57,7 @@ class Cluster:
     redis: subprocess.Popen[bytes] | None = None
     client: subprocess.Popen[str] | None = None
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    app: str = "workflow_state"
     arguments: Sequence[str] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     """More environment for the workers, such as another way to Redis."""
@@ -86,6 +92,28 @@ class Cluster:
         line = self.client.stdout.readline()
         assert line, (self.folder / "client.log").read_text()[-3_000:]
         return json.loads(line)
+
+    def end_client(self) -> None:
+        """End the client."""
+        if self.client:
+            self.client.kill()
+            self.client.wait()
+            for stream in (self.client.stdin, self.client.stdout):
+                assert stream
+                stream.close()
+
+    def restart_client(self) -> None:
+        """Start the client, and end the one before."""
+        self.end_client()
+        with (self.folder / "client.log").open("a") as log:
+            self.client = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("driver.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=_environment(self),
+            )
 
     def submit(self, plans: Mapping[str, Any]) -> None:
         """Submit plans, each under its id."""
@@ -126,43 +154,63 @@ class Cluster:
             rest = self.call("unended", rest)
             time.sleep(0.05)
 
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
+        """Wait, supervising, until the condition is true; fail with `what` did not happen."""
+        deadline_s = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline_s, f"not within {timeout_s} s: {what}\n{self.log()[-2_000:]}"
+            self.supervise()
+            time.sleep(0.02)
+        return value
+
+    def requests_to(self, run: str) -> list[dict[str, Any]]:
+        """Return the journal's entries for `<execution>.<action>`."""
+        with self.service.lock:
+            return [entry for entry in self.service.journal if entry["path"].endswith(f"/{run}")]
+
+    def under_way(self) -> int:
+        """Return how many requests have been read and not answered."""
+        with self.service.lock:
+            return sum(entry["endedAt"] is None for entry in self.service.journal)
+
+    def canary(self) -> float:
+        """Submit a plan, and return after how long it has completed, in seconds."""
+        execution_id = f"canary-{uuid4()}"
+        begun_s = time.monotonic()
+        sing = {"id": "sing", "actionDefinitionId": "echo", "inputs": {"name": f"{execution_id}.sing"}}
+        self.submit({execution_id: {"name": "canary", "actions": [sing]}})
+        self.wait_for(lambda: not self.call("unended", [execution_id]), "the canary has completed", timeout_s=60)
+        return time.monotonic() - begun_s
+
+    def log(self) -> str:
+        """Return what the workers have said."""
+        path = self.folder / "workers.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
     def run(self, **fields: Any) -> Run:
         """Return what the checker needs."""
         states = self.call("states", list(self.plans))
         with self.service.lock:
             journal = [dict(entry) for entry in self.service.journal]
-        return Run(self.plans, states, journal, self.faults, **fields)
+        return Run(self.plans, states, journal, **{"faults": self.faults, **fields})
 
 
 @contextmanager
-def cluster(folder: Path, service: Service) -> Iterator[Cluster]:
+def cluster(folder: Path, service: Service, app: str = "workflow_state") -> Iterator[Cluster]:
     """Run a Redis and a client; workers are added by the test. All of it has ended when the block has."""
     (folder / "actions.yaml").write_text(DEFINITIONS.format(url=service.url))
-    with service.lock:
-        service.journal.clear()
-        service.seen.clear()
-    made = Cluster(folder, service)
+    made = Cluster(folder, service, app=app)
     try:
         start_redis(made)
-        with (folder / "client.log").open("a") as log:
-            made.client = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("driver.py"))],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env=_environment(made),
-            )
+        made.restart_client()
         yield made
     finally:
-        for process in [*made.workers, made.client, made.redis]:
+        made.end_client()
+        for process in [*made.workers, made.redis]:
             if process and process.poll() is None:
                 # A worker that was stopped hears nothing else.
                 process.kill()
                 process.wait()
-        for stream in (made.client.stdin, made.client.stdout) if made.client else ():
-            if stream:
-                stream.close()
 
 
 def start_redis(cluster: Cluster) -> None:
@@ -198,7 +246,7 @@ def start_redis(cluster: Cluster) -> None:
 
 def start_worker(cluster: Cluster) -> subprocess.Popen[bytes]:
     """Start a worker."""
-    command = [sys.executable, "-m", "celery", "-A", "workflow_state", "worker", "--without-mingle", "--without-gossip"]
+    command = [sys.executable, "-m", "celery", "-A", cluster.app, "worker", "--without-mingle", "--without-gossip"]
     with (cluster.folder / "workers.log").open("ab") as log:
         return subprocess.Popen(
             [*command, "--loglevel", "INFO", *cluster.arguments],
@@ -214,6 +262,14 @@ def _environment(cluster: Cluster) -> dict[str, str]:
         **os.environ,
         "WORKFLOW_STATE_REDIS_URL": cluster.redis_url,
         "WORKFLOW_STATE_ACTIONS": str(cluster.folder / "actions.yaml"),
-        "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "1",
+        "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
         "WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S),
+        "CHAOS_APP": cluster.app,
+        "PYTHONPATH": str(Path(__file__).parent),
     }
+
+
+def children_of(process: int) -> list[int]:
+    """Return the process ids of a process's children, whichever of its threads made them."""
+    lists = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for path in lists for child in path.read_text().split()]

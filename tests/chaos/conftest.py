@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checker import Report, check, table
+from checker import Report, add_up, check, table
 from cluster import Cluster, cluster
 from http_service import Service, http_service
 
 FULL = os.environ.get("CHAOS") == "full"
+thorough = pytest.mark.skipif(not FULL, reason="left to `make chaos`")
 SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(2**31))
 
 _reports: dict[str, Report] = {}
@@ -43,8 +44,21 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 def world(service: Service) -> Iterator[Cluster]:
     """Run a cluster without workers; the test adds them."""
     # A socket's path must be short.
+    with service.lock:
+        service.journal.clear()
+        service.seen.clear()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder, cluster(Path(folder), service) as made:
         yield made
+
+
+@pytest.fixture
+def keep_report():
+    """Return what adds up the reports of many runs to one row of the table."""
+
+    def keep(name: str, reports: list[Report]):
+        _reports[name] = add_up(reports)
+
+    return keep
 
 
 @pytest.fixture
@@ -55,7 +69,7 @@ def verdict(request: pytest.FixtureRequest):
         report = check(made.run(**fields))
         _reports[request.node.name.removeprefix("test_")] = report
         shown = "\n".join(report.violations[:30])
-        log = (made.folder / "workers.log").read_text(errors="replace")[-3_000:] if report.violations else ""
+        log = made.log()[-3_000:] if report.violations else ""
         assert not report.violations, f"CHAOS_SEED={SEED}, {len(report.violations)} violations\n{shown}\n{log}"
         return report
 

@@ -146,6 +146,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("WORKFLOW_STATE_STORAGE_URL", f"file://{tmp_path}")
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", "loopback")
     monkeypatch.setenv("WORKFLOW_STATE_MAX_RESPONSE_BYTES", "1000000")
     monkeypatch.setenv("WORKFLOW_STATE_INLINE_OUTPUT_BYTES", "1000")
     get_settings.cache_clear()

@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import httpx
@@ -18,8 +18,9 @@ from pydantic import Field, JsonValue
 from workflow_state.actions.auth import resolve_credentials
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
-from workflow_state.actions.deadline import Exchange, begin_exchange
+from workflow_state.actions.deadline import Exchange, begin_exchange, go_on_exchange
 from workflow_state.actions.failures import (
+    describe_refused_redirect,
     describe_status,
     describe_transport_error,
     make_detail,
@@ -27,6 +28,12 @@ from workflow_state.actions.failures import (
 )
 from workflow_state.actions.output import make_output
 from workflow_state.actions.redaction import Scrub, is_secret_name, make_scrubber, redact_url
+from workflow_state.actions.redirects import (
+    RedirectRefusedError,
+    is_redirect,
+    is_sent_after_acting,
+    make_next_request,
+)
 from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request
 from workflow_state.actions.response import MalformedResponseError, read_body
 from workflow_state.actions.storage import store_output
@@ -63,7 +70,8 @@ class ActionContext(ContractModel):
     """For whom an attempt is made.
 
     `before_send` is called when the connection stands, right before the first byte of the request can leave; an
-    exception of it goes through to the caller, and nothing was sent.
+    exception of it goes through to the caller, and nothing was sent. Where redirects are followed it is called for each
+    request.
     """
 
     execution_id: str
@@ -74,7 +82,7 @@ class ActionContext(ContractModel):
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt, ready to be sent."""
+    """One attempt, ready to be sent; where a redirect is followed, the same attempt with its next request."""
 
     definition: ActionDefinition
     context: ActionContext | None
@@ -83,6 +91,12 @@ class _Attempt:
     scrub_output: Scrub
     scrub_trace: Scrub
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
+    redirected: tuple[httpx.Request, ...] = ()
+    """The requests before this one."""
+    trace: tuple[HttpTraceEntry, ...] = ()
+    """Their trace."""
+    may_be_done: bool = False
+    """Whether one of their answers says that an unsafe request was acted on: then nothing may repeat the attempt."""
 
     def redact(self, error: Exception) -> str:
         """Return an exception's text without secrets; a part of what the server sent may be in it."""
@@ -121,8 +135,8 @@ def execute_http_action(
     """Send the action's request once and return its output, with the trace.
 
     Raises ActionDefinitionError for an unknown id. Raises HttpActionError where the attempt fails: `detail` says
-    whether it may be tried again, `http_trace` holds one entry where the network was tried. Calling it again sends
-    another request.
+    whether it may be tried again, `http_trace` holds one entry where the network was tried, and one more for each
+    redirect that was followed. Calling it again sends another request.
     """
     definition = (
         action_definition_id
@@ -132,12 +146,12 @@ def execute_http_action(
     attempt = _prepare(definition, inputs, None if context is None else ActionContext.model_validate(context))
     before_send = attempt.context.before_send if attempt.context else None
     with begin_exchange(definition.endpoint.timeout / 1000, before_send) as exchange:
-        try:
-            answer = _send(attempt.request)
-        except httpx.TransportError as error:
-            detail = describe_transport_error(definition, error, exchange, attempt.redact(error))
-            # `from None`: the exceptions of httpx carry the request, credentials included.
-            raise _fail(attempt, detail) from None
+        answer = _exchange(attempt, exchange)
+        while definition.endpoint.follow_redirects and is_redirect(answer.status, answer.location):
+            attempt = _follow(attempt, answer)
+            # Asked anew for each request: a worker that was stopped between two of them may have lost its claim.
+            go_on_exchange(exchange, before_send)
+            answer = _exchange(attempt, exchange)
     return _conclude(attempt, answer, exchange)
 
 
@@ -192,6 +206,41 @@ def _find_secret_inputs(inputs: Mapping[str, JsonValue]) -> list[str]:
     return [*values, *(value.rpartition(" ")[2] for value in values)]
 
 
+def _exchange(attempt: _Attempt, exchange: Exchange) -> _Answer:
+    try:
+        return _send(attempt.request)
+    except httpx.TransportError as error:
+        detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
+        # `from None`: the exceptions of httpx carry the request, credentials included.
+        raise _fail(attempt, detail) from None
+
+
+def _follow(attempt: _Attempt, answer: _Answer) -> _Attempt:
+    """Return the attempt with the request that the redirect asks for; raise HttpActionError where it is refused."""
+    location = answer.location or ""
+    requests = (*attempt.redirected, attempt.request)
+    try:
+        request = make_next_request(requests, answer.status, location)
+    except RedirectRefusedError as error:
+        shown = _show_location(attempt, location)
+        raise _fail(
+            attempt, describe_refused_redirect(attempt.definition, answer.status, shown, str(error)), answer
+        ) from None
+    is_unsafe = attempt.definition.effective_effect is Effect.UNSAFE
+    return replace(
+        attempt,
+        request=request,
+        started_at=datetime.now(UTC),
+        redirected=requests,
+        trace=(*attempt.trace, _trace(attempt, answer)),
+        may_be_done=attempt.may_be_done or (is_unsafe and is_sent_after_acting(answer.status)),
+    )
+
+
+def _show_location(attempt: _Attempt, location: str) -> str:
+    return cut(redact_url(location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
+
+
 def _send(request: httpx.Request) -> _Answer:
     started_s = time.monotonic()
     response = get_client().send(request, stream=True)
@@ -234,7 +283,7 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
             retryable=attempt.definition.effective_effect is not Effect.UNSAFE,
         )
     else:
-        result = HttpActionResult(output=output, http_trace=[_trace(attempt, answer)])
+        result = HttpActionResult(output=output, http_trace=[*attempt.trace, _trace(attempt, answer)])
         if location:
             result.output_location = location
         return result
@@ -246,11 +295,7 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
 
 def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
     retry_after_ms = parse_retry_after(answer.headers.get("retry-after"), answer.headers.get("date"), datetime.now(UTC))
-    location = (
-        None
-        if answer.location is None
-        else cut(redact_url(answer.location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
-    )
+    location = None if answer.location is None else _show_location(attempt, answer.location)
     detail = describe_status(
         attempt.definition,
         answer.status,
@@ -272,7 +317,10 @@ def _fail(attempt: _Attempt, detail: ErrorDetail, answer: _Answer | None = None)
         "url": redact_url(str(attempt.request.url), attempt.scrub_trace),
     }
     full = detail.model_copy(update={"context": {**context, **detail.context}})
-    return HttpActionError(full, [_trace(attempt, answer, detail.message).to_json_data()])
+    if attempt.may_be_done:
+        full = full.model_copy(update={"retryable": False, "context": {**full.context, **MAY_BE_DONE}})
+    trace = [*attempt.trace, _trace(attempt, answer, detail.message)]
+    return HttpActionError(full, [entry.to_json_data() for entry in trace])
 
 
 def _trace(attempt: _Attempt, answer: _Answer | None, error: str | None = None) -> HttpTraceEntry:

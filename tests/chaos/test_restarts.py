@@ -1,0 +1,75 @@
+"""Workers that are restarted, stopped for a while, or lose their pool's children."""
+
+import json
+import os
+import signal
+import time
+from uuid import uuid4
+
+from chaos_plans import many
+from cluster import children_of
+from conftest import thorough
+
+
+def test_rolling_restart(world, verdict, dice):
+    """SIGTERM to one worker after the other, under load: nothing is lost, and no request sent a second time."""
+    world.add_workers(3, "--concurrency", "8")
+    world.canary()
+    for index in range(3):
+        world.submit(many(dice, 20, delay_ms=500))
+        worker = world.workers[index]
+        world.kill(worker, signal.SIGTERM)
+        world.wait_for(lambda: worker.poll() is not None, "the worker has ended", timeout_s=40)  # noqa: B023 - at once
+    world.wait_for_ends(60)
+    # A restart is no fault: exactly the requests of the traces, and not one more.
+    verdict(world, faults=())
+
+
+def test_worker_stopped_past_its_lease(world, verdict, dice):
+    """Its work is taken over; when it wakes up it may finish what it was sending, and changes nothing more."""
+    world.add_workers(2, "--concurrency", "8")
+    world.canary()
+    world.submit(many(dice, 20, delay_ms=800))
+    world.wait_for(lambda: world.under_way() > 8, "requests of both are under way")
+    sleeper = world.workers[0]
+    world.kill(sleeper, signal.SIGSTOP)
+    time.sleep(9)  # three times its lease
+    world.kill(sleeper, signal.SIGCONT)
+    world.wait_for_ends(60)
+    verdict(world, may_overlap=True)
+
+
+@thorough
+def test_children_killed(world, verdict, dice):
+    """Of a prefork pool, one after the other, under load."""
+    world.add_workers(1, "--pool", "processes", "--concurrency", "4")
+    world.canary()
+    world.submit(many(dice, 15, delay_ms=500))
+    for _ in range(8):
+        children = children_of(world.workers[0].pid)
+        if children:
+            os.kill(dice.choice(children), signal.SIGKILL)
+            world.note("SIGKILL to a child")
+        time.sleep(0.4)  # strokes of damage, whatever happens between them
+    world.wait_for_ends(90)
+    verdict(world)
+
+
+@thorough
+def test_poison(world):
+    """An action kills its worker each time: five children of a pool die over it, then it is the action that ends."""
+    execution_id = f"poison-{uuid4()}"
+    inputs = {"name": f"{execution_id}.poison", "query.delay_ms": 60_000}
+    world.add_workers(1, "--pool", "processes", "--concurrency", "2")
+    action = {"id": "poison", "actionDefinitionId": "echo", "inputs": inputs}
+    world.submit({execution_id: {"name": "poison", "actions": [action]}})
+    for count in range(1, 6):
+        world.wait_for(lambda: len(world.requests_to(f"{execution_id}.poison")) == count, "it is sent again", 40)  # noqa: B023 - called at once
+        with world.connection() as redis:
+            claim = json.loads(redis.hget(f"workflow_state:progress:{execution_id}", "poison"))
+        os.kill(int(claim["owner"].partition(":")[2]), signal.SIGKILL)
+    world.wait_for_ends(30)
+    state = world.call("states", [execution_id])[execution_id]
+    error = state["actionStates"]["poison"]["result"]["error"]
+    assert (state["status"], error["category"], error["code"]) == ("failed", "state_inconsistent", "workers_lost")
+    assert len(world.requests_to(f"{execution_id}.poison")) == 5
