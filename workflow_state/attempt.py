@@ -258,15 +258,20 @@ def _send(
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
         trace += error.http_trace
+        failed = finished_state(
+            work.run_id, ActionFailure(error=error.detail), Ending(claim.started_at, claim.attempt, trace)
+        )
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
-            ending = Ending(claim.started_at, claim.attempt, trace)
-            return finished_state(work.run_id, ActionFailure(error=error.detail), ending)
+            return failed
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
         message = message_for(work, claim.attempt + 1)
-        await_retry(
+        if not await_retry(
             work.client, claim, next_attempt_at=next_attempt_at, delay_s=delay_ms / 1000, trace=trace, message=message
-        )
+        ):
+            log.warn("attempt failed, and the execution has used up its retries", category=error.detail.category)  # noqa: G010 - ours
+            error.detail.suggestion = "the execution has used up its retries; resume it when the server is well again"
+            return failed
         log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category)  # noqa: G010 - ours
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))

@@ -25,6 +25,9 @@ DEFINITIONS = """
 - id: flaky
   endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 4, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
+- id: stubborn
+  endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 19, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 - id: patient
   endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 1500, maxDelayMs: 1500, backoffMultiplier: 1}}
