@@ -38,7 +38,7 @@ from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request
 from workflow_state.actions.response import MalformedResponseError, read_body
 from workflow_state.actions.storage import store_output
 from workflow_state.actions.trace import cut, make_entry, trace_body, trace_request, trace_response
-from workflow_state.errors import HttpActionError, SettingsError
+from workflow_state.errors import HttpActionError, SettingsError, StorageError
 from workflow_state.schema import (
     MAY_BE_DONE,
     ActionDefinition,
@@ -275,11 +275,11 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
         detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
     except MalformedResponseError as error:
         detail = make_detail(ErrorCategory.API_RESPONSE_MALFORMED, error.code, attempt.redact(error))
-    except (OSError, SettingsError) as error:
+    except (OSError, SettingsError, StorageError) as error:
         detail = make_detail(
             ErrorCategory.STATE_INCONSISTENT,
             "output_not_stored",
-            f"the request succeeded, but its output could not be stored: {attempt.redact(error)}",
+            f"the request succeeded, but its output is lost: {attempt.redact(error)}",
             retryable=attempt.definition.effective_effect is not Effect.UNSAFE,
         )
     else:
