@@ -233,13 +233,18 @@ class BasicAuthentication(ContractModel):
 
 
 class OAuth2ClientCredentials(ContractModel):
-    """A token from the client credentials grant (RFC 6749, section 4.4)."""
+    """A token from the client credentials grant (RFC 6749, section 4.4).
+
+    `tokenEndpointAuthMethod` is where the token request has id and secret: in a header, or in the body for the servers
+    that take them only there (RFC 7591, section 2).
+    """
 
     type: Literal["oauth2_client_credentials"]
     client_id: str
     client_secret: str
     token_url: str
     scope: list[str] = Field(default_factory=list)
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"  # noqa: S105 - a method's name
 
 
 Authentication = Annotated[

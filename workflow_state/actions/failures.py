@@ -82,10 +82,22 @@ def _parse_http_date(text: str) -> datetime | None:
 
 
 def describe_status(
-    definition: ActionDefinition, status: int, *, retry_after_ms: int | None, location: str | None, has_key: bool
+    definition: ActionDefinition,
+    status: int,
+    *,
+    retry_after_ms: int | None,
+    location: str | None,
+    has_key: bool,
+    was_accepted: bool = False,
 ) -> ErrorDetail:
-    """Return the failure that a status other than 2xx is; `has_key` tells whether an Idempotency-Key was sent."""
+    """Return the failure that a status other than 2xx is.
+
+    `has_key` tells whether an Idempotency-Key was sent, `was_accepted` whether the server has taken a token of these
+    credentials before.
+    """
     category = _CATEGORY_OF_STATUS.get(status)
+    if status == httpx.codes.UNAUTHORIZED and was_accepted:
+        category = ErrorCategory.AUTH_EXPIRED
     if category is None:
         is_client_error = 400 <= status < 500  # noqa: PLR2004  the class of the status (RFC 9110, section 15)
         category = ErrorCategory.VALIDATION_FAILED if is_client_error else ErrorCategory.API_UNEXPECTED_STATUS

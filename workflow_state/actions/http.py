@@ -8,14 +8,14 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import httpx
 from pydantic import Field, JsonValue
 
-from workflow_state.actions.auth import resolve_credentials
+from workflow_state.actions.auth import Grant, resolve_credentials, resolve_grant
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
 from workflow_state.actions.deadline import Exchange, begin_exchange, go_on_exchange
@@ -26,6 +26,7 @@ from workflow_state.actions.failures import (
     make_detail,
     parse_retry_after,
 )
+from workflow_state.actions.oauth import drop_token, note_accepted, obtain_token, was_accepted
 from workflow_state.actions.output import make_output
 from workflow_state.actions.redaction import Scrub, is_secret_name, make_scrubber, redact_url
 from workflow_state.actions.redirects import (
@@ -92,11 +93,13 @@ class _Attempt:
     scrub_trace: Scrub
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
     redirected: tuple[httpx.Request, ...] = ()
-    """The requests before this one."""
+    """The requests before this one, each of which was answered by a redirect."""
     trace: tuple[HttpTraceEntry, ...] = ()
-    """Their trace."""
+    """The trace of all that was sent before: redirected, for a token, or with a token that was refused."""
     may_be_done: bool = False
     """Whether one of their answers says that an unsafe request was acted on: then nothing may repeat the attempt."""
+    was_accepted: bool = False
+    """Whether the server has taken a token of these credentials before."""
 
     def redact(self, error: Exception) -> str:
         """Return an exception's text without secrets; a part of what the server sent may be in it."""
@@ -136,23 +139,59 @@ def execute_http_action(
 
     Raises ActionDefinitionError for an unknown id. Raises HttpActionError where the attempt fails: `detail` says
     whether it may be tried again, `http_trace` holds one entry where the network was tried, and one more for each
-    redirect that was followed. Calling it again sends another request.
+    redirect that was followed and for what OAuth 2 needed. Calling it again sends another request.
     """
     definition = (
         action_definition_id
         if isinstance(action_definition_id, ActionDefinition)
         else load_action_definition(action_definition_id)
     )
+    ends_at_s = time.monotonic() + definition.endpoint.timeout / 1000
     attempt = _prepare(definition, inputs, None if context is None else ActionContext.model_validate(context))
+    if grant := resolve_grant(definition, os.environ):
+        return _execute_with_token(attempt, grant, inputs, ends_at_s)
+    return _conclude(*_send_on(attempt, ends_at_s))
+
+
+def _execute_with_token(
+    unauthorized: _Attempt, grant: Grant, inputs: Mapping[str, JsonValue], ends_at_s: float
+) -> HttpActionResult:
+    """Send the request with a token; where it is refused, and was not made just now, once more with a new one.
+
+    A 401 says that the request was not processed, so that goes for every effect; not so one after a redirect.
+    """
+    definition, context = unauthorized.definition, unauthorized.context
+    began_at_s = time.monotonic()
+    trace: list[HttpTraceEntry] = []
+    tokens: list[str] = []
+    while True:
+        token = obtain_token(definition, grant, ends_at_s, trace)
+        tokens.append(token.value)
+        prepared = _prepare(definition, inputs, context, tokens)
+        attempt = replace(prepared, trace=tuple(trace), was_accepted=was_accepted(definition, grant))
+        attempt, answer, exchange = _send_on(attempt, ends_at_s)
+        if httpx.codes.is_success(answer.status):
+            note_accepted(definition, grant)
+        if answer.status != httpx.codes.UNAUTHORIZED or attempt.redirected:
+            return _conclude(attempt, answer, exchange)
+        drop_token(grant, token)
+        if len(tokens) > 1 or token.asked_at_s >= began_at_s:
+            return _conclude(attempt, answer, exchange)
+        trace.append(_trace(attempt, answer, "the token was refused; a new one is asked for"))
+
+
+def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:
+    """Send the request, and those that redirects ask for where that is allowed, by `ends_at_s` (monotonic)."""
+    definition = attempt.definition
     before_send = attempt.context.before_send if attempt.context else None
-    with begin_exchange(definition.endpoint.timeout / 1000, before_send) as exchange:
+    with begin_exchange(ends_at_s - time.monotonic(), before_send) as exchange:
         answer = _exchange(attempt, exchange)
         while definition.endpoint.follow_redirects and is_redirect(answer.status, answer.location):
             attempt = _follow(attempt, answer)
             # Asked anew for each request: a worker that was stopped between two of them may have lost its claim.
             go_on_exchange(exchange, before_send)
             answer = _exchange(attempt, exchange)
-    return _conclude(attempt, answer, exchange)
+    return attempt, answer, exchange
 
 
 def preview_http_action(
@@ -169,8 +208,15 @@ def preview_http_action(
     return trace_request(attempt.request, attempt.scrub_trace), hashlib.sha256(told).hexdigest()
 
 
-def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext | None) -> _Attempt:
-    credentials = resolve_credentials(definition, os.environ)
+def _prepare(
+    definition: ActionDefinition,
+    inputs: Mapping[str, JsonValue],
+    context: ActionContext | None,
+    tokens: Sequence[str] = (),
+) -> _Attempt:
+    """Return the attempt, with the last of the tokens; none of them is to be in what is kept."""
+    credentials = resolve_credentials(definition, os.environ, tokens[-1] if tokens else None)
+    secrets = [*credentials.secrets, *tokens]
     key = f"{context.execution_id}.{context.action_id}" if context else None
     built = build_request(definition, inputs, own_headers=credentials.headers, idempotency_key=key)
     names = {name.lower() for name in built.headers}
@@ -195,8 +241,8 @@ def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], cont
         context=context,
         request=request,
         started_at=datetime.now(UTC),
-        scrub_output=make_scrubber(credentials.secrets),
-        scrub_trace=make_scrubber([*credentials.secrets, *_find_secret_inputs(inputs)]),
+        scrub_output=make_scrubber(secrets),
+        scrub_trace=make_scrubber([*secrets, *_find_secret_inputs(inputs)]),
     )
 
 
@@ -302,6 +348,7 @@ def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
         retry_after_ms=retry_after_ms,
         location=location,
         has_key=IDEMPOTENCY_KEY in attempt.request.headers,
+        was_accepted=attempt.was_accepted,
     )
     if answer.body:
         excerpt = trace_body(answer.body, answer.content_type, attempt.scrub_trace)
