@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench format clean
+.PHONY: check test chaos demo bench recovery format clean
 
 check:
 	./run check
@@ -15,6 +15,10 @@ demo:
 
 bench:
 	.venv/bin/python benchmarks/overhead.py
+
+# How soon a lost worker's actions run elsewhere, and what looking after executions costs; seven minutes.
+recovery:
+	.venv/bin/python benchmarks/recovery.py
 
 format:
 	.venv/bin/ruff check --fix .

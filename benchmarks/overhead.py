@@ -39,7 +39,7 @@ def main() -> None:
         definition = {"id": "echo", "endpoint": {"url": f"{service.url}/echo/{{name}}", "method": "GET"}}
         Path(folder, "echo.json").write_text(str(definition).replace("'", '"'))
         os.environ |= {"WORKFLOW_STATE_REDIS_URL": url, "WORKFLOW_STATE_ACTIONS": folder}
-        os.environ["WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS"] = "1"
+        os.environ["WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS"] = "loopback"
         from workflow_state import execute_http_action, execute_plan  # noqa: PLC0415 - it reads the environment
 
         with local_worker(url), ThreadPoolExecutor(5) as pool:

@@ -39,7 +39,7 @@ def main() -> int:
             others = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_STATE_")}
             environment = {
                 **others,
-                "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "1",
+                "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
                 "DEMO_TOKEN": "a-token-that-no-state-shows",
                 "DEMO_API_KEY": "a-key-that-no-state-shows",
             }

@@ -43,6 +43,8 @@ def http_service() -> Iterator[Service]:
     /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
     /text/<name>            plain text
+    /bytes/<n>/<name>       n bytes, which are no text
+    /items/<n>/<name>       JSON with that name, a list of n items of about 70 bytes, and the first few of them
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
@@ -101,6 +103,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._stall(rest[0])
         elif kind == "unavailable":
             self._send(503, b"", "text/plain", {"Retry-After": "280"})
+        elif kind == "bytes":
+            self._send(200, (bytes(range(256)) * (int(rest[0]) // 256 + 1))[: int(rest[0])], "image/png")
+        elif kind == "items":
+            items = [{"index": index, "text": "x" * 50} for index in range(int(rest[0]))]
+            self._answer(200, {"name": rest[-1], "few": items[:3], "items": items})
         elif kind == "text":
             self._send(200, b"plain text", "text/plain")
         else:

@@ -17,6 +17,7 @@ from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.http import execute_http_action
 from workflow_state.asking import ask
 from workflow_state.conditions import evaluate_condition
+from workflow_state.contents import with_contents
 from workflow_state.delivery import (
     CONNECTION_ERRORS,
     WHICHEVER_IS_DUE,
@@ -28,7 +29,7 @@ from workflow_state.delivery import (
     read_trace,
     remember_failure,
 )
-from workflow_state.errors import HttpActionError, WorkflowStateError
+from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
 from workflow_state.policy import find_block, is_of_unknown_outcome, reads_plan_inputs, retry_delay_ms, settle_failure
@@ -139,6 +140,9 @@ def _run(
         raise
     except HttpActionError as error:
         detail = error.detail
+    except StorageError as error:
+        category = ErrorCategory.STATE_INCONSISTENT
+        detail = ErrorDetail(category=category, code="output_not_read", message=f"nothing was sent: {error}")
     except WorkflowStateError as error:
         detail = ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=str(error))
     except Exception as error:
@@ -178,6 +182,7 @@ def _decide(
             scope[primary.id] = read_failure(work.client, work.execution_id, primary.id)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(work.client, work.execution_id)
+    scope = with_contents(_texts_of(work), scope)
     if work.element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
         reason = f"its condition does not hold: {action.condition.if_}"
         if action.condition.else_ == "skip":
@@ -186,17 +191,27 @@ def _decide(
     if action.for_each:
         elements = list_elements(action, scope)
         if work.element is None:
-            return _end_of_list(elements)
+            return _end_of_list(elements, is_alternative=bool(work.primaries))
         scope |= {"item": elements[work.element], "itemIndex": work.element}
     resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
     return resolved
 
 
-def _end_of_list(elements: Sequence[Any]) -> ActionSuccess | ActionFailure:
+def _texts_of(work: Work) -> list[Any]:
+    """Return what has references that this attempt resolves."""
+    action = work.action
+    asked = [action.for_each, action.condition.if_] if action.condition and work.element is None else [action.for_each]
+    # A list that came here as a whole sends nothing.
+    return asked if action.for_each and work.element is None else [*asked, action.inputs]
+
+
+def _end_of_list(elements: Sequence[Any], *, is_alternative: bool) -> ActionSuccess | ActionFailure:
     """Return the end of an action with `forEach` that came here as a whole: its level publishes elements one by one."""
     if not elements:
         return ActionSuccess(output=[])
-    message = "an alternative runs once, it can't have forEach"
+    message = "its list could not be read when its level began; resume the execution"
+    if is_alternative:
+        message = "an alternative runs once, it can't have forEach"
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
 
 
@@ -243,15 +258,20 @@ def _send(
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
         trace += error.http_trace
+        failed = finished_state(
+            work.run_id, ActionFailure(error=error.detail), Ending(claim.started_at, claim.attempt, trace)
+        )
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
-            ending = Ending(claim.started_at, claim.attempt, trace)
-            return finished_state(work.run_id, ActionFailure(error=error.detail), ending)
+            return failed
         next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
         message = message_for(work, claim.attempt + 1)
-        await_retry(
+        if not await_retry(
             work.client, claim, next_attempt_at=next_attempt_at, delay_s=delay_ms / 1000, trace=trace, message=message
-        )
+        ):
+            log.warn("attempt failed, and the execution has used up its retries", category=error.detail.category)  # noqa: G010 - ours
+            error.detail.suggestion = "the execution has used up its retries; resume it when the server is well again"
+            return failed
         log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category)  # noqa: G010 - ours
         # The message of the exception only: Celery stores and shows the whole of it.
         reason = WorkflowStateError(str(error))

@@ -34,6 +34,10 @@ CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError
 WHICHEVER_IS_DUE = 0
 """Instead of an attempt's number, in a message that is published again because the first one may be lost."""
 
+FREE_RETRIES = 100
+"""An execution may be retried as often as this, and twice for each of its actions: a plan of thousands that all fail
+must not hammer a server that is down."""
+
 _READ_AT_ONCE = 1_000
 
 _incarnation: str | None = None
@@ -149,6 +153,7 @@ claim.startedAt = claim.startedAt or ARGV[6]
 claim.nextAttemptAt, claim.dueAt = nil, nil
 local written = cjson.encode(claim)
 redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now)
+if not raw then redis.call('HINCRBY', KEYS[1], ':begun', 1) end
 redis.call('EXPIRE', KEYS[1], ARGV[7])
 return written
 """
@@ -166,13 +171,18 @@ return 1
 """
 
 # KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
-# s until then.
-# Returns 1 if the claim was ours to change, otherwise 0.
+# s until then, retries that an execution may have besides two for each action that has begun.
+# Returns 1 if the claim was ours to change, 0 if it wasn't, and -1 where the execution has used up its retries.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 if not raw then return 0 end
 local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
+if claim.status ~= 'retrying' then
+  local used = tonumber(redis.call('HGET', KEYS[1], ':retries') or 0)
+  if used >= tonumber(ARGV[7]) + 2 * tonumber(redis.call('HGET', KEYS[1], ':begun') or 0) then return -1 end
+  redis.call('HSET', KEYS[1], ':retries', used + 1)
+end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
 claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
@@ -315,16 +325,27 @@ def mark_sent(client: Redis, claim: Claim) -> None:
 
 def await_retry(
     client: Redis, claim: Claim, *, next_attempt_at: datetime, delay_s: float, trace: list[dict[str, Any]], message: str
-) -> None:
+) -> bool:
     """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
 
-    Raises ClaimLostError, and nothing may be published, where another worker has taken the attempt over meanwhile.
+    False, and nothing may be published, where the execution has used up its retries. Raises ClaimLostError where
+    another worker has taken the attempt over meanwhile.
     """
-    if not client.register_script(_AWAIT_RETRY)(
+    came: Any = client.register_script(_AWAIT_RETRY)(
         keys=[progress_key(claim.execution_id)],
-        args=[claim.action_id, claim.run, next_attempt_at.isoformat(), json.dumps(trace), message, delay_s],
-    ):
+        args=[
+            claim.action_id,
+            claim.run,
+            next_attempt_at.isoformat(),
+            json.dumps(trace),
+            message,
+            delay_s,
+            FREE_RETRIES,
+        ],
+    )
+    if came == 0:
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
+    return bool(came == 1)
 
 
 def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:

@@ -81,12 +81,22 @@ def explanation(state: ExecutionState) -> list[str]:
     action_id = state.error.context.get("actionId")
     failed = state.action_states.get(action_id) if action_id else None
     if failed:
-        lines += [f"  attempt {number}: {traced(entry)}" for number, entry in enumerate(failed.http_trace, start=1)]
+        lines += _trace_lines(failed.http_trace)
     else:
         lines += [f"  {name}: {text}" for name, text in state.error.context.items()]
     if state.error.suggestion:
         lines.append(f"  {state.error.suggestion}")
     return [*map(plain, lines)]
+
+
+def _trace_lines(trace: Sequence[HttpTraceEntry]) -> list[str]:
+    lines: list[str] = []
+    attempt, is_redirected = 0, False
+    for entry in trace:
+        attempt += not is_redirected
+        lines.append(f"  {'redirected' if is_redirected else f'attempt {attempt}'}: {traced(entry)}")
+        is_redirected = entry.is_followed_redirect
+    return lines
 
 
 def question(confirmation: ConfirmationState) -> list[str]:

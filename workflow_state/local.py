@@ -26,6 +26,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from workflow_state.errors import SettingsError
+from workflow_state.settings import PREFIX, get_settings
 
 _START_DEADLINE_S = 10.0
 _STOP_DEADLINE_S = 10.0
@@ -111,11 +112,22 @@ class Engine:
 
 @contextmanager
 def local_engine() -> Iterator[Engine]:
-    """Run a private Redis and a worker on it, until the block ends."""
+    """Run a private Redis and a worker on it, until the block ends.
+
+    Someone who tries a plan out has the service on the same machine, so that the worker may connect to loopback unless
+    the settings say where actions may go; not to any other private network, where others' services are.
+    """
     with local_redis() as redis_url, _short_temporary_folder() as folder:
         log = Path(folder) / "worker.log"
-        with local_worker(redis_url, log_file=log) as worker:
+        # In a storage that others use too this Redis knows nobody else's executions.
+        environment = {**_loopback_by_default(), "WORKFLOW_STATE_EXPIRE_OUTPUTS": "0"}
+        with local_worker(redis_url, log_file=log, environment=environment) as worker:
             yield Engine(redis_url, worker, log)
+
+
+def _loopback_by_default() -> dict[str, str]:
+    decided = get_settings().model_fields_set.intersection({"allow_private_networks", "allowed_hosts"})
+    return {} if decided else {f"{PREFIX}ALLOW_PRIVATE_NETWORKS": "loopback"}
 
 
 def require_running(engine: Engine) -> None:

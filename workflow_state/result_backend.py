@@ -25,7 +25,8 @@ _RUNNING = "RUNNING"
 # Redis takes no writes now, but it will again.
 _PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
 
-# KEYS: the result. ARGV: value, what the value of a success begins with, 1 where any other is to be kept, TTL in s or 0.
+# KEYS: the result. ARGV: value, what the value of a success begins with, 1 where any other is to be kept, TTL in s or
+# 0 for none.
 # A success stays what it is, whoever comes later.
 _STORE = """
 local stored = redis.call('GETRANGE', KEYS[1], 0, #ARGV[2] - 1)

@@ -197,12 +197,16 @@ _EFFECT_OF_METHOD = {
 
 
 class Endpoint(ContractModel):
-    """Where an action goes. `timeout` bounds one attempt as a whole, in milliseconds."""
+    """Where an action goes. `timeout` bounds one attempt as a whole, redirects included, in milliseconds.
+
+    With `followRedirects` up to five redirects are followed; see `actions/redirects.py` for what goes along.
+    """
 
     url: str = Field(min_length=1)
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
     timeout: int = Field(default=30_000, ge=1, le=86_400_000)
+    follow_redirects: bool = Field(default=False, exclude_if=lambda follows: not follows)
 
 
 class BearerAuthentication(ContractModel):
@@ -229,13 +233,18 @@ class BasicAuthentication(ContractModel):
 
 
 class OAuth2ClientCredentials(ContractModel):
-    """A token from the client credentials grant (RFC 6749, section 4.4)."""
+    """A token from the client credentials grant (RFC 6749, section 4.4).
+
+    `tokenEndpointAuthMethod` is where the token request has id and secret: in a header, or in the body for the servers
+    that take them only there (RFC 7591, section 2).
+    """
 
     type: Literal["oauth2_client_credentials"]
     client_id: str
     client_secret: str
     token_url: str
     scope: list[str] = Field(default_factory=list)
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"  # noqa: S105 - a method's name
 
 
 Authentication = Annotated[
@@ -343,12 +352,20 @@ class TracedResponse(ContractModel):
 
 
 class HttpTraceEntry(ContractModel):
-    """One attempt: the request, and its response or the error."""
+    """One request: what was sent, and the response or the error.
+
+    An attempt has one entry, and one more for each redirect that was followed; see `is_followed_redirect`.
+    """
 
     timestamp: datetime
     request: TracedRequest
     response: TracedResponse | None = None
     error: str | None = None
+
+    @property
+    def is_followed_redirect(self) -> bool:
+        """Whether the next entry is of the same attempt: a redirect that was not followed is an error."""
+        return self.error is None and self.response is not None and self.response.status in range(300, 400)
 
 
 class ActionSuccess(ContractModel):
@@ -420,6 +437,7 @@ class ElementState(RunState):
     """One element of an action with `forEach`; its output is in the action's own, at the same index."""
 
     index: int
+    output_location: StorageLocation | None = None
     error: ErrorDetail | None = None
     reason: str | None = None
     assumed: bool | None = None

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from workflow_state.errors import SettingsError
+from workflow_state.host_lists import read_host_list
 
 PREFIX = "WORKFLOW_STATE_"
 
@@ -28,14 +29,21 @@ class Settings(BaseSettings):
     """Folders and files with action definitions."""
     storage_url: str | None = None
     """Where large and binary outputs go."""
+    expire_outputs: bool = True
+    """Whether this worker removes stored outputs that have expired: by what is in its Redis."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=60)
     """How long states and results live after their last change, in seconds."""
     visibility_timeout_s: int = Field(default=30, ge=3)
     """How long a dead worker's message waits before another worker gets it, in seconds."""
-    allow_private_networks: bool = False
-    """Whether actions may connect to private, loopback and link-local addresses."""
+    allow_private_networks: bool | Literal["loopback"] = False
+    """Whether actions may connect to private, loopback and link-local addresses; `loopback` is only to this machine.
+
+    A string is true: compare with `is True`.
+    """
     allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
-    """Where set, the only hosts that actions may connect to (comma separated)."""
+    """Where set, the only hosts that actions may connect to (comma separated, see host_lists.py)."""
+    denied_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    """Hosts that actions may not connect to, whatever else allows them (likewise)."""
     max_response_bytes: int = Field(default=10 * 2**20, ge=1)
     """The largest response body that is read, after decompression."""
     inline_output_bytes: int = Field(default=64 * 2**10, ge=0)
@@ -62,10 +70,26 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: object) -> object:
         return [Path(part) for part in value.split(":") if part] if isinstance(value, str) else value
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allow_private_networks", mode="before")
+    @classmethod
+    def _read_networks(cls, value: object) -> object:
+        known: dict[object, bool | str] = {"0": False, "false": False, "no": False, "off": False}
+        known |= {"1": True, "true": True, "yes": True, "on": True, "loopback": "loopback"}
+        text = str(value).strip().lower()
+        if text not in known:
+            raise ValueError("must be 0, 1 or loopback")
+        return known[text]
+
+    @field_validator("allowed_hosts", "denied_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts", "denied_hosts")
+    @classmethod
+    def _check_hosts(cls, value: list[str]) -> list[str]:
+        read_host_list(value)
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod

@@ -85,6 +85,19 @@ def test_a_failed_run_says_which_request_failed(cli, plan_file):
     assert "after: skipped" in done.stdout
 
 
+def test_run_reaches_this_machine_unless_the_settings_say_where_actions_may_go(cli, plan_file):
+    """Out of the box; what was set counts, be it by the word 0 or a list of hosts, and the error names it."""
+    path = plan_file(plan(a=[]))
+    assert cli("run", path, WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS="").returncode == 0
+    listed = {"WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "", "WORKFLOW_STATE_ALLOWED_HOSTS": "api.example"}
+    for variables in ({"WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "0"}, listed):
+        refused = cli("run", path, **variables)
+        assert refused.returncode == 1
+        assert f"the destination is not allowed ({list(variables)[-1]})" in refused.stdout
+        assert refused.stdout.count("attempt 1:") == 1
+        assert "attempt 2" not in refused.stdout
+
+
 def test_validate_lists_six_mistakes_at_once(cli, plan_file):
     """As JSON, with exit code 2."""
     document = {

@@ -48,7 +48,7 @@ def run_example(tmp_path_factory):
         [sys.executable, EXAMPLES / "demo_service.py", str(port)], stdout=subprocess.PIPE, text=True
     )
     variables = {"WORKFLOW_STATE_ACTIONS": str(folder), "DEMO_TOKEN": "a", "DEMO_API_KEY": "b"}
-    variables["WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS"] = "1"
+    variables["WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS"] = "loopback"
     try:
         assert service.stdout.readline() == "ready\n"
         with local_redis() as url, local_worker(url, environment=variables, log_file=folder / "worker.log"):

@@ -17,8 +17,10 @@ from workflow_state import (
     execute_plan,
     get_execution_state,
 )
+from workflow_state.alarms import ALARMS_KEY
 from workflow_state.celery import app
-from workflow_state.waiting import ALARMS_KEY, look_after
+from workflow_state.sweep import look_after_execution
+from workflow_state.waiting import look_after
 
 TIMEOUT_S = 30
 
@@ -206,4 +208,21 @@ def test_what_waits_long_is_kept_alive(worker):
     assert [key for key in keys if client.ttl(key) <= 1_000] == []
     assert client.zscore(ALARMS_KEY, f"{handle.id} ask") > time.time() + 1_000
     confirm_action(handle.id, "ask", True)
+    assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
+
+
+def test_what_runs_long_is_kept_alive(worker):
+    """An execution that is looked after when half of its retention has passed keeps all that it has."""
+    document = plan(
+        action("slow", ["first"], inputs={"name": "slow", "query.delay_ms": 1_500}), first=[], last=["slow"]
+    )
+    handle = execute_plan.delay(document)
+    wait_until(lambda: get_execution_state(handle.id).action_states["slow"].status == "running", "the long one runs")
+    client = app.backend.client
+    keys = [key for key in client.scan_iter(f"*{handle.id}*") if client.ttl(key) > 0]
+    assert len(keys) >= 4
+    for key in keys:
+        client.expire(key, 1_000)
+    look_after_execution(app, client, handle.id)
+    assert [key for key in keys if 0 < client.ttl(key) <= 1_000] == []
     assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"

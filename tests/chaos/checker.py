@@ -14,7 +14,7 @@ from typing import Any
 # Settled by this long after the last fault, or by its own retries.
 SETTLED_WITHIN_S = 60
 # Not processed, the server says: an unsafe request may be sent again.
-NOT_PROCESSED = (408, 425, 429, 503)
+NOT_PROCESSED = (425, 429, 503)
 # Clocks of one machine, read by two processes.
 _TOLERANCE_S = 0.01
 

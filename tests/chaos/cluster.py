@@ -262,7 +262,7 @@ def _environment(cluster: Cluster) -> dict[str, str]:
         **os.environ,
         "WORKFLOW_STATE_REDIS_URL": cluster.redis_url,
         "WORKFLOW_STATE_ACTIONS": str(cluster.folder / "actions.yaml"),
-        "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "1",
+        "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
         "WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": str(VISIBILITY_TIMEOUT_S),
         "CHAOS_APP": cluster.app,
         "PYTHONPATH": str(Path(__file__).parent),

@@ -97,7 +97,8 @@ def test_redis_is_full(world, verdict, dice):
         world.note("Redis takes writes again")
     world.wait_for_ends(90)
     assert world.canary() < 10
-    verdict(world)
+    # No lease could be renewed: see above.
+    verdict(world, may_overlap=True)
 
 
 @thorough
@@ -117,4 +118,5 @@ def test_redis_is_read_only(world, verdict, dice):
         world.note("Redis takes writes again")
     world.wait_for_ends(90)
     assert world.canary() < 10
-    verdict(world)
+    # No lease could be renewed: see above.
+    verdict(world, may_overlap=True)

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+import resource
 import shutil
 import socket
 import ssl
@@ -145,6 +146,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("WORKFLOW_STATE_STORAGE_URL", f"file://{tmp_path}")
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", "loopback")
     monkeypatch.setenv("WORKFLOW_STATE_MAX_RESPONSE_BYTES", "1000000")
     monkeypatch.setenv("WORKFLOW_STATE_INLINE_OUTPUT_BYTES", "1000")
     get_settings.cache_clear()
@@ -295,6 +297,22 @@ def test_an_output_that_can_not_be_stored_is_a_failure(server, monkeypatch):
     assert outcome(server, method="POST") == ("state_inconsistent", False)
 
 
+def test_a_disk_that_is_full_is_a_failure_of_a_request_that_succeeded(server):
+    """The system's own refusal, in the middle of the file."""
+    server.respond("200 OK", b"\xff" * 9_000, content_type="image/png")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+    try:
+        details = [failure(server, method=method).detail for method in ("GET", "POST")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {(detail.category, detail.code, detail.status_code) for detail in details} == {
+        ("state_inconsistent", "output_not_stored", 200)
+    }
+    assert [detail.retryable for detail in details] == [True, False]
+    assert "File too large" in details[0].message
+
+
 def test_without_a_setting_outputs_go_to_a_folder_of_ones_own(server, monkeypatch, tmp_path):
     monkeypatch.delenv("WORKFLOW_STATE_STORAGE_URL")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -316,7 +334,7 @@ def test_a_folder_that_someone_else_prepared_is_not_used(server, monkeypatch, tm
     assert "belongs to someone else" in failure(server).detail.message
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "file://elsewhere/x", "/var/outputs"])
+@pytest.mark.parametrize("url", ["oci://bucket/x", "file://elsewhere/x", "outputs"])
 def test_a_storage_url_that_is_not_supported_says_so(server, monkeypatch, url):
     monkeypatch.setenv("WORKFLOW_STATE_STORAGE_URL", url)
     get_settings.cache_clear()

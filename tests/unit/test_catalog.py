@@ -265,6 +265,18 @@ def test_without_a_folder_the_setting_is_named(monkeypatch):
             },
             "tokenUrl",
         ),
+        (
+            {
+                "authentication": {
+                    "type": "oauth2_client_credentials",
+                    "clientId": "a",
+                    "clientSecret": "b",
+                    "tokenUrl": "https://h/token",
+                    "scope": ["read write"],
+                }
+            },
+            "authentication.scope is not a list of words",
+        ),
         ({"timeout": 3}, "timeout is not a field"),
     ],
 )

@@ -170,6 +170,23 @@ def test_the_explanation_shows_the_attempts_of_what_failed():
     ]
 
 
+def test_the_explanation_tells_a_redirect_from_another_attempt():
+    """An attempt has an entry for each redirect that was followed; one that was not is its end."""
+    refused = {**traced(302), "error": "not followed"}
+    entries = [traced(302), traced(503), traced(302), traced(307), refused]
+    # As the engine writes it: what ends an attempt has an error.
+    entries[1]["error"] = "the server answered 503"
+    problem = {"category": "api_unexpected_status", "message": "m", "context": {"actionId": "a"}}
+    told = explanation(execution("failed", error=problem, a=failed(httpTrace=entries)))
+    assert [line.split(":")[0].strip() for line in told[1:]] == [
+        "attempt 1",
+        "redirected",
+        "attempt 2",
+        "redirected",
+        "redirected",
+    ]
+
+
 @pytest.mark.parametrize("context", [{"name": "v"}, {"actionId": "gone"}])
 def test_the_explanation_shows_the_context_of_what_is_no_actions_failure(context):
     """An action that is not there has no attempts to show."""

@@ -223,9 +223,14 @@ def test_headers_of_the_definition_take_values_from_the_environment():
         ),
         ({"type": "basic", "username": "a:${env.MY_TOKEN}", "password": ""}, {"MY_TOKEN": "sesame"}, "colon"),
         (
-            {"type": "oauth2_client_credentials", "clientId": "c", "clientSecret": "sesame", "tokenUrl": "https://h/"},
+            {
+                "type": "oauth2_client_credentials",
+                "clientId": "sesame",
+                "clientSecret": "${env.MY_TOKEN}",
+                "tokenUrl": "https://h/",
+            },
             {},
-            "not supported yet",
+            "MY_TOKEN is not set",
         ),
     ],
 )

@@ -17,11 +17,13 @@ def fresh(monkeypatch):
 
 def test_lists_and_defaults(monkeypatch):
     """Paths are joined by colons, hosts by commas."""
+    monkeypatch.delenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", raising=False)
     monkeypatch.setenv("WORKFLOW_STATE_ACTIONS", "one:two/three")
     monkeypatch.setenv("WORKFLOW_STATE_ALLOWED_HOSTS", "a.example, b.example")
     settings = get_settings()
     assert [str(path) for path in settings.actions] == ["one", "two/three"]
     assert settings.allowed_hosts == ["a.example", "b.example"]
+    assert settings.allow_private_networks is False
     assert settings.visibility_timeout_s == 30
 
 
@@ -42,3 +44,26 @@ def test_an_empty_variable_is_no_value(monkeypatch):
     """Compose passes empty variables for unset ones."""
     monkeypatch.setenv("WORKFLOW_STATE_RETENTION_S", "")
     assert get_settings().retention_s == Settings.model_fields["retention_s"].default
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("TRUE", True), ("0", False), ("no", False), ("", False), ("Loopback", "loopback")]
+)
+def test_private_networks_are_refused_allowed_or_only_this_machine(monkeypatch, text, value):
+    """Three values, and the common words for two of them."""
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", text)
+    assert get_settings().allow_private_networks == value
+
+
+def test_a_wrong_rule_for_hosts_is_an_error_at_start(monkeypatch):
+    """Rather than a list that allows less, or denies less, than its author thinks."""
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS", "maybe")
+    monkeypatch.setenv("WORKFLOW_STATE_ALLOWED_HOSTS", "a.example,http://u:hunter2@b.example")
+    monkeypatch.setenv("WORKFLOW_STATE_DENIED_HOSTS", "10.1.2.3/24")
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    message = str(caught.value)
+    assert "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS: must be 0, 1 or loopback" in message
+    assert "WORKFLOW_STATE_ALLOWED_HOSTS: entry 2 is no host name" in message
+    assert "WORKFLOW_STATE_DENIED_HOSTS: entry 1 has address bits beyond its prefix" in message
+    assert "hunter2" not in message

@@ -7,7 +7,8 @@ everything that is kept.
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import quote_plus
 
 from workflow_state.actions.failures import make_detail
 from workflow_state.errors import HttpActionError
@@ -18,6 +19,7 @@ from workflow_state.schema import (
     BasicAuthentication,
     BearerAuthentication,
     ErrorCategory,
+    OAuth2ClientCredentials,
 )
 
 _ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -31,6 +33,31 @@ class Credentials:
 
     headers: dict[str, str]
     secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is asked for with (RFC 6749, section 4.4). Two definitions with equal grants share their tokens.
+
+    `method` is how the client names itself (RFC 7591, `token_endpoint_auth_method`).
+    """
+
+    token_url: str
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    scopes: tuple[str, ...]
+    method: str
+    env_values: tuple[str, ...] = field(repr=False, compare=False)
+
+    @property
+    def basic_pair(self) -> str:
+        """User and password of client_secret_basic: both are form-encoded first (RFC 6749, section 2.3.1)."""
+        return f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be in nothing that is kept."""
+        return (self.client_secret, self.basic_pair, *self.env_values)
 
 
 def find_bad_env_reference(text: str) -> str | None:
@@ -47,8 +74,34 @@ def name_authentication_header(authentication: Authentication | None) -> str | N
     return authentication.header if isinstance(authentication, ApiKeyAuthentication) else "Authorization"
 
 
-def resolve_credentials(definition: ActionDefinition, environment: Mapping[str, str]) -> Credentials:
+def resolve_grant(definition: ActionDefinition, environment: Mapping[str, str]) -> Grant | None:
+    """Return what a token is to be asked for with, or None where the definition has no OAuth 2.
+
+    Raises HttpActionError like `resolve_credentials`.
+    """
+    authentication = definition.authentication
+    if not isinstance(authentication, OAuth2ClientCredentials):
+        return None
+    templates = (authentication.client_id, authentication.client_secret)
+    client_id, client_secret = (_resolve(template, definition, environment) for template in templates)
+    values = [value for template in templates for value in _env_values(template, environment)]
+    return Grant(
+        token_url=authentication.token_url,
+        client_id=client_id,
+        client_secret=client_secret,
+        scopes=tuple(authentication.scope),
+        method=authentication.token_endpoint_auth_method,
+        env_values=tuple(values),
+    )
+
+
+def resolve_credentials(
+    definition: ActionDefinition, environment: Mapping[str, str], token: str | None = None
+) -> Credentials:
     """Return the definition's own headers and its authentication, with the environment's values in them.
+
+    `token` is the one for OAuth 2, which the caller takes out of what is kept; without it the header says so, for a
+    request that is only looked at.
 
     A token, key or password is a secret also where the definition spells it out; anything else only where it comes
     from the environment (with some servers the user name is the key). Raises HttpActionError (auth_invalid, not
@@ -76,13 +129,10 @@ def resolve_credentials(definition: ActionDefinition, environment: Mapping[str, 
             headers["Authorization"] = f"Basic {encoded}"
             secrets += [pair, encoded, pair.partition(":")[2]]
             secrets += [*_env_values(username, environment), *_env_values(password, environment)]
-        case _:
-            raise _refuse(
-                definition,
-                "OAuth 2 client credentials are not supported yet",
-                code="oauth2_not_supported",
-                suggestion="use bearer authentication with a token from the environment",
-            )
+        case OAuth2ClientCredentials():
+            grant = resolve_grant(definition, environment)
+            headers["Authorization"] = f"Bearer {token or 'not asked for yet'}"
+            secrets += grant.secrets if grant else ()
     return Credentials(headers, tuple(secrets))
 
 

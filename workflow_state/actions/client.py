@@ -1,7 +1,8 @@
 """The pooled HTTP client: one for each process, made when it is first needed.
 
 httpx's own transport takes no network backend, so a small one stands here, over httpcore's public pool. What a
-client does beyond sending is off: no proxies or netrc from the environment, no cookies, no redirects, no logged URLs.
+client does beyond sending is off: no proxies or netrc from the environment, no cookies, no redirects (they are followed
+by the attempt itself, where the definition says so), no logged URLs.
 """
 
 import http.cookiejar

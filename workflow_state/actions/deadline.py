@@ -1,8 +1,11 @@
 """A total deadline for one HTTP exchange, kept where the bytes go through.
 
 httpx knows timeouts for each read and write, and no end: a server that sends one byte every half second is never
-cut off. Here every connect, read and write gets the time that the whole exchange has left, so slow headers and slow
-bodies end on time, without a thread. Looking up a host name is the one step that is not bounded.
+cut off. Here every look-up, connect, read and write gets the time that the whole exchange has left, so slow headers and
+slow bodies end on time, without a thread; only looking up a name needs one (lookup.py).
+
+Between looking up and connecting stands the check of where actions may go (egress.py): what is connected to is an
+address that was checked, and no second look-up can change it. TLS and `Host` know the name alone.
 
 The stream also knows what no exception tells: whether a byte of the request may have left (then an unsafe request
 must not be repeated), and whether the server ended the connection.
@@ -11,6 +14,7 @@ must not be repeated), and whether the server ended the connection.
 import select
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,10 +24,16 @@ from typing import Any
 
 import httpcore
 
+from workflow_state.actions.egress import Governing, get_rules, refuse_addresses, refuse_host
+from workflow_state.actions.lookup import MAX_LOOKUPS, AddressInfo, look_up
+
 
 @dataclass(slots=True)
 class Exchange:
-    """One request and its response, as the network stream sees them. `ends_at_s` is on the monotonic clock."""
+    """One request and its response, as the network stream sees them. `ends_at_s` is on the monotonic clock.
+
+    Where a redirect is followed, it is the next request with what is left of the same time (`go_on_exchange`).
+    """
 
     ends_at_s: float
     before_send: Callable[[], None] | None = None
@@ -33,6 +43,8 @@ class Exchange:
     """Whether the server closed or reset the connection."""
     certificate_problem: str | None = None
     """Why the server's certificate was refused."""
+    refused_by: Governing | None = None
+    """The setting that forbids to connect there."""
 
 
 _TAIL_BYTES = 64
@@ -53,6 +65,12 @@ def begin_exchange(timeout_s: float, before_send: Callable[[], None] | None = No
         yield exchange
     finally:
         _current.reset(token)
+
+
+def go_on_exchange(exchange: Exchange, before_send: Callable[[], None] | None) -> None:
+    """Make the exchange that of the next request: nothing of it was sent yet; the time goes on."""
+    exchange.before_send = before_send
+    exchange.sent = exchange.disconnected = False
 
 
 def _bound(timeout_s: float | None, expired: type[Exception]) -> float | None:
@@ -181,7 +199,10 @@ def _is_readable(sock: socket.socket) -> bool:
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """Opens connections whose every operation ends with the exchange."""
+    """Opens connections whose every operation ends with the exchange, and only to where actions may go."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(MAX_LOOKUPS)
 
     def connect_tcp(
         self,
@@ -194,13 +215,11 @@ class DeadlineBackend(httpcore.NetworkBackend):
         """Return a stream to the first of the host's addresses that answers.
 
         The time is shared out among the addresses, so that the first one, if it is dead, does not use it all up.
+        Looking up counts too. Raises httpcore's ConnectTimeout and ConnectError; the latter also where the host or one
+        of its addresses is not allowed, and then the exchange says by which setting.
         """
-        try:
-            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            # UnicodeError: a label that is longer than 63 characters.
-            raise httpcore.ConnectError(f"the host name can't be resolved: {error}") from error
         gives_up_at_s = None if timeout is None else time.monotonic() + timeout
+        addresses = self._look_up_allowed(host, port, timeout)
         failure: Exception = httpcore.ConnectError("the host has no address")
         for index, (family, kind, protocol, _, address) in enumerate(addresses):
             left_s = None if gives_up_at_s is None else max(0.001, gives_up_at_s - time.monotonic())
@@ -213,6 +232,27 @@ class DeadlineBackend(httpcore.NetworkBackend):
             except OSError as error:
                 failure = httpcore.ConnectError(str(error))
         raise failure
+
+    def _look_up_allowed(self, host: str, port: int, timeout_s: float | None) -> list[AddressInfo]:
+        rules = get_rules()
+        _require_allowed(refuse_host(rules, host))
+        try:
+            addresses = look_up(host, port, _bound(timeout_s, httpcore.ConnectTimeout), self._places)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(str(error)) from error
+        except (OSError, UnicodeError) as error:
+            # UnicodeError: a label that is longer than 63 characters.
+            raise httpcore.ConnectError(f"the host name can't be resolved: {error}") from error
+        _require_allowed(refuse_addresses(rules, host, [str(address[0]) for *_, address in addresses]))
+        return addresses
+
+
+def _require_allowed(governing: Governing | None) -> None:
+    if governing is None:
+        return
+    if exchange := _current.get():
+        exchange.refused_by = governing
+    raise httpcore.ConnectError("the destination is not allowed")
 
 
 def _connect(family: int, kind: int, protocol: int, address: Any, timeout_s: float | None) -> socket.socket:

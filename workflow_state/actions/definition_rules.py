@@ -4,6 +4,7 @@ Pure functions. A problem has the path of the field that it is about, so that a 
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,6 +39,8 @@ _DOCUMENTS: tuple[type[BaseModel], ...] = (
     RetryPolicy,
     RateLimit,
 )
+_NO_CREDENTIALS = frozenset({"type", "header", "token_url", "token_endpoint_auth_method"})
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +128,14 @@ def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionPr
         return
     if isinstance(authentication, ApiKeyAuthentication) and (problem := find_header_problem(authentication.header)):
         yield DefinitionProblem(("authentication", "header"), problem)
-    if isinstance(authentication, OAuth2ClientCredentials) and (problem := _find_token_url_problem(authentication)):
-        yield DefinitionProblem(("authentication", "tokenUrl"), problem)
+    if isinstance(authentication, OAuth2ClientCredentials):
+        if problem := _find_token_url_problem(authentication):
+            yield DefinitionProblem(("authentication", "tokenUrl"), problem)
+        if not all(map(_SCOPE.fullmatch, authentication.scope)):
+            yield DefinitionProblem(("authentication", "scope"), "is not a list of words, one scope each")
     for name, field in type(authentication).model_fields.items():
         value = getattr(authentication, name)
-        is_credential = isinstance(value, str) and name not in ("type", "header", "token_url")
+        is_credential = isinstance(value, str) and name not in _NO_CREDENTIALS
         if is_credential and (problem := _find_credential_problem(name, value)):
             yield DefinitionProblem(("authentication", field.alias or name), problem)
 

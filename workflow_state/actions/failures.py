@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 
 from workflow_state.actions.deadline import Exchange
+from workflow_state.actions.egress import explain_refusal
+from workflow_state.actions.redirects import is_sent_after_acting
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorCategory, ErrorDetail
 
 MAX_RETRY_AFTER_MS = 300_000
@@ -80,10 +82,22 @@ def _parse_http_date(text: str) -> datetime | None:
 
 
 def describe_status(
-    definition: ActionDefinition, status: int, *, retry_after_ms: int | None, location: str | None, has_key: bool
+    definition: ActionDefinition,
+    status: int,
+    *,
+    retry_after_ms: int | None,
+    location: str | None,
+    has_key: bool,
+    was_accepted: bool = False,
 ) -> ErrorDetail:
-    """Return the failure that a status other than 2xx is; `has_key` tells whether an Idempotency-Key was sent."""
+    """Return the failure that a status other than 2xx is.
+
+    `has_key` tells whether an Idempotency-Key was sent, `was_accepted` whether the server has taken a token of these
+    credentials before.
+    """
     category = _CATEGORY_OF_STATUS.get(status)
+    if status == httpx.codes.UNAUTHORIZED and was_accepted:
+        category = ErrorCategory.AUTH_EXPIRED
     if category is None:
         is_client_error = 400 <= status < 500  # noqa: PLR2004  the class of the status (RFC 9110, section 15)
         category = ErrorCategory.VALIDATION_FAILED if is_client_error else ErrorCategory.API_UNEXPECTED_STATUS
@@ -95,7 +109,12 @@ def describe_status(
     suggestion = _SUGGESTION_OF_STATUS.get(status)
     if location is not None:
         message += f" and points to {location}"
-        suggestion = "redirects are not followed; put the final URL into the action definition"
+        suggestion = (
+            "of redirects only 301, 302, 303, 307 and 308 are followed"
+            if definition.endpoint.follow_redirects
+            else "redirects are not followed; put the final URL into the action definition, or set its "
+            "endpoint.followRedirects"
+        )
     elif too_long:
         message += f" and asks for a pause of {(retry_after_ms or 0) // 1000} s"
         suggestion = "the pause is too long to wait for; run the plan again after it"
@@ -111,6 +130,19 @@ def describe_status(
         retry_after=retry_after_ms,
         suggestion=suggestion,
         context=dict(MAY_BE_DONE) if may_be_done else None,
+    )
+
+
+def describe_refused_redirect(definition: ActionDefinition, status: int, location: str, reason: str) -> ErrorDetail:
+    """Return the failure that a redirect is which can't be followed; `location` is without secrets."""
+    unknown = definition.effective_effect is Effect.UNSAFE and is_sent_after_acting(status)
+    return make_detail(
+        ErrorCategory.API_UNEXPECTED_STATUS,
+        "redirect_refused",
+        f"the server answered {_name_status(status)} and points to {location}, which is not followed: {reason}",
+        status_code=status,
+        suggestion=_UNSAFE_SUGGESTION if unknown else "put the final URL into the action definition",
+        context=dict(MAY_BE_DONE) if unknown else None,
     )
 
 
@@ -132,6 +164,9 @@ def describe_transport_error(
     definition: ActionDefinition, error: httpx.TransportError, exchange: Exchange, reason: str
 ) -> ErrorDetail:
     """Return the failure that a broken exchange is; `reason` is the error's text without secrets."""
+    if exchange.refused_by is not None:
+        message, suggestion = explain_refusal(exchange.refused_by)
+        return make_detail(ErrorCategory.NETWORK_CONNECTION_REFUSED, "egress_refused", message, suggestion=suggestion)
     if exchange.certificate_problem is not None:
         return make_detail(
             ErrorCategory.NETWORK_CONNECTION_REFUSED,

@@ -8,30 +8,38 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import httpx
 from pydantic import Field, JsonValue
 
-from workflow_state.actions.auth import resolve_credentials
+from workflow_state.actions.auth import Grant, resolve_credentials, resolve_grant
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
-from workflow_state.actions.deadline import Exchange, begin_exchange
+from workflow_state.actions.deadline import Exchange, begin_exchange, go_on_exchange
 from workflow_state.actions.failures import (
+    describe_refused_redirect,
     describe_status,
     describe_transport_error,
     make_detail,
     parse_retry_after,
 )
+from workflow_state.actions.oauth import drop_token, note_accepted, obtain_token, was_accepted
 from workflow_state.actions.output import make_output
 from workflow_state.actions.redaction import Scrub, is_secret_name, make_scrubber, redact_url
+from workflow_state.actions.redirects import (
+    RedirectRefusedError,
+    is_redirect,
+    is_sent_after_acting,
+    make_next_request,
+)
 from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request, reject_inputs
 from workflow_state.actions.response import MalformedResponseError, read_body
 from workflow_state.actions.storage import store_output
 from workflow_state.actions.trace import cut, make_entry, trace_body, trace_request, trace_response
-from workflow_state.errors import HttpActionError, SettingsError
+from workflow_state.errors import HttpActionError, SettingsError, StorageError
 from workflow_state.json_schemas import CompiledSchema, compile_schema
 from workflow_state.schema import (
     MAY_BE_DONE,
@@ -67,7 +75,8 @@ class ActionContext(ContractModel):
     """For whom an attempt is made.
 
     `before_send` is called when the connection stands, right before the first byte of the request can leave; an
-    exception of it goes through to the caller, and nothing was sent.
+    exception of it goes through to the caller, and nothing was sent. Where redirects are followed it is called for each
+    request.
     """
 
     execution_id: str
@@ -78,7 +87,7 @@ class ActionContext(ContractModel):
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One attempt, ready to be sent."""
+    """One attempt, ready to be sent; where a redirect is followed, the same attempt with its next request."""
 
     definition: ActionDefinition
     context: ActionContext | None
@@ -87,7 +96,15 @@ class _Attempt:
     scrub_output: Scrub
     scrub_trace: Scrub
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
-    output_schema: CompiledSchema | None
+    output_schema: CompiledSchema | None = None
+    redirected: tuple[httpx.Request, ...] = ()
+    """The requests before this one, each of which was answered by a redirect."""
+    trace: tuple[HttpTraceEntry, ...] = ()
+    """The trace of all that was sent before: redirected, for a token, or with a token that was refused."""
+    may_be_done: bool = False
+    """Whether one of their answers says that an unsafe request was acted on: then nothing may repeat the attempt."""
+    was_accepted: bool = False
+    """Whether the server has taken a token of these credentials before."""
 
     def redact(self, error: Exception) -> str:
         """Return an exception's text without secrets; a part of what the server sent may be in it."""
@@ -134,24 +151,60 @@ def execute_http_action(
     """Send the action's request once and return its output, with the trace.
 
     Raises ActionDefinitionError for an unknown id. Raises HttpActionError where the attempt fails: `detail` says
-    whether it may be tried again, `http_trace` holds one entry where the network was tried. Calling it again sends
-    another request.
+    whether it may be tried again, `http_trace` holds one entry where the network was tried, and one more for each
+    redirect that was followed and for what OAuth 2 needed. Calling it again sends another request.
     """
     definition = (
         action_definition_id
         if isinstance(action_definition_id, ActionDefinition)
         else load_action_definition(action_definition_id)
     )
+    ends_at_s = time.monotonic() + definition.endpoint.timeout / 1000
     attempt = _prepare(definition, inputs, None if context is None else ActionContext.model_validate(context))
+    if grant := resolve_grant(definition, os.environ):
+        return _execute_with_token(attempt, grant, inputs, ends_at_s)
+    return _conclude(*_send_on(attempt, ends_at_s))
+
+
+def _execute_with_token(
+    unauthorized: _Attempt, grant: Grant, inputs: Mapping[str, JsonValue], ends_at_s: float
+) -> HttpActionResult:
+    """Send the request with a token; where it is refused, and was not made just now, once more with a new one.
+
+    A 401 says that the request was not processed, so that goes for every effect; not so one after a redirect.
+    """
+    definition, context = unauthorized.definition, unauthorized.context
+    began_at_s = time.monotonic()
+    trace: list[HttpTraceEntry] = []
+    tokens: list[str] = []
+    while True:
+        token = obtain_token(definition, grant, ends_at_s, trace)
+        tokens.append(token.value)
+        prepared = _prepare(definition, inputs, context, tokens)
+        attempt = replace(prepared, trace=tuple(trace), was_accepted=was_accepted(definition, grant))
+        attempt, answer, exchange = _send_on(attempt, ends_at_s)
+        if httpx.codes.is_success(answer.status):
+            note_accepted(definition, grant)
+        if answer.status != httpx.codes.UNAUTHORIZED or attempt.redirected:
+            return _conclude(attempt, answer, exchange)
+        drop_token(grant, token)
+        if len(tokens) > 1 or token.asked_at_s >= began_at_s:
+            return _conclude(attempt, answer, exchange)
+        trace.append(_trace(attempt, answer, "the token was refused; a new one is asked for"))
+
+
+def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:
+    """Send the request, and those that redirects ask for where that is allowed, by `ends_at_s` (monotonic)."""
+    definition = attempt.definition
     before_send = attempt.context.before_send if attempt.context else None
-    with begin_exchange(definition.endpoint.timeout / 1000, before_send) as exchange:
-        try:
-            answer = _send(attempt.request)
-        except httpx.TransportError as error:
-            detail = describe_transport_error(definition, error, exchange, attempt.redact(error))
-            # `from None`: the exceptions of httpx carry the request, credentials included.
-            raise _fail(attempt, detail) from None
-    return _conclude(attempt, answer, exchange)
+    with begin_exchange(ends_at_s - time.monotonic(), before_send) as exchange:
+        answer = _exchange(attempt, exchange)
+        while definition.endpoint.follow_redirects and is_redirect(answer.status, answer.location):
+            attempt = _follow(attempt, answer)
+            # Asked anew for each request: a worker that was stopped between two of them may have lost its claim.
+            go_on_exchange(exchange, before_send)
+            answer = _exchange(attempt, exchange)
+    return attempt, answer, exchange
 
 
 def preview_http_action(
@@ -168,12 +221,19 @@ def preview_http_action(
     return trace_request(attempt.request, attempt.scrub_trace), hashlib.sha256(told).hexdigest()
 
 
-def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext | None) -> _Attempt:
+def _prepare(
+    definition: ActionDefinition,
+    inputs: Mapping[str, JsonValue],
+    context: ActionContext | None,
+    tokens: Sequence[str] = (),
+) -> _Attempt:
+    """Return the attempt, with the last of the tokens; none of them is to be in what is kept."""
     if wrong := describe_wrong_inputs(definition, inputs):
         raise reject_inputs(definition, wrong, "the action's inputs must fit the inputSchema of its definition")
     # A schema that can't be used must be known before the request has its effect.
     output_schema = None if definition.output_schema is None else compile_schema(definition.output_schema)
-    credentials = resolve_credentials(definition, os.environ)
+    credentials = resolve_credentials(definition, os.environ, tokens[-1] if tokens else None)
+    secrets = [*credentials.secrets, *tokens]
     key = f"{context.execution_id}.{context.action_id}" if context else None
     built = build_request(definition, inputs, own_headers=credentials.headers, idempotency_key=key)
     names = {name.lower() for name in built.headers}
@@ -198,8 +258,8 @@ def _prepare(definition: ActionDefinition, inputs: Mapping[str, JsonValue], cont
         context=context,
         request=request,
         started_at=datetime.now(UTC),
-        scrub_output=make_scrubber(credentials.secrets),
-        scrub_trace=make_scrubber([*credentials.secrets, *_find_secret_inputs(inputs)]),
+        scrub_output=make_scrubber(secrets),
+        scrub_trace=make_scrubber([*secrets, *_find_secret_inputs(inputs)]),
         output_schema=output_schema,
     )
 
@@ -208,6 +268,41 @@ def _find_secret_inputs(inputs: Mapping[str, JsonValue]) -> list[str]:
     """Return the values of inputs with secret names: a token from a login action, say. `Bearer X` gives X too."""
     values = [value for name, value in inputs.items() if is_secret_name(name) and isinstance(value, str)]
     return [*values, *(value.rpartition(" ")[2] for value in values)]
+
+
+def _exchange(attempt: _Attempt, exchange: Exchange) -> _Answer:
+    try:
+        return _send(attempt.request)
+    except httpx.TransportError as error:
+        detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
+        # `from None`: the exceptions of httpx carry the request, credentials included.
+        raise _fail(attempt, detail) from None
+
+
+def _follow(attempt: _Attempt, answer: _Answer) -> _Attempt:
+    """Return the attempt with the request that the redirect asks for; raise HttpActionError where it is refused."""
+    location = answer.location or ""
+    requests = (*attempt.redirected, attempt.request)
+    try:
+        request = make_next_request(requests, answer.status, location)
+    except RedirectRefusedError as error:
+        shown = _show_location(attempt, location)
+        raise _fail(
+            attempt, describe_refused_redirect(attempt.definition, answer.status, shown, str(error)), answer
+        ) from None
+    is_unsafe = attempt.definition.effective_effect is Effect.UNSAFE
+    return replace(
+        attempt,
+        request=request,
+        started_at=datetime.now(UTC),
+        redirected=requests,
+        trace=(*attempt.trace, _trace(attempt, answer)),
+        may_be_done=attempt.may_be_done or (is_unsafe and is_sent_after_acting(answer.status)),
+    )
+
+
+def _show_location(attempt: _Attempt, location: str) -> str:
+    return cut(redact_url(location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
 
 
 def _send(request: httpx.Request) -> _Answer:
@@ -248,15 +343,15 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
         # A server that is about to catch up may answer in full the next time.
         again = error.code == OUTPUT_MISMATCH and attempt.definition.effective_effect is not Effect.UNSAFE
         detail = make_detail(ErrorCategory.API_RESPONSE_MALFORMED, error.code, attempt.redact(error), retryable=again)
-    except (OSError, SettingsError) as error:
+    except (OSError, SettingsError, StorageError) as error:
         detail = make_detail(
             ErrorCategory.STATE_INCONSISTENT,
             "output_not_stored",
-            f"the request succeeded, but its output could not be stored: {attempt.redact(error)}",
+            f"the request succeeded, but its output is lost: {attempt.redact(error)}",
             retryable=attempt.definition.effective_effect is not Effect.UNSAFE,
         )
     else:
-        result = HttpActionResult(output=output, http_trace=[_trace(attempt, answer)])
+        result = HttpActionResult(output=output, http_trace=[*attempt.trace, _trace(attempt, answer)])
         if location:
             result.output_location = location
         return result
@@ -268,17 +363,14 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
 
 def _describe_answer(attempt: _Attempt, answer: _Answer) -> ErrorDetail:
     retry_after_ms = parse_retry_after(answer.headers.get("retry-after"), answer.headers.get("date"), datetime.now(UTC))
-    location = (
-        None
-        if answer.location is None
-        else cut(redact_url(answer.location, attempt.scrub_trace), _MAX_EXCERPT_CHARACTERS)
-    )
+    location = None if answer.location is None else _show_location(attempt, answer.location)
     detail = describe_status(
         attempt.definition,
         answer.status,
         retry_after_ms=retry_after_ms,
         location=location,
         has_key=IDEMPOTENCY_KEY in attempt.request.headers,
+        was_accepted=attempt.was_accepted,
     )
     if answer.body:
         excerpt = trace_body(answer.body, answer.content_type, attempt.scrub_trace)
@@ -294,7 +386,10 @@ def _fail(attempt: _Attempt, detail: ErrorDetail, answer: _Answer | None = None)
         "url": redact_url(str(attempt.request.url), attempt.scrub_trace),
     }
     full = detail.model_copy(update={"context": {**context, **detail.context}})
-    return HttpActionError(full, [_trace(attempt, answer, detail.message).to_json_data()])
+    if attempt.may_be_done:
+        full = full.model_copy(update={"retryable": False, "context": {**full.context, **MAY_BE_DONE}})
+    trace = [*attempt.trace, _trace(attempt, answer, detail.message)]
+    return HttpActionError(full, [entry.to_json_data() for entry in trace])
 
 
 def _trace(attempt: _Attempt, answer: _Answer | None, error: str | None = None) -> HttpTraceEntry:
