@@ -1,5 +1,6 @@
 FROM python:3.12-slim
-RUN useradd --create-home worker
+# A volume that is mounted at /var/outputs for the first time belongs to whom this folder belongs.
+RUN useradd --create-home worker && install --directory --owner worker --mode 700 /var/outputs
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./
 COPY workflow_state ./workflow_state

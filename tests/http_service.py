@@ -38,12 +38,14 @@ def http_service() -> Iterator[Service]:
     """Serve until the block ends.
 
     /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
-    /status/<code>/<name>   that status
+    /status/<code>/<name>   that status, with the headers that were sent
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
     /pause/<s>/<name>       the first request to any of them: 503, with Retry-After: <s>; the next are like /echo
     /text/<name>            plain text
+    /bytes/<n>/<name>       n bytes, which are no text
+    /items/<n>/<name>       JSON with that name, a list of n items of about 70 bytes, and the first few of them
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
@@ -97,7 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kind, *rest = split.path.strip("/").split("/")
         if kind == "status":
-            self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
+            self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}", "headers": entry["headers"]})
         elif kind == "flaky" and count <= int(rest[0]):
             self._answer(503, {"error": "not yet"})
         elif kind == "stall" and count == 1:
@@ -106,6 +108,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(503, b"", "text/plain", {"Retry-After": "280"})
         elif is_first_pause:
             self._send(503, b"", "text/plain", {"Retry-After": rest[0]})
+        elif kind == "bytes":
+            self._send(200, (bytes(range(256)) * (int(rest[0]) // 256 + 1))[: int(rest[0])], "image/png")
+        elif kind == "items":
+            items = [{"index": index, "text": "x" * 50} for index in range(int(rest[0]))]
+            self._answer(200, {"name": rest[-1], "few": items[:3], "items": items})
         elif kind == "text":
             self._send(200, b"plain text", "text/plain")
         else:

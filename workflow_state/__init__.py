@@ -13,11 +13,13 @@ from workflow_state.errors import (
     ReferenceParseError,
     ReferenceResolutionError,
     SettingsError,
+    StorageError,
     WorkflowStateError,
 )
 from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
 from workflow_state.logger import WorkflowLogger
+from workflow_state.outputs import read_output
 from workflow_state.patterns import (
     are_dependencies_satisfied,
     calculate_execution_metrics,
@@ -61,6 +63,7 @@ __all__ = [
     "ReferenceParseError",
     "ReferenceResolutionError",
     "SettingsError",
+    "StorageError",
     "StorageLocation",
     "WorkflowLogger",
     "WorkflowStateError",
@@ -82,6 +85,7 @@ __all__ = [
     "list_executions",
     "load_action_definition",
     "parse_reference",
+    "read_output",
     "register_action_definition",
     "resolve_reference",
     "resume_execution",

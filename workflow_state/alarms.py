@@ -13,7 +13,8 @@ from workflow_state.delivery import KEY_PREFIX
 
 ALARMS_KEY = f"{KEY_PREFIX}alarms"
 
-_AT_ONCE = 100
+AT_ONCE = 100
+"""How many alarms are taken in one step."""
 
 # KEYS: alarms. ARGV: s until the next look, how many at once.
 # Returns what is due now, and puts it off: one worker looks at it now, another if that one dies.
@@ -39,7 +40,7 @@ def alarm_of(execution_id: str, action_id: str = "") -> str:
 
 def take_due(client: Redis, put_off_s: int) -> list[tuple[str, str]]:
     """Return (execution, action or '') of what is due, and have others look at it after `put_off_s` only."""
-    due: Any = client.register_script(_DUE)(keys=[ALARMS_KEY], args=[put_off_s, _AT_ONCE])
+    due: Any = client.register_script(_DUE)(keys=[ALARMS_KEY], args=[put_off_s, AT_ONCE])
     return [(parts[0], parts[1]) for member in due if (parts := member.decode().split(" "))]
 
 

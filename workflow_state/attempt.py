@@ -18,6 +18,7 @@ from workflow_state.actions.client import get_client
 from workflow_state.actions.http import execute_http_action
 from workflow_state.asking import ask
 from workflow_state.conditions import evaluate_condition
+from workflow_state.contents import with_contents
 from workflow_state.delivery import (
     CONNECTION_ERRORS,
     WHICHEVER_IS_DUE,
@@ -30,7 +31,7 @@ from workflow_state.delivery import (
     read_trace,
     remember_failure,
 )
-from workflow_state.errors import HttpActionError, WorkflowStateError
+from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
 from workflow_state.permits import pause_definition, return_permit, take_permit
@@ -144,6 +145,9 @@ def _run(
         raise
     except HttpActionError as error:
         detail = error.detail
+    except StorageError as error:
+        category = ErrorCategory.STATE_INCONSISTENT
+        detail = ErrorDetail(category=category, code="output_not_read", message=f"nothing was sent: {error}")
     except WorkflowStateError as error:
         detail = ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=str(error))
     except Exception as error:
@@ -183,6 +187,7 @@ def _decide(
             scope[primary.id] = read_failure(work.client, work.execution_id, primary.id)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(work.client, work.execution_id)
+    scope = with_contents(_texts_of(work), scope)
     if work.element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
         reason = f"its condition does not hold: {action.condition.if_}"
         if action.condition.else_ == "skip":
@@ -191,17 +196,27 @@ def _decide(
     if action.for_each:
         elements = list_elements(action, scope)
         if work.element is None:
-            return _end_of_list(elements)
+            return _end_of_list(elements, is_alternative=bool(work.primaries))
         scope |= {"item": elements[work.element], "itemIndex": work.element}
     resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
     return resolved
 
 
-def _end_of_list(elements: Sequence[Any]) -> ActionSuccess | ActionFailure:
+def _texts_of(work: Work) -> list[Any]:
+    """Return what has references that this attempt resolves."""
+    action = work.action
+    asked = [action.for_each, action.condition.if_] if action.condition and work.element is None else [action.for_each]
+    # A list that came here as a whole sends nothing.
+    return asked if action.for_each and work.element is None else [*asked, action.inputs]
+
+
+def _end_of_list(elements: Sequence[Any], *, is_alternative: bool) -> ActionSuccess | ActionFailure:
     """Return the end of an action with `forEach` that came here as a whole: its level publishes elements one by one."""
     if not elements:
         return ActionSuccess(output=[])
-    message = "an alternative runs once, it can't have forEach"
+    message = "its list could not be read when its level began; resume the execution"
+    if is_alternative:
+        message = "an alternative runs once, it can't have forEach"
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
 
 
@@ -249,7 +264,7 @@ def _send(
     permit = take_permit(work.client, definition, claim)
     if permit.held_back:
         reason = WorkflowStateError(f"held back by a {permit.held_back} of {definition.id!r}")
-        raise _come_back(work, claim, permit.delay_s, trace, reason, permit.held_back)
+        raise _come_back(work, claim, permit.delay_s, trace, reason, permit.held_back) or Ignore
     try:
         time.sleep(permit.delay_s)
         outcome = execute_http_action(definition, inputs, context)
@@ -257,12 +272,18 @@ def _send(
         trace += error.http_trace
         if error.detail.status_code in _PAUSING and error.detail.retry_after:
             pause_definition(work.client, definition, error.detail.retry_after / 1000)
+        failed = finished_state(
+            work.run_id, ActionFailure(error=error.detail), Ending(claim.started_at, claim.attempt, trace)
+        )
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
-            ending = Ending(claim.started_at, claim.attempt, trace)
-            return finished_state(work.run_id, ActionFailure(error=error.detail), ending)
+            return failed
         # The message of the exception only: Celery stores and shows the whole of it.
         retry = _come_back(work, claim, delay_ms / 1000, trace, WorkflowStateError(str(error)))
+        if retry is None:
+            log.warn("attempt failed, and the execution has used up its retries", category=error.detail.category)  # noqa: G010 - ours
+            error.detail.suggestion = "the execution has used up its retries; resume it when the server is well again"
+            return failed
         log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category)  # noqa: G010 - ours
         raise retry from None
     finally:
@@ -276,11 +297,15 @@ def _send(
 
 def _come_back(
     work: Work, claim: Claim, delay_s: float, trace: list[Any], reason: Exception, held_back: HeldBack | None = None
-) -> Retry:
-    """Publish the message of the next attempt, or of this one where it is held back; return Celery's Retry to raise."""
+) -> Retry | None:
+    """Publish the message of the next attempt, or of this one where it is held back; return Celery's Retry to raise.
+
+    None where the execution has used up its retries; being held back costs none.
+    """
     attempt = claim.attempt if held_back else claim.attempt + 1
     message = message_for(work, attempt)
-    await_retry(work.client, claim, delay_s=delay_s, trace=trace, message=message, held_back=held_back)
+    if not await_retry(work.client, claim, delay_s=delay_s, trace=trace, message=message, held_back=held_back):
+        return None
     kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
     return work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_s, throw=False)
 

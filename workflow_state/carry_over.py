@@ -37,6 +37,8 @@ class Earlier:
     inputs: Mapping[str, Any]
     states: Mapping[str, ActionExecutionState]
     elements: Elements = field(default_factory=dict)
+    with_contents: Mapping[str, Any] = field(default_factory=dict)
+    """The states (JSON data) of actions whose stored contents are read by others, with these contents."""
 
 
 @dataclass(slots=True)
@@ -80,7 +82,7 @@ def decide_carry_over(
         decisions=decisions,
         decided=frozenset(name.partition("[")[0] for name in (*decisions.assumed, *decisions.sent_again)),
         now=now or datetime.now(UTC),
-        then_there={**earlier.states, "inputs": earlier.inputs},
+        then_there={**earlier.states, **earlier.with_contents, "inputs": earlier.inputs},
         now_there={"inputs": plan.inputs},
     )
     carried = CarryOver()
@@ -89,7 +91,8 @@ def decide_carry_over(
         carried.report[action.id] = report
         carried.states |= states
         if report.kept:
-            resuming.now_there[action.id] = states[action.id]
+            is_the_same = states[action.id] is earlier.states.get(action.id)
+            resuming.now_there[action.id] = (resuming.then_there if is_the_same else states)[action.id]
     for name in decisions.assumed:
         if name not in carried.states:
             reason = carried.report[name.partition("[")[0]].reason

@@ -11,8 +11,10 @@ from celery.signals import task_postrun, worker_init, worker_process_init
 from celery.utils.imports import cwd_in_path
 
 from workflow_state.actions.catalog import load_catalog
+from workflow_state.actions.storage import check_storage
 from workflow_state.delivery import begin_incarnation, end_run
 from workflow_state.errors import WorkflowStateError
+from workflow_state.expiry import Expiry
 from workflow_state.lease import Lease, keep_child_alive
 from workflow_state.result_backend import OVERRIDES, never_subscribe
 from workflow_state.settings import get_settings
@@ -67,21 +69,28 @@ def _settings_in(module: str) -> dict[str, Any]:
 app = Celery(
     "workflow_state",
     set_as_current=_state._tls.current_app is None,  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public question for it
-    include=["workflow_state.executor"],
+    include=["workflow_state.executor", "workflow_state.outputs"],
 )
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)
 app.loader.override_backends = OVERRIDES
-app.steps["consumer"].update((Lease, Alarm))
+app.steps["consumer"].update((Lease, Alarm, Expiry))
 worker_init.connect(never_subscribe)
 task_postrun.connect(end_run)
 
 
 @worker_init.connect
 def begin_worker(**_: Any) -> None:
-    """Refuse to start with action definitions that are wrong, and begin a new incarnation before the pool forks."""
+    """Refuse to start with wrong action definitions or a storage that can't be written; begin a new incarnation.
+
+    All of that before the pool forks.
+    """
     try:
         load_catalog()
+        # Found out now, not when a request has been sent whose answer is lost. The default, a temporary folder, is for
+        # trying out, and need not be there for a worker whose outputs all fit into the state.
+        if get_settings().storage_url:
+            check_storage()
     except WorkflowStateError as error:
         # Celery swallows other exceptions of a signal's receiver, and starts all the same.
         raise SystemExit(f"Error: {error}") from error

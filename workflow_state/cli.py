@@ -20,13 +20,16 @@ from redis.exceptions import RedisError
 
 from workflow_state import display
 from workflow_state.actions.catalog import list_action_definitions, load_action_definition
+from workflow_state.actions.storage import read_stored
 from workflow_state.celery import app
 from workflow_state.decision_options import ask_for_decisions, json_or_text, name_assumed, split_assumed
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError, WorkflowStateError
 from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
+from workflow_state.expiry import expire_outputs
 from workflow_state.fan_out import element_id
 from workflow_state.local import Engine, local_engine
+from workflow_state.outputs import find_output, text_of
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import redis_client
 from workflow_state.resume import read_undecided, resume_execution
@@ -206,6 +209,40 @@ def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user
     digest = shown.digest if shown else None
     confirm_action(execution_id, action_id, not reject, user_id or getpass.getuser(), digest=digest)
     click.echo("rejected" if reject else "confirmed")
+    return 0
+
+
+@commands.command()
+@click.argument("execution_id", metavar="ID")
+@click.argument("action_id", metavar="ACTION")
+@click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write it into this file.")
+def output(execution_id: str, action_id: str, out: Path | None) -> int:
+    """Print an action's output: as JSON, or the bytes themselves where they are stored.
+
+    ACTION[3] is one element of a list.
+    """
+    _require_redis()
+    value, location = find_output(execution_id, action_id)
+    data = read_stored(location) if location else f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
+    if out:
+        out.write_bytes(data)
+        return 0
+    if location and sys.stdout.isatty():
+        if (text := text_of(data, location.content_type)) is None:
+            raise click.UsageError("the output is binary, and this is a terminal: name a file with --out")
+        # Others' text must not paint over the terminal.
+        click.echo("\n".join(map(display.plain, text.expandtabs().splitlines())))
+        return 0
+    sys.stdout.buffer.write(data)
+    return 0
+
+
+@commands.command()
+def expire() -> int:
+    """Remove stored outputs that nobody needs any more; the workers do so once an hour."""
+    _require_redis()
+    count = expire_outputs(app)
+    click.echo(f"removed the stored outputs of {count} execution{'' if count == 1 else 's'}")
     return 0
 
 

@@ -34,6 +34,10 @@ CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError
 WHICHEVER_IS_DUE = 0
 """Instead of an attempt's number, in a message that is published again because the first one may be lost."""
 
+FREE_RETRIES = 100
+"""An execution may be retried as often as this, and twice for each of its actions: a plan of thousands that all fail
+must not hammer a server that is down."""
+
 _READ_AT_ONCE = 1_000
 
 _incarnation: str | None = None
@@ -152,6 +156,7 @@ claim.nextAttemptAt, claim.dueAt = nil, nil
 if claim.heldBack then claim.heldBack, claim.waits = nil, (claim.waits or 0) + 1 end
 local written = cjson.encode(claim)
 redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now)
+if not raw then redis.call('HINCRBY', KEYS[1], ':begun', 1) end
 redis.call('EXPIRE', KEYS[1], ARGV[7])
 return written
 """
@@ -169,17 +174,23 @@ return 1
 """
 
 # KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
-# s until then, why this very attempt is held back or ''.
-# Returns 1 if the claim was ours to change, otherwise 0.
+# s until then, retries that an execution may have besides two for each action that has begun, why this very attempt is
+# held back or '' where another one follows.
+# Returns 1 if the claim was ours to change, 0 if it wasn't, and -1 where the execution has used up its retries.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 if not raw then return 0 end
 local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
+if claim.status ~= 'retrying' and ARGV[8] == '' then
+  local used = tonumber(redis.call('HGET', KEYS[1], ':retries') or 0)
+  if used >= tonumber(ARGV[7]) + 2 * tonumber(redis.call('HGET', KEYS[1], ':begun') or 0) then return -1 end
+  redis.call('HSET', KEYS[1], ':retries', used + 1)
+end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
-if ARGV[7] ~= '' then claim.heldBack = true end
-if ARGV[7] == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
+if ARGV[8] ~= '' then claim.heldBack = true end
+if ARGV[8] == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
@@ -330,18 +341,30 @@ def await_retry(
     trace: list[dict[str, Any]],
     message: str,
     held_back: HeldBack | None = None,
-) -> None:
+) -> bool:
     """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
 
-    Where it was `held_back`, nothing was sent, and the same attempt comes again. Raises ClaimLostError, and nothing may
-    be published, where another worker has taken the attempt over meanwhile.
+    Where it was `held_back`, nothing was sent, and the same attempt comes again. False, and nothing may be published,
+    where the execution has used up its retries. Raises ClaimLostError where another worker has taken the attempt over
+    meanwhile.
     """
     next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
-    told: list[Any] = [next_attempt_at.isoformat(), json.dumps(trace), message, delay_s, held_back or ""]
-    if not client.register_script(_AWAIT_RETRY)(
-        keys=[progress_key(claim.execution_id)], args=[claim.action_id, claim.run, *told]
-    ):
+    came: Any = client.register_script(_AWAIT_RETRY)(
+        keys=[progress_key(claim.execution_id)],
+        args=[
+            claim.action_id,
+            claim.run,
+            next_attempt_at.isoformat(),
+            json.dumps(trace),
+            message,
+            delay_s,
+            FREE_RETRIES,
+            held_back or "",
+        ],
+    )
+    if came == 0:
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
+    return bool(came == 1)
 
 
 def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:

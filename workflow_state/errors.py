@@ -10,6 +10,7 @@
     ├── ExecutionNotFoundError     no execution has that id
     ├── ExecutionConflictError     what is asked does not fit the execution that has this id
     │   └── OutcomeUnknownError    it can't be resumed before someone decides; `.undecided` says on what
+    ├── StorageError               an output can't be stored, or can't be read back
     ├── ConfirmationError          nothing waits there, or it was answered already
     └── SettingsError              an environment variable or the server behind it is wrong
 
@@ -116,6 +117,10 @@ class OutcomeUnknownError(ExecutionConflictError):
             f"send_again=[{first!r}] sends it again"
         )
         return "\n  ".join(lines)
+
+
+class StorageError(WorkflowStateError):
+    """An output can't be stored, or a stored one is not there (any more), or is not what was stored."""
 
 
 class ConfirmationError(WorkflowStateError):

@@ -111,6 +111,8 @@ def element_state(index: int, state: ActionExecutionState) -> ElementState:
             setattr(element, name, value)
     if isinstance(state.result, ActionSuccess) and state.result.assumed:
         element.assumed = True
+    if isinstance(state.result, ActionSuccess) and state.result.output_location:
+        element.output_location = state.result.output_location
     if isinstance(state.result, ActionFailure):
         element.error = state.result.error
     if isinstance(state.result, ActionSkip):
@@ -132,7 +134,7 @@ def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState 
 
 def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValue]) -> ActionExecutionState | None:
     data = element.to_json_data()
-    index, assumed = data.pop("index"), data.pop("assumed", None)
+    index, assumed, location = data.pop("index"), data.pop("assumed", None), data.pop("outputLocation", None)
     error, reason = data.pop("error", None), data.pop("reason", None)
     result: dict[str, Any] | None = None
     if element.status is ActionStatus.FAILED:
@@ -143,6 +145,7 @@ def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValu
         return None
     else:
         result = {"status": "success", "output": outputs[index]} | ({"assumed": True} if assumed else {})
+        result |= {"outputLocation": location} if location else {}
     return ActionExecutionState.model_validate(data | {"actionId": element_id(action_id, index), "result": result})
 
 

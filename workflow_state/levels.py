@@ -13,6 +13,7 @@ from celery import states as states_of_celery
 from celery.canvas import Signature
 
 from workflow_state.alarms import put_off_alarm
+from workflow_state.contents import with_contents
 from workflow_state.delivery import (
     ACTION_TASK,
     LEVEL_TASK,
@@ -21,6 +22,7 @@ from workflow_state.delivery import (
     find_whereabouts,
     remember_failure,
 )
+from workflow_state.errors import WorkflowStateError
 from workflow_state.fan_out import count_elements, element_id, joined_state
 from workflow_state.policy import is_of_unknown_outcome, reads_plan_inputs, settle_failure
 from workflow_state.records import (
@@ -197,6 +199,11 @@ def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[t
     scope: dict[str, Any] = with_unneeded(action.dependencies, results)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(client, execution_id)
+    try:
+        scope = with_contents([action.for_each, action.condition.if_ if action.condition else None], scope)
+    except WorkflowStateError:
+        # It goes out as a whole, and fails of that by itself.
+        return 0
     return count_elements(action, scope)
 
 

@@ -119,7 +119,9 @@ def local_engine() -> Iterator[Engine]:
     """
     with local_redis() as redis_url, _short_temporary_folder() as folder:
         log = Path(folder) / "worker.log"
-        with local_worker(redis_url, log_file=log, environment=_loopback_by_default()) as worker:
+        # In a storage that others use too this Redis knows nobody else's executions.
+        environment = {**_loopback_by_default(), "WORKFLOW_STATE_EXPIRE_OUTPUTS": "0"}
+        with local_worker(redis_url, log_file=log, environment=environment) as worker:
             yield Engine(redis_url, worker, log)
 
 

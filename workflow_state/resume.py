@@ -1,28 +1,35 @@
 """Running a failed or cancelled execution again, with what it has done already."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from celery import states as states_of_celery
 from celery.result import AsyncResult
 
+from workflow_state.actions.storage import keep_stored
 from workflow_state.carry_over import Earlier, decide_carry_over
 from workflow_state.celery import app
+from workflow_state.contents import with_contents
 from workflow_state.decisions import decide, find_undecided
-from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError
+from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError, ReferenceResolutionError
 from workflow_state.executions import get_execution_state
 from workflow_state.executor import execute_plan
 from workflow_state.fan_out import element_id, split_state
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.records import action_task_id, read_record, read_results, redis_client
+from workflow_state.records import action_task_id, read_record, read_results, record_key, redis_client
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
+    ActionSuccess,
     ExecutionPlan,
     ExecutionState,
     ExecutionStatus,
+    PlannedAction,
     ResumeReport,
+    StorageLocation,
 )
 from workflow_state.work import Summary
 
@@ -49,14 +56,18 @@ def resume_execution(
 
     Raises ExecutionNotFoundError; OutcomeUnknownError, with the requests in `.undecided`, where a decision lacks;
     ExecutionConflictError for an execution that has completed or still runs, and for a decision where there is nothing
-    to decide; PlanValidationError; and ValueError for an output that is no JSON. Nothing has been stored or sent then.
-    Each call starts another execution.
+    to decide; PlanValidationError; StorageError where a stored output that is kept can't be reached; and ValueError for
+    an output that is no JSON. Nothing has been sent then. Each call starts another execution.
     """
     earlier, new_plan = _read_earlier(execution_id, plan)
     undecided = find_undecided(new_plan, earlier.states, earlier.elements)
     decisions = decide(execution_id, undecided, assume_done=assume_done, send_again=send_again)
     carried = decide_carry_over(earlier, new_plan, decisions)
     new_id = str(uuid4())
+    keep_stored(_locations_in(carried.states.values()), new_id)
+    # An expiry that began before may not have seen that they are kept: it does so only where the execution is gone.
+    if not redis_client(app.backend).exists(record_key(execution_id)):
+        raise ExecutionNotFoundError(f"execution {execution_id!r} has just expired")
     # Before anything is published: what finds its result stored sends nothing.
     for name, state in carried.states.items():
         app.backend.store_result(action_task_id(new_id, name), Summary(state), states_of_celery.SUCCESS)
@@ -91,7 +102,29 @@ def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, Execut
         states=state.action_states,
         elements=_read_elements(execution_id, state),
     )
-    return earlier, validate_execution_plan(plan)
+    new_plan = validate_execution_plan(plan)
+    contents = _read_contents([*earlier.actions.values(), *new_plan.actions], earlier.states)
+    return replace(earlier, with_contents=contents), new_plan
+
+
+def _read_contents(
+    actions: Iterable[PlannedAction], states: Mapping[str, ActionExecutionState]
+) -> dict[str, dict[str, Any]]:
+    """Return the states (JSON data) whose stored contents any of the actions reads, with these contents."""
+    stored = {name: state.to_json_data() for name, state in states.items() if any(_locations_in([state]))}
+    scope: dict[str, Any] = dict(stored)
+    for action in actions:
+        # What can't be read by a reference at all failed the action that has it, and does so again.
+        with suppress(ReferenceResolutionError):
+            scope = with_contents([action.for_each, action.inputs], scope)
+    return {name: data for name, data in scope.items() if data is not stored[name]}
+
+
+def _locations_in(states: Iterable[ActionExecutionState]) -> Iterator[StorageLocation]:
+    for state in states:
+        if isinstance(state.result, ActionSuccess) and state.result.output_location:
+            yield state.result.output_location
+        yield from (element.output_location for element in state.elements or [] if element.output_location)
 
 
 def _read_elements(execution_id: str, state: ExecutionState) -> dict[str, dict[int, ActionExecutionState | None]]:

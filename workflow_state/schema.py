@@ -439,6 +439,7 @@ class ElementState(RunState):
     """One element of an action with `forEach`; its output is in the action's own, at the same index."""
 
     index: int
+    output_location: StorageLocation | None = None
     error: ErrorDetail | None = None
     reason: str | None = None
     assumed: bool | None = None

@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     """Folders and files with action definitions."""
     storage_url: str | None = None
     """Where large and binary outputs go."""
+    expire_outputs: bool = True
+    """Whether this worker removes stored outputs that have expired: by what is in its Redis."""
     retention_s: int = Field(default=7 * 24 * 3600, ge=60)
     """How long states and results live after their last change, in seconds."""
     visibility_timeout_s: int = Field(default=30, ge=3)

@@ -19,7 +19,7 @@ from celery.result import AsyncResult
 from celery.signals import before_task_publish
 from redis import Redis
 
-from workflow_state.alarms import put_off_alarm, remove_alarm, take_due
+from workflow_state.alarms import AT_ONCE, put_off_alarm, remove_alarm, take_due
 from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, forget_connections, progress_key
 from workflow_state.records import keep_execution_and_results, record_key
 from workflow_state.settings import get_settings
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _RING_EVERY_S = 1.0
 # Whoever looks at something has this long; then somebody else does.
 _PUT_OFF_S = 5
+# The timer is the event loop's: messages wait while it rings.
+_MOST_PARTS = 5
 _PUBLISHED_AT = "publishedAt"
 
 
@@ -59,20 +61,28 @@ def ring(app: Celery) -> None:
     """See to everything that is due; what fails is due again in a few seconds."""
     client: Redis = app.backend.client  # type: ignore[attr-defined]
     try:
-        for execution_id, action_id in take_due(client, _PUT_OFF_S):
-            try:
-                if action_id:
-                    look_after(app, client, execution_id, action_id)
-                else:
-                    look_after_execution(app, client, execution_id)
-            except CONNECTION_ERRORS:
-                raise
-            except Exception:
-                # A defect of ours, or a broken record: the others are to be looked after all the same.
-                logger.exception("Execution %s could not be looked after", execution_id)
+        for _ in range(_MOST_PARTS):
+            due = take_due(client, _PUT_OFF_S)
+            for execution_id, action_id in due:
+                _see_to(app, client, execution_id, action_id)
+            if len(due) < AT_ONCE:
+                return
     except (*CONNECTION_ERRORS, OSError):
         logger.warning("What is due could not be looked after; trying again soon", exc_info=True)
         forget_connections(client)
+
+
+def _see_to(app: Celery, client: Redis, execution_id: str, action_id: str) -> None:
+    try:
+        if action_id:
+            look_after(app, client, execution_id, action_id)
+        else:
+            look_after_execution(app, client, execution_id)
+    except CONNECTION_ERRORS:
+        raise
+    except Exception:
+        # A defect of ours, or a broken record: the others are to be looked after all the same.
+        logger.exception("Execution %s could not be looked after", execution_id)
 
 
 def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:

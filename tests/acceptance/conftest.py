@@ -25,6 +25,9 @@ DEFINITIONS = """
 - id: flaky
   endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 4, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
+- id: stubborn
+  endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 19, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 - id: patient
   endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 1500, maxDelayMs: 1500, backoffMultiplier: 1}}
@@ -33,6 +36,10 @@ DEFINITIONS = """
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 - id: text
   endpoint: {{url: "{url}/text/{{name}}", method: GET}}
+- id: bytes
+  endpoint: {{url: "{url}/bytes/{{size}}/{{name}}", method: GET}}
+- id: items
+  endpoint: {{url: "{url}/items/{{count}}/{{name}}", method: GET}}
 - id: secret
   endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
   authentication: {{type: bearer, token: "${{env.TEST_API_TOKEN}}"}}
@@ -57,13 +64,14 @@ def definitions(service: Service, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="session")
-def redis_url(definitions: Path) -> Iterator[str]:
+def redis_url(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a Redis of the tests' own, with this process set up to use it."""
     with local_redis() as url:
         os.environ |= {
             "WORKFLOW_STATE_REDIS_URL": url,
             "WORKFLOW_STATE_ACTIONS": str(definitions),
             "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
+            "WORKFLOW_STATE_STORAGE_URL": str(tmp_path_factory.mktemp("storage")),
             "TEST_API_TOKEN": API_TOKEN,
         }
         get_settings.cache_clear()

@@ -54,6 +54,14 @@ def test_redis_loses_nothing_and_everyone_is_checked():
         assert service["healthcheck"]["test"]
 
 
+def test_outputs_outlive_the_worker_that_stored_them():
+    """Where they go unless .env says something else is a volume, which the worker's user may write to."""
+    worker = COMPOSE["services"]["worker"]
+    assert worker["environment"]["WORKFLOW_STATE_STORAGE_URL"] == "${WORKFLOW_STATE_STORAGE_URL:-/var/outputs}"
+    assert "outputs:/var/outputs" in worker["volumes"]
+    assert "--owner worker --mode 700 /var/outputs" in (ROOT / "Dockerfile").read_text()
+
+
 @pytest.fixture
 def stack(tmp_path, definitions):
     """Every service's own command, natively, with one Redis; Flower's port."""

@@ -147,3 +147,16 @@ def test_a_thousand_elements():
     assert [output["name"] for output in state["actionStates"]["each"]["result"]["output"]] == [
         str(number) for number in range(1_000)
     ]
+
+
+def test_an_execution_has_a_budget_of_retries(service: Service):
+    """Of 100 elements that a server refuses 19 times each, all fail, and not after 1,900 requests."""
+    name = uuid4().hex
+    inputs = {"failures": 99, "name": f"{name}-${{item}}"}
+    each = action("each", actionDefinitionId="stubborn", inputs=inputs, forEach="${inputs.numbers}")
+    document = {**plan(each), "inputs": {"numbers": list(range(100))}}
+    state = execute_plan.delay(document).get(timeout=60)
+    assert state["status"] == "failed"
+    assert "used up its retries" in state["error"]["suggestion"]
+    # A hundred first attempts, and 100 + 2 x 100 retries; some elements begin after others have used them up.
+    assert 300 < len(service.requests_to(f"/flaky/99/{name}")) <= 400

@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import os
+import resource
 import shutil
 import socket
 import ssl
@@ -296,6 +297,22 @@ def test_an_output_that_can_not_be_stored_is_a_failure(server, monkeypatch):
     assert outcome(server, method="POST") == ("state_inconsistent", False)
 
 
+def test_a_disk_that_is_full_is_a_failure_of_a_request_that_succeeded(server):
+    """The system's own refusal, in the middle of the file."""
+    server.respond("200 OK", b"\xff" * 9_000, content_type="image/png")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+    try:
+        details = [failure(server, method=method).detail for method in ("GET", "POST")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {(detail.category, detail.code, detail.status_code) for detail in details} == {
+        ("state_inconsistent", "output_not_stored", 200)
+    }
+    assert [detail.retryable for detail in details] == [True, False]
+    assert "File too large" in details[0].message
+
+
 def test_without_a_setting_outputs_go_to_a_folder_of_ones_own(server, monkeypatch, tmp_path):
     monkeypatch.delenv("WORKFLOW_STATE_STORAGE_URL")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -317,7 +334,7 @@ def test_a_folder_that_someone_else_prepared_is_not_used(server, monkeypatch, tm
     assert "belongs to someone else" in failure(server).detail.message
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x", "file://elsewhere/x", "/var/outputs"])
+@pytest.mark.parametrize("url", ["oci://bucket/x", "file://elsewhere/x", "outputs"])
 def test_a_storage_url_that_is_not_supported_says_so(server, monkeypatch, url):
     monkeypatch.setenv("WORKFLOW_STATE_STORAGE_URL", url)
     get_settings.cache_clear()
@@ -820,3 +837,55 @@ def test_many_threads_share_one_client(server):
     for thread in threads:
         thread.join(10)
     assert outputs == [[1]] * 60
+
+
+# --- Schemas ---------------------------------------------------------------------------------------------------
+
+ORDER = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+
+
+def test_inputs_that_do_not_fit_their_schema_are_not_sent(server: Server) -> None:
+    schema = {"type": "object", "properties": {"body.count": {"type": "integer"}}, "required": ["body.count"]}
+    detail = failure(server, {"body.count": "five"}, method="POST", inputSchema=schema).detail
+    assert (detail.category, detail.code, detail.retryable) == ("validation_failed", "bad_input", False)
+    assert "the input 'body.count' must be an integer, not text; nothing was sent" in detail.message
+    assert "'body.count' is missing" in failure(server, {}, method="POST", inputSchema=schema).detail.message
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("effect", "retryable", "context"),
+    [("unsafe", False, {"outcome": "unknown"}), ("keyed", True, {}), ("idempotent", True, {})],
+)
+def test_an_output_that_does_not_fit_its_schema_is_malformed(
+    server: Server,
+    effect: str,
+    retryable: bool,  # noqa: FBT001 - parametrized
+    context: dict[str, str],
+) -> None:
+    """An unsafe request has had its effect: it is not sent again, and a person decides."""
+    server.respond_json({"id": "seventeen"}, status="201 Created")
+    detail = failure(server, {"body.a": 1}, method="POST", effect=effect, outputSchema=ORDER).detail
+    assert (detail.category, detail.code, detail.retryable) == ("api_response_malformed", "output_mismatch", retryable)
+    assert detail.message == "the answer does not fit the outputSchema: output.id must be an integer, not text"
+    assert detail.status_code == 201
+    assert detail.context.items() >= context.items()
+    assert ("outcome" in detail.context) == bool(context)
+
+
+def test_a_large_output_is_checked_before_it_is_stored(server: Server, tmp_path: Path) -> None:
+    server.respond_json({"id": 1, "text": "x" * 2_000})
+    assert call(server, outputSchema=ORDER).output["stored"] is True
+    server.respond_json({"id": "1", "text": "x" * 2_000})
+    stored = len([path for path in tmp_path.rglob("*") if path.is_file()])
+    assert failure(server, outputSchema=ORDER).detail.code == "output_mismatch"
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == stored
+
+
+def test_text_and_nothing_have_schemas_too(server: Server) -> None:
+    server.respond(body=b"hello", content_type="text/plain")
+    text = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+    assert call(server, outputSchema=text).output == {"text": "hello"}
+    server.respond("204 No Content")
+    assert call(server, outputSchema={"type": ["object", "null"]}).output is None
+    assert failure(server, outputSchema=text).detail.message.endswith("output must be an object, not null")

@@ -143,6 +143,7 @@ def test_who_is_held_back_makes_the_same_attempt_later(client):
     """It is in a retry for the sweep, which does not take it before it is due; its own message does."""
     hold_back(client)
     assert isinstance(find_whereabouts(client, "e", ["a"])["a"], float)
+    assert client.hget(progress_key("e"), ":retries") is None, "it costs the execution no retry"
     with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as early:
         assert early is None
     hold_back(client, delay_s=-2)

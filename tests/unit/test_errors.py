@@ -23,6 +23,7 @@ EXAMPLES = [
     errors.ConfirmationError("answered"),
     errors.ConditionError("not CEL"),
     errors.SettingsError("wrong"),
+    errors.StorageError("gone"),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from workflow_state.errors import ReferenceResolutionError
 from workflow_state.fan_out import count_elements, element_id, joined_state, list_elements, running_fan_out, split_state
-from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, PlannedAction
+from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, PlannedAction, StorageLocation
 from workflow_state.states import Ending, finished_state
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -105,6 +105,17 @@ def test_what_was_joined_can_be_split_again(last):
     states = [element(0, ActionSuccess(output=[1], assumed=True), attempts=2), element(1, last)]
     split = split_state(joined_state(each(), states))
     assert [split[index].to_json_data() for index in range(2)] == states
+
+
+def test_where_an_elements_output_is_stored_is_kept():
+    """It is of the element alone: the list's output is not stored itself."""
+    location = StorageLocation(provider="file", path="/o/e/a/1-x", size=1, checksum="x", content_type="image/png")
+    states = [element(0, ActionSuccess(output={"stored": True}, output_location=location))]
+    states.append(element(1, ActionSuccess(output=1)))
+    whole = joined_state(each(), states)
+    assert whole.result.output_location is None
+    assert [item.output_location for item in whole.elements] == [location, None]
+    assert [state.to_json_data() for state in split_state(whole).values()] == states
 
 
 def test_an_output_that_a_fallback_stands_before_is_lost():
