@@ -1,4 +1,4 @@
-"""A secret of each kind, echoed by the server when it answers and when it refuses: it is in requests, and nowhere else."""
+"""A secret of each kind, echoed by the server in answers and refusals: it is in the requests, and nowhere else."""
 
 import base64
 import json
