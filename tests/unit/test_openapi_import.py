@@ -2,7 +2,10 @@
 
 import json
 
+import jsonschema_rs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from workflow_state.actions.definition_files import read_definition_files
 from workflow_state.actions.definition_yaml import write_definitions
@@ -295,6 +298,47 @@ def test_what_is_too_large_is_cut_and_stays_weaker():
     schema, notes = converted(wide)
     assert schema["properties"]["property0"] != wide["properties"]["property0"]
     assert notes
+
+
+NAMES = st.sampled_from("abc")
+raw_schemas = st.recursive(
+    st.sampled_from(
+        [{"type": kind} for kind in ("string", "integer", "number", "boolean", "array", "object")]
+        + [{"enum": ["a", 1, True]}, {"pattern": "^(?=a)"}, {"maximum": 3, "exclusiveMaximum": True}, {}]
+        + [{"$ref": f"#/components/schemas/{name}"} for name in "AB"]
+    ),
+    lambda inner: st.one_of(
+        *(
+            inner.map(lambda schema, keyword=keyword: {keyword: schema})
+            for keyword in ("not", "items", "additionalProperties")
+        ),
+        *(
+            st.lists(inner, min_size=1, max_size=2).map(lambda schemas, keyword=keyword: {keyword: schemas})
+            for keyword in ("allOf", "anyOf", "oneOf")
+        ),
+        st.dictionaries(NAMES, inner, max_size=2).map(lambda parts: {"properties": parts, "required": ["a"]}),
+        st.dictionaries(NAMES, inner, max_size=2).map(
+            lambda parts: {"properties": parts, "additionalProperties": False}
+        ),
+    ),
+    max_leaves=8,
+)
+json_values = st.recursive(
+    st.sampled_from(["a", "b", 1, 3, 1.5, True, None]),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(NAMES, inner, max_size=2)),
+    max_leaves=6,
+)
+
+
+@given(raw_schemas, raw_schemas, raw_schemas, json_values, st.sampled_from([40, 100, MAX_BUNDLED_BYTES]))
+def test_no_schema_becomes_stricter(raw, first, second, value, budget_bytes):
+    """Whatever fits the document's schema, in the dialect of OpenAPI 3.0, fits what is made of it, cut or not."""
+    source = document({}, components={"schemas": {"A": first, "B": second}})
+    whole = {"allOf": [raw], "components": source["components"]}
+    if not jsonschema_rs.Draft4Validator(whole, offline=True).is_valid(value):
+        return
+    ours = bundle_schema(SchemaReader(source, is_request=False), raw, budget_bytes)
+    assert compile_schema(ours).find_mismatches(value) == []
 
 
 # --- Security --------------------------------------------------------------------------------------------------
