@@ -189,7 +189,8 @@ def _execute_with_token(
         drop_token(grant, token)
         if len(tokens) > 1 or token.asked_at_s >= began_at_s:
             return _conclude(attempt, answer, exchange)
-        trace.append(_trace(attempt, answer, "the token was refused; a new one is asked for"))
+        refused = _trace(attempt, answer, "the token was refused; a new one is asked for")
+        trace.append(refused.model_copy(update={"continued": True}))
 
 
 def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:

@@ -186,7 +186,10 @@ def _ask(
     duration_ms = round((time.monotonic() - asked_at_s) * 1000)
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
     answer = trace_response(response.status_code, response.headers.multi_items(), b"", duration_ms, known)
-    trace.append(make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message))
+    entry = make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message)
+    if isinstance(outcome, Token):
+        entry.continued = True
+    trace.append(entry)
     return outcome
 
 
