@@ -47,9 +47,18 @@ class CompiledSchema:
         self._validator = validator
 
     def find_mismatches(self, value: Any, limit: int = MAX_MISMATCHES) -> "list[Mismatch]":
-        """Return what does not fit, at most `limit` of it; nothing where the value fits."""
+        """Return what does not fit, at most `limit` of it; nothing where the value fits.
+
+        With a limit of 1 it stops at the first. Otherwise the validator makes a list of everything that is wrong, which
+        takes seconds where that is hundreds of thousands of places: for what strangers send, ask for one.
+        """
         try:
+            if limit == 1:
+                self._validator.validate(value)
+                return []
             return [_explain(error) for error in islice(self._validator.iter_errors(value), limit)]
+        except jsonschema_rs.ValidationError as error:
+            return [_explain(error)]
         except UnicodeEncodeError:
             return [Mismatch((), (), "", "holds half a character (a lone surrogate)")]
         except (ValueError, TypeError, OverflowError):
