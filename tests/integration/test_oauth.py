@@ -207,6 +207,42 @@ def test_a_refusal_behind_a_redirect_is_not_repeated(server):
         execute_http_action(following, {"name": "x"})
     assert (caught.value.detail.status_code, caught.value.detail.retryable) == (401, False)
     assert (len(server.token_requests), len(server.api_requests)) == (1, 3)
+    server.answer_api = lambda _: None
+    call(server)
+    assert len(server.token_requests) == 2
+
+
+def follow(server, target, method="GET"):
+    """Call an API that has moved to `target`."""
+    server.answer_api = lambda _: (
+        (307, {}, {"Location": target}) if server.api_requests[-1]["path"] == "/api/x" else None
+    )
+    following = definition(server, method=method).model_copy(deep=True)
+    following.endpoint.follow_redirects = True
+    return execute_http_action(following, {"name": "x"})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_token_that_is_refused_behind_a_redirect_is_replaced(server, method):
+    """A 307 was not processed either. Else a revoked token would be used to its end by all that are redirected."""
+    call(server)
+    server.revoked.update(server.tokens)
+    result = follow(server, "/api/moved", method)
+    assert [entry.response.status for entry in result.http_trace] == [307, 401, 200, 307, 200]
+    assert len(server.token_requests) == 2
+    follow(server, "/api/moved", method)
+    assert len(server.token_requests) == 2
+
+
+def test_a_refusal_by_another_origin_says_nothing_about_the_token(server):
+    """It was not sent there: asking for another one would change nothing."""
+    with token_server() as other:
+        for _ in range(2):
+            with pytest.raises(HttpActionError) as caught:
+                follow(server, f"{other.url}/api/moved")
+            assert caught.value.detail.category == "auth_invalid"
+        assert ["authorization" in request["headers"] for request in other.api_requests] == [False, False]
+    assert (len(server.token_requests), len(server.api_requests)) == (1, 2)
 
 
 def test_a_repeat_that_breaks_off_may_have_been_done(server):

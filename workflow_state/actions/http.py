@@ -158,7 +158,8 @@ def _execute_with_token(
 ) -> HttpActionResult:
     """Send the request with a token; where it is refused, and was not made just now, once more with a new one.
 
-    A 401 says that the request was not processed, so that goes for every effect; not so one after a redirect.
+    A 401 says that the request was not processed, so that goes for every effect; not so where a redirect before it says
+    that the server has acted. One from another origin, which the token was not sent to, says nothing about the token.
     """
     definition, context = unauthorized.definition, unauthorized.context
     began_at_s = time.monotonic()
@@ -170,14 +171,15 @@ def _execute_with_token(
         prepared = _prepare(definition, inputs, context, tokens)
         attempt = replace(prepared, trace=tuple(trace), was_accepted=was_accepted(definition, grant))
         attempt, answer, exchange = _send_on(attempt, ends_at_s)
-        if httpx.codes.is_success(answer.status):
+        has_authorization = "authorization" in attempt.request.headers
+        if has_authorization and httpx.codes.is_success(answer.status):
             note_accepted(definition, grant)
-        if answer.status != httpx.codes.UNAUTHORIZED or attempt.redirected:
+        if not has_authorization or answer.status != httpx.codes.UNAUTHORIZED:
             return _conclude(attempt, answer, exchange)
         drop_token(grant, token)
-        if len(tokens) > 1 or token.asked_at_s >= began_at_s:
+        if attempt.may_be_done or len(tokens) > 1 or token.asked_at_s >= began_at_s:
             return _conclude(attempt, answer, exchange)
-        trace.append(_trace(attempt, answer, "the token was refused; a new one is asked for"))
+        trace = [*attempt.trace, _trace(attempt, answer, "the token was refused; a new one is asked for")]
 
 
 def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:
