@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -303,6 +304,37 @@ def test_a_token_server_that_hangs_ends_with_the_attempt(server):
     assert time.monotonic() - began_s < 1
     assert {(error.detail.category, error.detail.retryable) for error in errors} == {("network_timeout", True)}
     assert (len(server.token_requests), server.api_requests) == (1, [])
+
+
+def test_an_attempt_with_more_time_does_not_end_with_the_one_that_it_waits_for(server):
+    """It asks itself, and once only: not each time that one with as little time as the first gave up."""
+    server.delay_s = 1
+    with ThreadPoolExecutor(4) as pool:
+        hasty = [pool.submit(failure, server, timeout=400) for _ in range(2)]
+        wait_until(lambda: server.token_requests, "the first one asks")
+        patient = [pool.submit(call, server, timeout=5_000) for _ in range(2)]
+        assert {error.result().detail.category for error in hasty} == {"network_timeout"}
+        assert [result.result().output["path"] for result in patient] == ["/api/x"] * 2
+    assert len(server.token_requests) == 2
+
+
+def test_who_waits_for_a_thread_that_is_ended_asks_itself(server, monkeypatch):
+    """A revoked task's thread is ended by an exception, in the middle of whatever it does."""
+    send, began = oauth._ask, threading.Event()  # noqa: SLF001 - no other place to end the thread at
+
+    def end(*arguments):
+        if not began.is_set():
+            began.set()
+            time.sleep(0.2)
+            raise SystemExit
+        return send(*arguments)
+
+    monkeypatch.setattr(oauth, "_ask", end)
+    with ThreadPoolExecutor(2) as pool:
+        ended = pool.submit(call, server)
+        assert began.wait(5)
+        assert pool.submit(call, server).result().output["path"] == "/api/x"
+        assert isinstance(ended.exception(), SystemExit)
 
 
 def test_the_deadline_covers_the_token_and_the_request(server):

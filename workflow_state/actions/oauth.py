@@ -66,13 +66,21 @@ class Token:
     use_until_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """A request that gave no token. Another one is worth its while for who has more time left than `unless_given_s`."""
+
+    detail: ErrorDetail
+    unless_given_s: float
+
+
 @dataclass(slots=True)
 class _Store:
     """A process's tokens, and the requests for one that are under way."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     tokens: dict[Grant, Token] = field(default_factory=dict)
-    under_way: dict[Grant, Future[Token | ErrorDetail]] = field(default_factory=dict)
+    under_way: dict[Grant, Future[Token | _Missed]] = field(default_factory=dict)
     accepted: set[tuple[Grant, str]] = field(default_factory=set)
 
 
@@ -87,23 +95,17 @@ def obtain_token(definition: ActionDefinition, grant: Grant, ends_at_s: float, t
     HttpActionError: the action itself was not sent, so where the failure may pass it is retryable whatever its effect.
     """
     store = _store()
-    with store.lock:
-        token = store.tokens.get(grant)
-        if token and time.monotonic() < token.use_until_s:
-            return token
-        flight = store.under_way.get(grant)
-        is_ours = flight is None
-        if flight is None:
-            flight = store.under_way[grant] = Future()
-    if is_ours:
-        outcome = _land(store, definition, grant, ends_at_s, trace)
-    else:
-        try:
-            outcome = flight.result(max(0.0, ends_at_s - time.monotonic()))
-        except TimeoutError:
-            outcome = make_detail(
-                ErrorCategory.NETWORK_TIMEOUT, "token_timeout", "no token came in time", retryable=True
-            )
+    outcome: Token | ErrorDetail | None = None
+    while outcome is None:
+        with store.lock:
+            token = store.tokens.get(grant)
+            if token and time.monotonic() < token.use_until_s:
+                return token
+            flight = store.under_way.get(grant)
+            is_ours = flight is None
+            if flight is None:
+                flight = store.under_way[grant] = Future()
+        outcome = _land(store, definition, grant, ends_at_s, trace) if is_ours else _await_landing(flight, ends_at_s)
     if isinstance(outcome, Token):
         return outcome
     context = {"actionDefinitionId": definition.id, "tokenUrl": redact_url(grant.token_url), **outcome.context}
@@ -142,19 +144,35 @@ def _land(
     store: _Store, definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]
 ) -> Token | ErrorDetail:
     """Ask for a token, and hand the outcome to every thread that waits for it."""
-    outcome: Token | ErrorDetail = make_detail(
-        ErrorCategory.STATE_INCONSISTENT, "token_request_broken_off", "the token request was broken off", retryable=True
+    given_s = ends_at_s - time.monotonic()
+    broken_off = "the token request was broken off"
+    landed: Token | _Missed = _Missed(
+        make_detail(ErrorCategory.STATE_INCONSISTENT, "token_request_broken_off", broken_off, retryable=True), 0.0
     )
     try:
         outcome = _ask(definition, grant, ends_at_s, trace)
+        # What this attempt had no time for, one with more time can still get; anything else all have in common.
+        in_vain_s = given_s if time.monotonic() >= ends_at_s else math.inf
+        landed = outcome if isinstance(outcome, Token) else _Missed(outcome, in_vain_s)
     finally:
         # Also where this thread is being ended: those that wait must not wait for ever.
         with store.lock:
             flight = store.under_way.pop(grant)
-            if isinstance(outcome, Token):
-                store.tokens[grant] = outcome
-        flight.set_result(outcome)
+            if isinstance(landed, Token):
+                store.tokens[grant] = landed
+        flight.set_result(landed)
     return outcome
+
+
+def _await_landing(flight: Future[Token | _Missed], ends_at_s: float) -> Token | ErrorDetail | None:
+    """Return what another thread's request came to, or None where another request is worth its while."""
+    try:
+        landed = flight.result(max(0.0, ends_at_s - time.monotonic()))
+    except TimeoutError:
+        return make_detail(ErrorCategory.NETWORK_TIMEOUT, "token_timeout", "no token came in time", retryable=True)
+    if isinstance(landed, Token):
+        return landed
+    return None if ends_at_s - time.monotonic() > landed.unless_given_s else landed.detail
 
 
 def _ask(
