@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -277,6 +278,7 @@ def test_a_repeat_that_breaks_off_may_have_been_done(server):
         (200, {"access_token": "two\r\nlines"}, ("api_response_malformed", "bad_token_response", False)),
         (200, {"access_token": ""}, ("api_response_malformed", "bad_token_response", False)),
         (200, {"access_token": "t", "token_type": "mac"}, ("api_response_malformed", "bad_token_response", False)),
+        (200, {"error": "invalid_client"}, ("auth_invalid", "invalid_client", False)),
         (200, b"x" * 100_000, ("api_response_malformed", "bad_token_response", False)),
     ],
 )
@@ -288,6 +290,34 @@ def test_each_way_to_get_no_token_has_its_category(server, status, body, expecte
     assert error.detail.context["tokenUrl"] == f"{server.url}/token"
     assert [entry["request"]["url"] for entry in error.http_trace] == [f"{server.url}/token"]
     assert server.api_requests == []
+
+
+@pytest.mark.parametrize(
+    "token_type", [{}, {"token_type": None}, {"token_type": "BEARER"}, {"token_type": "BearerToken"}]
+)
+def test_a_token_of_the_usual_type_is_used_however_that_is_spelled(server, token_type):
+    """Apigee's own spelling is BearerToken."""
+    server.tokens.append("a-token-of-the-tests")
+    server.answer_token = lambda _: (200, {"access_token": "a-token-of-the-tests", **token_type}, {})
+    assert call(server).output["path"] == "/api/x"
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(
+    "answer",
+    [{"access_token": "a-token-of-the-tests", "token_type": "mac"}, b'{"access_token": "a-token-of-the-tests"'],
+)
+def test_a_token_that_can_not_be_used_is_in_nothing_that_is_kept_either(server, status, answer):
+    """Nobody knows which of the words of a bad answer is the token."""
+    server.answer_token = lambda _: (status, answer, {"X-Was": "a-token-of-the-tests", "Retry-After": "7"})
+    error = failure(server)
+    assert error.http_trace[0]["response"]["headers"].keys() == {
+        "content-length",
+        "content-type",
+        "date",
+        "retry-after",
+    }
+    assert "a-token-of-the-tests" not in json.dumps([error.detail.to_json_data(), error.http_trace])
 
 
 def test_retry_after_of_the_token_server_is_passed_on(server):
@@ -368,6 +398,19 @@ def test_inputs_of_which_no_request_can_be_made_cost_no_token(server):
     assert server.token_requests == []
 
 
+def test_the_hook_before_sending_is_for_the_action_alone(server):
+    """An unsafe action's mark says that it may have arrived: a worker lost over the token must not leave one."""
+    asked = []
+    context = ActionContext(
+        execution_id="run", action_id="a", before_send=lambda: asked.append(len(server.token_requests))
+    )
+    server.answer_token = lambda count: (503, b"", {}) if count == 1 else None
+    assert failure(server, method="POST", context=context).detail.retryable
+    assert asked == []
+    call(server, method="POST", context=context)
+    assert (asked, len(server.api_requests)) == ([2], 1)
+
+
 def test_a_preview_asks_for_no_token(server):
     shown, _ = preview_http_action(
         definition(server, method="POST"), {"name": "x"}, ActionContext(execution_id="run", action_id="a")
@@ -395,7 +438,8 @@ def test_neither_secret_nor_token_is_in_anything_that_is_kept(server, caplog, me
     assert [error.detail.code for error in errors] == ["http_401", "invalid_client"]
     kept += [[error.detail.to_json_data(), error.http_trace, str(error), repr(error)] for error in errors]
     stores = list(oauth._stores.values())  # noqa: SLF001 - what a debugger or a crash report would show
-    everything = json.dumps(kept, ensure_ascii=False) + caplog.text + repr(stores)
+    pickled = repr([pickle.dumps(error, protocol=0) for error in errors])
+    everything = json.dumps(kept, ensure_ascii=False) + caplog.text + repr(stores) + pickled
     sent = json.dumps([server.token_requests, server.api_requests])
     pair = base64.b64encode(b"the+client:s3cret%2Fv%C3%A4lue%2B%26%3D1").decode()
     forms = [SECRET, "s3cret", pair, base64.b64encode(SECRET.encode()).decode(), *server.tokens]

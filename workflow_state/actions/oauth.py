@@ -47,6 +47,11 @@ MAX_LIFETIME_S = 24 * 3600
 MAX_TOKEN_RESPONSE_BYTES = 64 * 1024
 
 _MAX_DESCRIPTION_CHARACTERS = 200
+# What the trace shows of an answer. Not a list of what to leave out: a token can be in a header of any name, and where
+# the answer can't be used it is not known which of its words is the token.
+_SHOWN_HEADERS = frozenset({"content-length", "content-type", "date", "retry-after"})
+# As of RFC 6750, and what Apigee says unless it is told to follow the RFC.
+_BEARER_TYPES = frozenset({"bearer", "bearertoken"})
 # RFC 6750, section 2.1, and what servers send beyond it: anything visible that a header can hold.
 _SENDABLE_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 # What a token endpoint answers to credentials or a scope that it does not like (RFC 6749, section 5.2).
@@ -203,7 +208,8 @@ def _ask(
     # Its body is not shown, whatever is in it: it is all about secrets, and an error's words are in the message.
     duration_ms = round((time.monotonic() - asked_at_s) * 1000)
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
-    answer = trace_response(response.status_code, response.headers.multi_items(), b"", duration_ms, known)
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
+    answer = trace_response(response.status_code, headers, b"", duration_ms, known)
     trace.append(make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message))
     return outcome
 
@@ -245,10 +251,13 @@ def _read(
         return _describe_refusal(as_safe, response, answer, scrub)
     if not isinstance(answer, dict):
         return _bad_answer(problem)
+    if "access_token" not in answer and isinstance(answer.get("error"), str):
+        # Some servers refuse with 200.
+        return _refuse(response.status_code, answer, scrub)
     value = answer.get("access_token")
     if not isinstance(value, str) or not _SENDABLE_TOKEN.fullmatch(value):
         return _bad_answer("it has no access_token that a header can hold")
-    if str(answer.get("token_type", "bearer")).lower() != "bearer":
+    if str(answer.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
         return _bad_answer("its token is of another type than Bearer")
     lifetime_s = _lifetime_s(answer.get("expires_in"))
     return Token(value, asked_at_s, asked_at_s + lifetime_s - min(RENEW_BEFORE_S, lifetime_s / 2))
@@ -280,7 +289,10 @@ def _describe_refusal(
     )
     if status not in _REFUSALS:
         return _as_token_failure(detail)
-    told = answer if isinstance(answer, dict) else {}
+    return _refuse(status, answer if isinstance(answer, dict) else {}, scrub)
+
+
+def _refuse(status: int, told: dict[str, JsonValue], scrub: Scrub) -> ErrorDetail:
     words = [word for name in ("error", "error_description") if isinstance(word := told.get(name), str)]
     # As JSON: it is a server's text, and may have line breaks in it.
     said = cut(json.dumps(scrub(" - ".join(words)), ensure_ascii=False), _MAX_DESCRIPTION_CHARACTERS)
