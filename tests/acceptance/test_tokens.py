@@ -22,6 +22,7 @@ DEFINITION = """
     clientSecret: "${{env.TEST_CLIENT_SECRET}}"
     tokenUrl: "{url}/token"
 """
+CANCEL = "print(json.dumps(cancel_execution(sys.argv[1]).id))"
 # Every value in the database, as text.
 DUMP = """
 def value_of(key):
@@ -45,7 +46,7 @@ def end_of(url, execution_id, environment):
 
     def ended():
         state = ask_in_another_process(url, STATE, execution_id, **environment)
-        return state if state["status"] in {"completed", "failed"} else None
+        return state if state["status"] in {"completed", "failed", "cancelled"} else None
 
     return wait_until(ended, "the execution ends", timeout_s=40)
 
@@ -109,3 +110,25 @@ def test_a_worker_that_is_lost_over_the_token_costs_nothing(redis_url, tmp_path)
         is_over.set()
     assert (state["status"], state["actionStates"]["pay"]["attempts"]) == ("completed", 1)
     assert (len(server.token_requests), len(server.api_requests)) == (2, 1)
+
+
+def test_nothing_is_sent_that_was_cancelled_while_its_token_was_waited_for(redis_url, tmp_path):
+    """Neither by who asked for the token nor by who waited for that; the first one's trace shows the token request."""
+    may_have_token = threading.Event()
+    with token_server() as server, local_redis() as url:
+        environment = prepare(server, tmp_path)
+        server.answer_token = lambda _: may_have_token.wait(20) and None
+        with local_worker(url, log_file=tmp_path / "worker.log", environment=environment):
+            two = [action(name, actionDefinitionId="api", inputs={"name": name}) for name in ("a", "b")]
+            execution_id = ask_in_another_process(url, SUBMIT, json.dumps(plan(*two)), **environment)
+            wait_until(lambda: server.token_requests, "a token is asked for")
+            ask_in_another_process(url, CANCEL, execution_id, **environment)
+            may_have_token.set()
+            state = end_of(url, execution_id, environment)
+    ends = state["actionStates"].values()
+    assert (state["status"], {end["result"]["reason"] for end in ends}) == (
+        "cancelled",
+        {"the execution was cancelled"},
+    )
+    assert sorted(len(end["httpTrace"]) for end in ends) == [0, 1]
+    assert (len(server.token_requests), server.api_requests) == (1, [])

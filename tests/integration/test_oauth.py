@@ -411,6 +411,20 @@ def test_the_hook_before_sending_is_for_the_action_alone(server):
     assert (asked, len(server.api_requests)) == ([2], 1)
 
 
+@pytest.mark.parametrize("delay_s", [0, 0.4])
+def test_what_is_not_wanted_any_more_after_a_long_wait_is_not_sent(server, delay_s):
+    """A token that came at once needs no question, which costs a look at Redis."""
+    asked = []
+    context = ActionContext(execution_id="run", action_id="a", is_wanted=lambda: bool(asked.append(1)))
+    server.delay_s = delay_s
+    if delay_s:
+        error = failure(server, method="POST", context=context)
+        assert (error.detail.category, error.detail.retryable) == ("user_cancelled", False)
+    else:
+        call(server, method="POST", context=context)
+    assert (len(asked), len(server.api_requests)) == ((1, 0) if delay_s else (0, 1))
+
+
 def test_a_preview_asks_for_no_token(server):
     shown, _ = preview_http_action(
         definition(server, method="POST"), {"name": "x"}, ActionContext(execution_id="run", action_id="a")
