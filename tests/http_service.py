@@ -38,7 +38,7 @@ def http_service() -> Iterator[Service]:
     """Serve until the block ends.
 
     /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
-    /status/<code>/<name>   that status
+    /status/<code>/<name>   that status, with the headers that were sent
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         kind, *rest = split.path.strip("/").split("/")
         if kind == "status":
-            self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}"})
+            self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}", "headers": entry["headers"]})
         elif kind == "flaky" and count <= int(rest[0]):
             self._answer(503, {"error": "not yet"})
         elif kind == "stall" and count == 1:

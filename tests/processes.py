@@ -30,3 +30,13 @@ def ask_in_another_process(redis_url, code, *arguments, **variables):
 
 STATE = "print(json.dumps(get_execution_state(sys.argv[1]).to_json_data()))"
 SUBMIT = "print(json.dumps(execute_plan.delay(json.loads(sys.argv[1])).id))"
+# Every value in the database, as text.
+DUMP = """
+def value_of(key):
+    kind = client.type(key)
+    readers = {b"string": client.get, b"hash": client.hgetall, b"zset": lambda key: client.zrange(key, 0, -1),
+               b"list": lambda key: client.lrange(key, 0, -1), b"set": client.smembers}
+    # Of type none is a key that has just expired.
+    return repr((key, readers[kind](key))) if kind != b"none" else ""
+print(json.dumps([value_of(key) for key in client.scan_iter()]))
+"""

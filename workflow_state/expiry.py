@@ -16,12 +16,13 @@ be held. One worker of all publishes it, once an hour; beat may as well, and twi
 import logging
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery
 
 from workflow_state.actions.storage import remove_expired
 from workflow_state.delivery import CONNECTION_ERRORS, KEY_PREFIX, TASK_PREFIX
 from workflow_state.records import record_key, redis_client
 from workflow_state.settings import get_settings
+from workflow_state.timers import TimedStep
 
 logger = logging.getLogger(__name__)
 
@@ -56,27 +57,14 @@ def _find_living(backend: Any, execution_ids: set[str]) -> set[str]:
     return living
 
 
-class Expiry(bootsteps.StartStopStep):
+class Expiry(TimedStep):
     """Ask once a minute whether it is time, with one command."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def __init__(self, consumer: Any, **options: Any) -> None:
-        super().__init__(consumer, **options)
-        self.timer: Any = None
 
     def start(self, consumer: Any) -> None:
         """Begin to ask, where outputs are stored in a place of their own."""
         settings = get_settings()
         if settings.storage_url and settings.expire_outputs:
-            self.timer = consumer.timer.call_repeatedly(_ASK_EVERY_S, publish_when_due, (consumer.app,))
-
-    def stop(self, consumer: Any) -> None:
-        """End it."""
-        del consumer
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
+            self.repeat(consumer, _ASK_EVERY_S, publish_when_due, consumer.app)
 
 
 def publish_when_due(app: Celery) -> bool:

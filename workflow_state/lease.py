@@ -12,36 +12,24 @@ import threading
 import time
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery
 from redis import Redis
 from redis.exceptions import RedisError
 
 from workflow_state.delivery import forget_connections, process_name, runs_under_way, worker_key
+from workflow_state.timers import TimedStep
 
 logger = logging.getLogger(__name__)
 
 
-class Lease(bootsteps.StartStopStep):
+class Lease(TimedStep):
     """Renew, every third of the visibility timeout, this process's lease and that of the messages which it holds."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def __init__(self, consumer: Any, **options: Any) -> None:
-        super().__init__(consumer, **options)
-        self.timer: Any = None
 
     def start(self, consumer: Any) -> None:
         """Begin with a renewal: the first action may be claimed at once."""
         timeout_s = visibility_timeout_s(consumer.app)
         renew_lease(consumer, timeout_s)
-        self.timer = consumer.timer.call_repeatedly(timeout_s / 3, renew_lease, (consumer, timeout_s))
-
-    def stop(self, consumer: Any) -> None:
-        """End the timer; the lease runs out by itself, after the pool has finished."""
-        del consumer
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
+        self.repeat(consumer, timeout_s / 3, renew_lease, consumer, timeout_s)
 
 
 def visibility_timeout_s(app: Celery) -> float:

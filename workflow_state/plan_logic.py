@@ -5,32 +5,29 @@ rest of the plan. Everything is iterative, and linear in the actions and depende
 search for near misses and for fixes that make no cycle, has a budget.
 """
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from workflow_state.conditions import check_condition
 from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plan_graph import check_alternatives, check_cycles, check_dependencies, offer_dependency_fixes
 from workflow_state.plan_outline import ActionOutline, PlanOutline, read_outline
+from workflow_state.plan_types import check_input_types, check_output_path
 from workflow_state.reference_advice import shown
 from workflow_state.reference_parser import (
     ParsedReference,
-    escape_pointer,
     iterate_references,
     parse_reference,
     resolve_reference,
 )
 from workflow_state.schema import ActionDefinition
 
-_URL_PARAMETER: Final = re.compile(r"(?<!\$)\{([^{}]+)\}")
-_INPUT_PREFIXES: Final = ("query.", "header.", "body.")
 _OPERATORS_WITH_VALUE: Final = frozenset({"equals", "contains", "matches"})
 
 
 def find_logic_problems(data: Any, *, definitions: Mapping[str, ActionDefinition] | None = None) -> list[PlanProblem]:
     """Return the problems of a plan that is given as bounded JSON data (see plan_document)."""
-    plan = read_outline(data)
+    plan = read_outline(data, definitions)
     for action in plan.actions:
         check_dependencies(plan, action)
         _check_inputs(plan, action)
@@ -119,6 +116,8 @@ def _check_reference(plan: PlanOutline, action: ActionOutline | None, path: str,
         plan.report("unknown_reference", path, message, plan.suggest(name, plan.known_names))
     elif action and action.dependencies is not None and name not in action.dependency_names:
         _report_missing_dependency(plan, action, path, reference)
+    elif action:
+        check_output_path(plan, path, reference)
 
 
 def _report_missing_dependency(plan: PlanOutline, action: ActionOutline, path: str, reference: ParsedReference) -> None:
@@ -179,26 +178,4 @@ def _check_definition(plan: PlanOutline, action: ActionOutline, definitions: Map
         return
     if not isinstance(action.inputs, Mapping):
         return
-    for name, why in _required_inputs(definition).items():
-        if not _has_input(action.inputs, name, in_url=why == "in its URL"):
-            path = f"{action.path}/inputs/{escape_pointer(name)}"
-            message = f"'{shown(definition_id)}' needs the input '{shown(name)}' {why}"
-            plan.report("missing_input", path, message, f"add '{shown(name)}' to the inputs")
-
-
-def _required_inputs(definition: ActionDefinition) -> dict[str, str]:
-    """Return the names of the inputs that must be there, and what each is needed for."""
-    required: Any = (definition.input_schema or {}).get("required")
-    names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
-    in_url: Iterable[str] = _URL_PARAMETER.findall(definition.endpoint.url)
-    return dict.fromkeys(names, "as its inputSchema says") | dict.fromkeys(in_url, "in its URL")
-
-
-def _has_input(inputs: Mapping[str, Any], name: str, *, in_url: bool) -> bool:
-    """Return whether the input is given; one that is not part of the URL may be given as a part of the request."""
-    if name in inputs or in_url:
-        return name in inputs
-    body = inputs.get("body")
-    # A body that is a reference is known only when the action runs.
-    in_body = isinstance(body, str) or (isinstance(body, Mapping) and name in body)
-    return in_body or any(prefix + name in inputs for prefix in _INPUT_PREFIXES)
+    check_input_types(plan, action, definition)

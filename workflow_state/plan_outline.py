@@ -9,8 +9,10 @@ from typing import Any, Final
 from pydantic.alias_generators import to_snake
 
 from workflow_state.errors import PlanProblem
+from workflow_state.json_schemas import CompiledSchema
 from workflow_state.plan_document import make_problem
 from workflow_state.reference_advice import find_near_miss, shown
+from workflow_state.schema import ActionDefinition
 
 # A search for a near miss compares with up to 1,000 names, some milliseconds: enough for the first few mistakes.
 _MAX_NEAR_MISS_SEARCHES: Final = 50
@@ -52,6 +54,10 @@ class PlanOutline:
     alternatives: dict[str, str] = field(default_factory=dict)
     problems: list[PlanProblem] = field(default_factory=list)
     searches_left: int = _MAX_NEAR_MISS_SEARCHES
+    # None where they are not to be checked.
+    definitions: Mapping[str, ActionDefinition] | None = None
+    # The inputSchemas that were needed so far, by the definition's id; None for one that can't be used.
+    input_schemas: dict[str, CompiledSchema | None] = field(default_factory=dict)
 
     @property
     def known_names(self) -> Iterator[str]:
@@ -82,9 +88,9 @@ class PlanOutline:
         return f"did you mean '{shown(near)}'?" if near else ""
 
 
-def read_outline(data: Any) -> PlanOutline:
+def read_outline(data: Any, definitions: Mapping[str, ActionDefinition] | None = None) -> PlanOutline:
     """Take from JSON data the actions that are there, and report ids that are used twice."""
-    plan = PlanOutline(data if isinstance(data, Mapping) else {})
+    plan = PlanOutline(data if isinstance(data, Mapping) else {}, definitions=definitions)
     entries = plan.raw.get("actions")
     for index, raw in enumerate(entries if isinstance(entries, list) else ()):
         if isinstance(raw, Mapping):

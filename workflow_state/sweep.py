@@ -14,7 +14,7 @@ import logging
 import time
 from typing import Any
 
-from celery import Celery, bootsteps, states
+from celery import Celery, states
 from celery.result import AsyncResult
 from celery.signals import before_task_publish
 from redis import Redis
@@ -24,6 +24,7 @@ from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, forget_conne
 from workflow_state.records import keep_execution_and_results, record_key
 from workflow_state.settings import get_settings
 from workflow_state.states import ENDED
+from workflow_state.timers import TimedStep
 from workflow_state.waiting import look_after, wake_all
 
 logger = logging.getLogger(__name__)
@@ -36,25 +37,12 @@ _MOST_PARTS = 5
 _PUBLISHED_AT = "publishedAt"
 
 
-class Alarm(bootsteps.StartStopStep):
+class Alarm(TimedStep):
     """Look, once a second, at what is due: one round trip where nothing is."""
-
-    requires = ("celery.worker.consumer.tasks:Tasks",)
-
-    def __init__(self, consumer: Any, **options: Any) -> None:
-        super().__init__(consumer, **options)
-        self.timer: Any = None
 
     def start(self, consumer: Any) -> None:
         """Begin to look."""
-        self.timer = consumer.timer.call_repeatedly(_RING_EVERY_S, ring, (consumer.app,))
-
-    def stop(self, consumer: Any) -> None:
-        """End it."""
-        del consumer
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
+        self.repeat(consumer, _RING_EVERY_S, ring, consumer.app)
 
 
 def ring(app: Celery) -> None:

@@ -1,17 +1,12 @@
 """Flower, over HTTP, on a real worker that sends events."""
 
-import base64
 import json
-import os
-import socket
-import subprocess
-import sys
 import urllib.error
-import urllib.request
 from uuid import uuid4
 
 import pytest
 from conftest import API_TOKEN
+from flower_service import flower_on
 from plans import action, plan
 from support import wait_until
 
@@ -23,36 +18,8 @@ pytestmark = pytest.mark.usefixtures("worker")
 @pytest.fixture(scope="module")
 def flower(redis_url):
     """Run `celery -A workflow_state flower`, and return a function that reads its pages."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "workflow_state", "flower", f"--port={port}", "--address=127.0.0.1"],
-        env={**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": "ops:secret"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def get(path, credentials="ops:secret"):
-        encoded = base64.b64encode(credentials.encode()).decode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Basic {encoded}"}
-        )
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.read().decode()
-
-    def is_up():
-        try:
-            return "celery@" in get("/api/workers?refresh=1")
-        except OSError:
-            return False
-
-    try:
-        wait_until(is_up, "Flower knows the worker", timeout_s=30)
+    with flower_on(redis_url) as get:
         yield get
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def test_flower_shows_each_action_by_its_name_and_nothing_else(flower):

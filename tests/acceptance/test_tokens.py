@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from oauth_server import token_server
 from plans import action, plan
-from processes import STATE, SUBMIT, ask_in_another_process
+from processes import DUMP, STATE, SUBMIT, ask_in_another_process
 from support import wait_until
 
 from workflow_state.local import local_redis, local_worker
@@ -23,15 +23,6 @@ DEFINITION = """
     tokenUrl: "{url}/token"
 """
 CANCEL = "print(json.dumps(cancel_execution(sys.argv[1]).id))"
-# Every value in the database, as text.
-DUMP = """
-def value_of(key):
-    kind = client.type(key)
-    readers = {b"string": client.get, b"hash": client.hgetall, b"zset": lambda key: client.zrange(key, 0, -1),
-               b"list": lambda key: client.lrange(key, 0, -1), b"set": client.smembers}
-    return repr((key, readers[kind](key)))
-print(json.dumps([value_of(key) for key in client.scan_iter() if client.exists(key)]))
-"""
 
 
 def prepare(server, tmp_path):

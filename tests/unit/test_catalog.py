@@ -93,7 +93,7 @@ def test_plain_yaml_values_mean_what_people_expect(folder):
           url: https://api.test/
           headers: {X-Version: '1', X-Country: NO, X-Time: 12:30:00}
         retryPolicy: {initialDelayMs: 1e3, backoffMultiplier: 1.5}
-        inputSchema: {const: true, default: ~, pattern: "0123", maximum: -1, enum: [yes, 0x10]}
+        outputSchema: {const: true, default: ~, pattern: "0123", maximum: -1, enum: [yes, 0x10]}
         """,
     )
     definition = load_action_definition("no")
@@ -101,7 +101,7 @@ def test_plain_yaml_values_mean_what_people_expect(folder):
     assert definition.description == "on"
     assert definition.endpoint.headers == {"X-Version": "1", "X-Country": "NO", "X-Time": "12:30:00"}
     assert definition.retry_policy.initial_delay_ms == 1000
-    assert definition.input_schema == {
+    assert definition.output_schema == {
         "const": True,
         "default": None,
         "pattern": "0123",

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from workflow_state.actions.auth import find_bad_env_reference, name_authentication_header
 from workflow_state.actions.request import find_header_problem
 from workflow_state.actions.url_template import find_placeholders, find_template_problems
+from workflow_state.json_schemas import find_schema_problem
 from workflow_state.schema import (
     ActionDefinition,
     ApiKeyAuthentication,
@@ -24,6 +25,7 @@ from workflow_state.schema import (
     RateLimit,
     RetryPolicy,
 )
+from workflow_state.schema_paths import types_of, view_schema
 
 Path = tuple[str | int, ...]
 
@@ -77,7 +79,20 @@ def _word(kind: str, message: str, path: Path) -> str:
 
 def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
     """Return everything that would keep the definition's requests from being sent; nothing where it can be used."""
-    return [*_check_url(definition), *_check_headers(definition), *_check_authentication(definition)]
+    return [
+        *_check_url(definition),
+        *_check_headers(definition),
+        *_check_authentication(definition),
+        *_check_schemas(definition),
+    ]
+
+
+def _check_schemas(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    for name, schema in (("inputSchema", definition.input_schema), ("outputSchema", definition.output_schema)):
+        if schema is not None and (problem := find_schema_problem(schema)):
+            yield DefinitionProblem((name, *problem.path), problem.message)
+        elif name == "inputSchema" and schema and "object" not in types_of(view_schema(schema)):
+            yield DefinitionProblem((name,), "must describe an object: its properties are the action's inputs")
 
 
 def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:

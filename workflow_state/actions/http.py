@@ -35,11 +35,12 @@ from workflow_state.actions.redirects import (
     is_sent_after_acting,
     make_next_request,
 )
-from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request
+from workflow_state.actions.request import IDEMPOTENCY_KEY, build_request, reject_inputs
 from workflow_state.actions.response import MalformedResponseError, read_body
 from workflow_state.actions.storage import store_output
 from workflow_state.actions.trace import cut, make_entry, trace_body, trace_request, trace_response
 from workflow_state.errors import HttpActionError, SettingsError, StorageError
+from workflow_state.json_schemas import CompiledSchema, compile_schema
 from workflow_state.schema import (
     MAY_BE_DONE,
     ActionDefinition,
@@ -53,15 +54,18 @@ from workflow_state.schema import (
     TracedRequest,
 )
 from workflow_state.settings import get_settings
+from workflow_state.typed_inputs import describe_wrong_inputs, write_path
 
 CONNECT_TIMEOUT_S = 5.0
 POOL_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 30.0
+OUTPUT_MISMATCH = "output_mismatch"
 
 # A request may start for a second after its execution was cancelled; whoever had its token at once need not ask.
 _LONG_WAIT_S = 0.2
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 _MAX_EXCERPT_CHARACTERS = 500
+_MAX_MISMATCHES_TOLD = 3
 _DEFAULT_HEADERS = {
     "Accept": "application/json, text/*;q=0.9, */*;q=0.8",
     "Accept-Encoding": "gzip",
@@ -98,6 +102,7 @@ class _Attempt:
     scrub_output: Scrub
     scrub_trace: Scrub
     """Takes out secrets that came with the inputs too; an output must stay usable, a trace need not."""
+    output_schema: CompiledSchema | None = None
     redirected: tuple[httpx.Request, ...] = ()
     """The requests before this one, each of which was answered by a redirect."""
     trace: tuple[HttpTraceEntry, ...] = ()
@@ -110,6 +115,14 @@ class _Attempt:
     def redact(self, error: Exception) -> str:
         """Return an exception's text without secrets; a part of what the server sent may be in it."""
         return cut(redact_url(str(error), self.scrub_trace), _MAX_EXCERPT_CHARACTERS)
+
+    def check_output(self, output: JsonValue) -> None:
+        """Raise MalformedResponseError where the output is not what the definition promises."""
+        if self.output_schema is None:
+            return
+        if found := self.output_schema.find_mismatches(output, _MAX_MISMATCHES_TOLD):
+            told = "; ".join(f"output{write_path(mismatch.path)} {mismatch.message}" for mismatch in found)
+            raise MalformedResponseError(OUTPUT_MISMATCH, f"the answer does not fit the outputSchema: {told}")
 
     def store(self, data: bytes, content_type: str) -> StorageLocation:
         """Put an output where this attempt's outputs go."""
@@ -234,6 +247,10 @@ def _prepare(
     tokens: Sequence[str] = (),
 ) -> _Attempt:
     """Return the attempt, with the last of the tokens; none of them is to be in what is kept."""
+    if wrong := describe_wrong_inputs(definition, inputs):
+        raise reject_inputs(definition, wrong, "the action's inputs must fit the inputSchema of its definition")
+    # A schema that can't be used must be known before the request has its effect.
+    output_schema = None if definition.output_schema is None else compile_schema(definition.output_schema)
     credentials = resolve_credentials(definition, os.environ, tokens[-1] if tokens else None)
     secrets = [*credentials.secrets, *tokens]
     key = f"{context.execution_id}.{context.action_id}" if context else None
@@ -262,6 +279,7 @@ def _prepare(
         started_at=datetime.now(UTC),
         scrub_output=make_scrubber(secrets),
         scrub_trace=make_scrubber([*secrets, *_find_secret_inputs(inputs)]),
+        output_schema=output_schema,
     )
 
 
@@ -335,11 +353,15 @@ def _conclude(attempt: _Attempt, answer: _Answer, exchange: Exchange) -> HttpAct
     try:
         if answer.problem:
             raise answer.problem
-        output, location = make_output(answer.body, answer.content_type, attempt.scrub_output, attempt.store)
+        output, location = make_output(
+            answer.body, answer.content_type, attempt.scrub_output, attempt.store, attempt.check_output
+        )
     except httpx.TransportError as error:
         detail = describe_transport_error(attempt.definition, error, exchange, attempt.redact(error))
     except MalformedResponseError as error:
-        detail = make_detail(ErrorCategory.API_RESPONSE_MALFORMED, error.code, attempt.redact(error))
+        # A server that is about to catch up may answer in full the next time.
+        again = error.code == OUTPUT_MISMATCH and attempt.definition.effective_effect is not Effect.UNSAFE
+        detail = make_detail(ErrorCategory.API_RESPONSE_MALFORMED, error.code, attempt.redact(error), retryable=again)
     except (OSError, SettingsError, StorageError) as error:
         detail = make_detail(
             ErrorCategory.STATE_INCONSISTENT,

@@ -13,18 +13,26 @@ from workflow_state.settings import get_settings
 MAX_CONTENT_TYPE_CHARACTERS = 200
 
 Store = Callable[[bytes, str], StorageLocation]
+Check = Callable[[JsonValue], None]
 
 
-def make_output(body: bytes, content_type: str, scrub: Scrub, store: Store) -> tuple[JsonValue, StorageLocation | None]:
+def make_output(
+    body: bytes, content_type: str, scrub: Scrub, store: Store, check: Check | None = None
+) -> tuple[JsonValue, StorageLocation | None]:
     """Return the output, and where it was stored if the state can't hold it.
 
     JSON is its value, text is `{"text": …}`, nothing is null. Binary data and what is larger than the inline limit
     is stored: `{"stored": true, "location", "size", "contentType"}`. Known secrets are taken out of JSON and text,
-    stored or not. Raises MalformedResponseError where the body is not what its type says, and what `store` raises.
+    stored or not. `check` sees JSON and text as a whole also where it is stored, and of binary data what stands for
+    it. Raises MalformedResponseError where the body is not what its type says, and what
+    `store` and `check` raise.
     """
     if not body:
+        _run(check, None)
         return None, None
     output, data, stored_type = _read(body, content_type, scrub)
+    if output is not None:
+        _run(check, output[0])
     if output is not None and len(body) <= get_settings().inline_output_bytes:
         return output[0], None
     location = store(data, stored_type)
@@ -34,7 +42,14 @@ def make_output(body: bytes, content_type: str, scrub: Scrub, store: Store) -> t
         "size": location.size,
         "contentType": location.content_type,
     }
+    if output is None:
+        _run(check, summary)
     return summary, location
+
+
+def _run(check: Check | None, value: JsonValue) -> None:
+    if check is not None:
+        check(value)
 
 
 def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue] | None, bytes, str]:

@@ -1,0 +1,182 @@
+"""What a JSON Schema says for sure about one place in a value: which types it can have, and whether it can be there.
+
+It reads the keywords that always apply (`properties`, `items`, `allOf`, `$ref` and the like) and says nothing where
+another keyword has a word in it: what it does say is certain. Bounded, also for schemas that refer to themselves.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+ANY_TYPE: Final = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
+SCALARS: Final = frozenset({"boolean", "integer", "number", "string"})
+
+_MAX_MEMBERS: Final = 200
+_MAX_CHOICES_DEPTH: Final = 4
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaView:
+    """The schemas that a value at one place must all fit; `root` is what their references point into."""
+
+    root: Schema
+    members: tuple[Schema, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchKey:
+    """The value can't have what was looked for: it has these keys only, or is of another type (then None)."""
+
+    known: tuple[str, ...] | None
+
+
+def view_schema(root: Schema) -> SchemaView:
+    """Return the view of a whole value."""
+    return SchemaView(root, tuple(_flatten(root, [root])))
+
+
+def declared_names(view: SchemaView) -> dict[str, None]:
+    """Return the names of properties that the schemas speak of, in order: declared ones and required ones."""
+    names: dict[str, None] = {}
+    for member in view.members:
+        for keyword in ("properties", "required"):
+            entries = member.get(keyword)
+            if isinstance(entries, (Mapping, list)):
+                names |= dict.fromkeys(name for name in entries if isinstance(name, str))
+    return names
+
+
+def required_names(view: SchemaView) -> dict[str, None]:
+    """Return the names of the properties that must be there."""
+    lists = (member.get("required") for member in view.members)
+    return dict.fromkeys(name for entries in lists if isinstance(entries, list) for name in entries)
+
+
+def types_of(view: SchemaView, depth: int = 0) -> frozenset[str]:
+    """Return the types that the value can have; an integer is also a number, and a number may be an integer."""
+    types = ANY_TYPE
+    for member in view.members:
+        types &= _declared_types(member)
+        for keyword in ("anyOf", "oneOf"):
+            branches = member.get(keyword)
+            if isinstance(branches, list) and depth < _MAX_CHOICES_DEPTH:
+                types &= frozenset[str]().union(
+                    *(
+                        types_of(SchemaView(view.root, tuple(_flatten(view.root, [branch]))), depth + 1)
+                        for branch in branches
+                    )
+                )
+    return types
+
+
+def step_into(view: SchemaView, step: str | int) -> SchemaView | NoSuchKey:
+    """Return the view of the value at a key or an index, or why there can be none."""
+    wanted = "object" if isinstance(step, str) else "array"
+    if wanted not in types_of(view):
+        return NoSuchKey(None)
+    below: list[Any] = []
+    for member in view.members:
+        found = _property(member, step) if isinstance(step, str) else _item(member, step)
+        if isinstance(found, NoSuchKey):
+            return found
+        below += found
+    return SchemaView(view.root, tuple(_flatten(view.root, below)))
+
+
+def walk_schema(view: SchemaView, path: Sequence[str | int]) -> tuple[SchemaView | NoSuchKey, int]:
+    """Follow the path as far as it goes; return where it ends, and how many of its steps could be made."""
+    for depth, step in enumerate(path):
+        found = step_into(view, step)
+        if isinstance(found, NoSuchKey):
+            return found, depth
+        view = found
+    return view, len(path)
+
+
+def type_of(value: Any) -> str:
+    """Return the JSON Schema type of a JSON value; the narrowest, so `integer` for 1 and for 1.0."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    kinds = {str: "string", int: "integer", list: "array", dict: "object", type(None): "null"}
+    return kinds.get(type(value), "null")
+
+
+def _declared_types(member: Schema) -> frozenset[str]:
+    types = ANY_TYPE
+    if "type" in member:
+        named = member["type"] if isinstance(member["type"], list) else [member["type"]]
+        types &= frozenset(named) | ({"integer"} if "number" in named else set())
+    if "const" in member:
+        types &= _types_of_values([member["const"]])
+    if isinstance(member.get("enum"), list):
+        types &= _types_of_values(member["enum"])
+    return types
+
+
+def _types_of_values(values: Sequence[Any]) -> frozenset[str]:
+    types = frozenset(map(type_of, values))
+    return types | {"number"} if "integer" in types else types
+
+
+def _property(member: Schema, name: str) -> list[Any] | NoSuchKey:
+    """Return what the member demands of the property; NoSuchKey where it allows none of this name."""
+    declared = member.get("properties")
+    properties = declared if isinstance(declared, Mapping) else {}
+    # Which names a pattern matches is left to the validator.
+    if name in properties:
+        return [properties[name]]
+    if member.get("patternProperties") or "additionalProperties" not in member:
+        return []
+    rest = member["additionalProperties"]
+    return NoSuchKey(tuple(properties)) if rest is False else [rest]
+
+
+def _item(member: Schema, index: int) -> list[Any]:
+    first = member.get("prefixItems")
+    if isinstance(first, list) and index < len(first):
+        return [first[index]]
+    # A list of schemas is the older drafts' way to write prefixItems.
+    return [] if isinstance(member.get("items"), list) else [member.get("items", {})]
+
+
+def _flatten(root: Schema, schemas: Sequence[Any]) -> Iterator[Schema]:
+    """Yield the schemas, and those that they refer to or are put together from; each one once."""
+    pending = list(reversed(schemas))
+    seen: set[int] = set()
+    while pending and len(seen) < _MAX_MEMBERS:
+        schema = pending.pop()
+        if not isinstance(schema, Mapping) or id(schema) in seen:
+            continue
+        seen.add(id(schema))
+        # In a schema with an `$id` of its own, references have another base: nothing is said of it.
+        if schema is not root and ("$id" in schema or "id" in schema):
+            continue
+        if "$ref" in schema:
+            # What stands beside a reference counts in some dialects only.
+            pending.append(_resolve(root, schema["$ref"]))
+            continue
+        yield schema
+        if isinstance(schema.get("allOf"), list):
+            pending += reversed(schema["allOf"])
+
+
+def _resolve(root: Schema, reference: Any) -> Any:
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        return None
+    node: Any = root
+    for token in reference[2:].split("/") if reference != "#" else ():
+        key = unquote(token).replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, Mapping) and key in node:
+            node = node[key]
+        else:
+            return None
+        if isinstance(node, Mapping) and "$id" in node:
+            return None
+    return node
