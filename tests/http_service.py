@@ -42,6 +42,7 @@ def http_service() -> Iterator[Service]:
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
+    /pause/<s>/<name>       the first request to any of them: 503, with Retry-After: <s>; the next are like /echo
     /text/<name>            plain text
     /bytes/<n>/<name>       n bytes, which are no text
     /items/<n>/<name>       JSON with that name, a list of n items of about 70 bytes, and the first few of them
@@ -89,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
             service.journal.append(entry)
             service.seen[split.path] += 1
             count = service.seen[split.path]
+            service.seen["/pause"] += split.path.startswith("/pause/")
+            is_first_pause = split.path.startswith("/pause/") and service.seen["/pause"] == 1
         delay_ms = query.get("delay_ms", query.get("delay_once_ms", 0) if count == 1 else 0)
         if self._is_left_alone_for(int(delay_ms) / 1000):
             entry["endedAt"] = time.time()
@@ -103,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._stall(rest[0])
         elif kind == "unavailable":
             self._send(503, b"", "text/plain", {"Retry-After": "280"})
+        elif is_first_pause:
+            self._send(503, b"", "text/plain", {"Retry-After": rest[0]})
         elif kind == "bytes":
             self._send(200, (bytes(range(256)) * (int(rest[0]) // 256 + 1))[: int(rest[0])], "image/png")
         elif kind == "items":

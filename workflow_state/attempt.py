@@ -5,15 +5,16 @@ keeps the place in the chord), or its fallback value becomes its output, or it i
 """
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import states
-from celery.exceptions import Ignore, TaskPredicate
+from celery.exceptions import Ignore, Retry, TaskPredicate
 
 from workflow_state.actions.catalog import load_action_definition
+from workflow_state.actions.client import get_client
 from workflow_state.actions.http import execute_http_action
 from workflow_state.asking import ask
 from workflow_state.conditions import evaluate_condition
@@ -23,6 +24,7 @@ from workflow_state.delivery import (
     WHICHEVER_IS_DUE,
     Claim,
     ClaimLostError,
+    HeldBack,
     await_retry,
     claimed,
     read_failure,
@@ -32,6 +34,7 @@ from workflow_state.delivery import (
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
+from workflow_state.permits import pause_definition, return_permit, take_permit
 from workflow_state.policy import find_block, is_of_unknown_outcome, reads_plan_inputs, retry_delay_ms, settle_failure
 from workflow_state.records import action_task_id, read_inputs, read_outline, read_results, read_standby
 from workflow_state.reference_parser import resolve_value
@@ -57,6 +60,8 @@ _SHARED_ALTERNATIVE_POLL_S = 0.5
 # By chance a worker is lost during the same attempt again and again only rarely.
 _MAX_LOSSES = 5
 _CANCELLED = "the execution was cancelled"
+# With Retry-After they ask for a pause that is not this action's alone.
+_PAUSING = frozenset({429, 503})
 
 
 def perform(work: Work) -> Mapping[str, Any]:
@@ -252,38 +257,59 @@ def _send(
     earlier: Sequence[Mapping[str, Any]],
     log: WorkflowLogger,
 ) -> ActionExecutionState:
-    """Send the request once; `earlier` is the trace of the attempts before this one."""
+    """Send the request once, if there is a permit; `earlier` is the trace of the attempts before this one."""
     context = context_of(work, claim, definition)
     trace: list[Any] = list(earlier)
+    # Before the permit: making the first one takes so long that permits would be used in heaps.
+    get_client()
+    permit = take_permit(work.client, definition, claim)
+    if permit.held_back:
+        reason = WorkflowStateError(f"held back by a {permit.held_back} of {definition.id!r}")
+        raise _come_back(work, claim, permit.delay_s, trace, reason, permit.held_back) or Ignore
     try:
+        time.sleep(permit.delay_s)
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
         trace += error.http_trace
         ending = Ending(claim.started_at, claim.attempt, trace)
         if error.detail.category is ErrorCategory.USER_CANCELLED:
             return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), ending)
+        if error.detail.status_code in _PAUSING and error.detail.retry_after:
+            pause_definition(work.client, definition, error.detail.retry_after / 1000)
         failed = finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
             return failed
-        next_attempt_at = datetime.now(UTC) + timedelta(milliseconds=delay_ms)
-        message = message_for(work, claim.attempt + 1)
-        if not await_retry(
-            work.client, claim, next_attempt_at=next_attempt_at, delay_s=delay_ms / 1000, trace=trace, message=message
-        ):
+        # The message of the exception only: Celery stores and shows the whole of it.
+        retry = _come_back(work, claim, delay_ms / 1000, trace, WorkflowStateError(str(error)))
+        if retry is None:
             log.warn("attempt failed, and the execution has used up its retries", category=error.detail.category)  # noqa: G010 - ours
             error.detail.suggestion = "the execution has used up its retries; resume it when the server is well again"
             return failed
         log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=error.detail.category)  # noqa: G010 - ours
-        # The message of the exception only: Celery stores and shows the whole of it.
-        reason = WorkflowStateError(str(error))
-        kwargs = {**(work.task.request.kwargs or {}), "attempt": claim.attempt + 1}
-        raise work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_ms / 1000) from None
+        raise retry from None
+    finally:
+        return_permit(work.client, definition, claim)
     trace += [entry.to_json_data() for entry in outcome.http_trace]
     success = ActionSuccess(output=outcome.output)
     if outcome.output_location:
         success.output_location = outcome.output_location
     return finished_state(work.run_id, success, Ending(claim.started_at, claim.attempt, trace))
+
+
+def _come_back(
+    work: Work, claim: Claim, delay_s: float, trace: list[Any], reason: Exception, held_back: HeldBack | None = None
+) -> Retry | None:
+    """Publish the message of the next attempt, or of this one where it is held back; return Celery's Retry to raise.
+
+    None where the execution has used up its retries; being held back costs none.
+    """
+    attempt = claim.attempt if held_back else claim.attempt + 1
+    message = message_for(work, attempt)
+    if not await_retry(work.client, claim, delay_s=delay_s, trace=trace, message=message, held_back=held_back):
+        return None
+    kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
+    return work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_s, throw=False)
 
 
 def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from kombu.exceptions import OperationalError
@@ -94,7 +94,7 @@ class Claim:
     """The right to make one attempt of an action. Times are ISO 8601.
 
     `was_sent` says that this very attempt was taken over from a run that had begun to send an unsafe request, `losses`
-    how many workers have died over it.
+    how many workers have died over it, `pauses` how often it was held back because its server had asked for a pause.
     """
 
     execution_id: str
@@ -104,6 +104,7 @@ class Claim:
     started_at: str
     was_sent: bool = False
     losses: int = 0
+    pauses: int = 0
 
 
 # KEYS: the progress hash. ARGV: action id, prefix of leases, process, run, attempt (0: whichever is due), now (ISO
@@ -111,7 +112,8 @@ class Claim:
 # Returns the claim as it now stands if it is ours, otherwise nil. Safe to repeat, as the client does where a reply is
 # lost.
 # A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry; it
-# waited and was released (waiting.py); or its run is over, though it left no result.
+# waited and was released (waiting.py), or was held back for a permit (permits.py); or its run is over, though it left
+# no result.
 _CLAIM = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
@@ -123,12 +125,12 @@ if claim.run ~= ARGV[4] then
     attempt = claim.attempt
     if claim.status == 'retrying' then
       if claim.dueAt and now < claim.dueAt then return false end
-      attempt = attempt + 1
+      if not claim.heldBack then attempt = attempt + 1 end
     end
   end
   if attempt < claim.attempt then return false end
   if attempt > claim.attempt then
-    claim.sent, claim.losses = nil, nil
+    claim.sent, claim.losses, claim.pauses = nil, nil, nil
   elseif claim.status == 'running' then
     local lost = ARGV[9] == '1'
     if claim.run ~= ARGV[8] then
@@ -140,7 +142,7 @@ if claim.run ~= ARGV[4] then
       end
     end
     if lost then claim.losses = (claim.losses or 0) + 1 end
-  elseif claim.status ~= 'released' then
+  elseif claim.status ~= 'released' and not claim.heldBack then
     return false
   end
   claim.attempt = attempt
@@ -151,6 +153,7 @@ claim.run = ARGV[4]
 claim.at = now
 claim.startedAt = claim.startedAt or ARGV[6]
 claim.nextAttemptAt, claim.dueAt = nil, nil
+if claim.heldBack then claim.heldBack, claim.waits = nil, (claim.waits or 0) + 1 end
 local written = cjson.encode(claim)
 redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now)
 if not raw then redis.call('HINCRBY', KEYS[1], ':begun', 1) end
@@ -171,20 +174,23 @@ return 1
 """
 
 # KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
-# s until then, retries that an execution may have besides two for each action that has begun.
+# s until then, retries that an execution may have besides two for each action that has begun, why this very attempt is
+# held back or '' where another one follows.
 # Returns 1 if the claim was ours to change, 0 if it wasn't, and -1 where the execution has used up its retries.
 _AWAIT_RETRY = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 if not raw then return 0 end
 local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
-if claim.status ~= 'retrying' then
+if claim.status ~= 'retrying' and ARGV[8] == '' then
   local used = tonumber(redis.call('HGET', KEYS[1], ':retries') or 0)
   if used >= tonumber(ARGV[7]) + 2 * tonumber(redis.call('HGET', KEYS[1], ':begun') or 0) then return -1 end
   redis.call('HSET', KEYS[1], ':retries', used + 1)
 end
 claim.status = 'retrying'
 claim.nextAttemptAt = ARGV[3]
+if ARGV[8] ~= '' then claim.heldBack = true end
+if ARGV[8] == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
@@ -256,6 +262,7 @@ def _claim(
         claim["startedAt"],
         was_sent=claim.get("sent", False),
         losses=claim.get("losses", 0),
+        pauses=claim.get("pauses", 0),
     )
 
 
@@ -279,6 +286,9 @@ def _find_over(client: Redis, execution_id: str, action_id: str) -> _Over | None
         return _Over(claim["run"], is_lost=True)
     return None
 
+
+HeldBack = Literal["limit", "pause"]
+"""Why an attempt has no permit (permits.py)."""
 
 Whereabouts = Literal["nowhere", "running", "waiting"] | float
 """Of an action without a result: nothing of it is under way, a run of it is, it waits for a person, or for its next
@@ -324,13 +334,21 @@ def mark_sent(client: Redis, claim: Claim) -> None:
 
 
 def await_retry(
-    client: Redis, claim: Claim, *, next_attempt_at: datetime, delay_s: float, trace: list[dict[str, Any]], message: str
+    client: Redis,
+    claim: Claim,
+    *,
+    delay_s: float,
+    trace: list[dict[str, Any]],
+    message: str,
+    held_back: HeldBack | None = None,
 ) -> bool:
     """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
 
-    False, and nothing may be published, where the execution has used up its retries. Raises ClaimLostError where
-    another worker has taken the attempt over meanwhile.
+    Where it was `held_back`, nothing was sent, and the same attempt comes again. False, and nothing may be published,
+    where the execution has used up its retries. Raises ClaimLostError where another worker has taken the attempt over
+    meanwhile.
     """
+    next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
     came: Any = client.register_script(_AWAIT_RETRY)(
         keys=[progress_key(claim.execution_id)],
         args=[
@@ -341,6 +359,7 @@ def await_retry(
             message,
             delay_s,
             FREE_RETRIES,
+            held_back or "",
         ],
     )
     if came == 0:

@@ -91,11 +91,14 @@ def explanation(state: ExecutionState) -> list[str]:
 
 def _trace_lines(trace: Sequence[HttpTraceEntry]) -> list[str]:
     lines: list[str] = []
-    attempt, is_redirected = 0, False
+    attempt, before = 0, None
     for entry in trace:
-        attempt += not is_redirected
-        lines.append(f"  {'redirected' if is_redirected else f'attempt {attempt}'}: {traced(entry)}")
-        is_redirected = entry.is_followed_redirect
+        label = "redirected" if before and before.is_followed_redirect else "then"
+        if before is None or not (before.is_followed_redirect or before.continued):
+            attempt += 1
+            label = f"attempt {attempt}"
+        lines.append(f"  {label}: {traced(entry)}")
+        before = entry
     return lines
 
 

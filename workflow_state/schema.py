@@ -354,13 +354,15 @@ class TracedResponse(ContractModel):
 class HttpTraceEntry(ContractModel):
     """One request: what was sent, and the response or the error.
 
-    An attempt has one entry, and one more for each redirect that was followed; see `is_followed_redirect`.
+    An attempt has one entry, and one more for each redirect that was followed (see `is_followed_redirect`) and for each
+    token that was asked for or refused: these are `continued` by the next entry.
     """
 
     timestamp: datetime
     request: TracedRequest
     response: TracedResponse | None = None
     error: str | None = None
+    continued: bool | None = None
 
     @property
     def is_followed_redirect(self) -> bool:

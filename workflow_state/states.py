@@ -164,7 +164,7 @@ def running_state(
         action_states=action_states,
         confirmations=confirmations,
         metrics=calculate_execution_metrics(action_states),
-        version=document_version(action_states.values(), confirmations, status),
+        version=document_version(action_states.values(), confirmations, status, progress),
     )
     if record.resumed:
         state.resumed = ResumeReport.model_validate(record.resumed)
@@ -224,7 +224,7 @@ def final_state(
         confirmations=confirmations,
         validations=validations,
         metrics=calculate_execution_metrics(action_states, total_duration=total_ms),
-        version=document_version(action_states.values(), confirmations, status),
+        version=document_version(action_states.values(), confirmations, status, progress),
     )
     if error:
         state.error = error
@@ -285,14 +285,17 @@ def document_version(
     action_states: Iterable[ActionExecutionState],
     confirmations: Sequence[ConfirmationState],
     status: ExecutionStatus,
+    progress: Mapping[str, Progress],
 ) -> int:
     """Return a number that grows with every change of the document.
 
-    It counts the transitions that lie behind it: attempts that began, that ended in a retry or for good, questions and
-    answers. Each of them only ever happens once, so whoever reads later never reads a smaller number.
+    It counts the transitions that lie behind it: attempts that began, that ended in a retry or for good, waits for a
+    permit, questions and answers. Each of them only ever happens once, so whoever reads later never reads a smaller
+    number.
     """
     version = 1 if status is ExecutionStatus.INITIALIZING else 2
     version += sum(_transitions(state) for state in action_states)
+    version += sum(2 * int(item.claim.get("waits", 0)) for item in progress.values())
     version += sum(2 if confirmation.responded_at else 1 for confirmation in confirmations)
     return version + (1 if status in ENDED else 0)
 

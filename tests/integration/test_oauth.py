@@ -164,6 +164,7 @@ def test_a_revoked_token_is_replaced_within_the_attempt(server, method):
     context = ActionContext(execution_id="run", action_id="a", before_send=lambda: marks.append(1))
     result = call(server, method=method, context=context)
     assert [entry.response.status for entry in result.http_trace] == [401, 200, 200]
+    assert [entry.to_json_data().get("continued") for entry in result.http_trace] == [True, True, None]
     assert [entry.request.url.rpartition("/")[2] for entry in result.http_trace] == ["x", "token", "x"]
     assert (len(server.token_requests), len(server.api_requests), len(marks)) == (2, 3, 2)
     first, second = server.api_requests[1:]

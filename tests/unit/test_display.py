@@ -187,6 +187,14 @@ def test_the_explanation_tells_a_redirect_from_another_attempt():
     ]
 
 
+def test_the_explanation_tells_the_requests_for_a_token_from_attempts():
+    """What goes on in the same attempt is no attempt of its own."""
+    entries = [{**traced(401), "continued": True}, {**traced(200), "continued": True}, traced(500), traced(500)]
+    problem = {"category": "api_unexpected_status", "message": "m", "context": {"actionId": "a"}}
+    told = explanation(execution("failed", error=problem, a=failed(httpTrace=entries)))
+    assert [line.split(":")[0].strip() for line in told[1:]] == ["attempt 1", "then", "then", "attempt 2"]
+
+
 @pytest.mark.parametrize("context", [{"name": "v"}, {"actionId": "gone"}])
 def test_the_explanation_shows_the_context_of_what_is_no_actions_failure(context):
     """An action that is not there has no attempts to show."""

@@ -202,7 +202,8 @@ def _execute_with_token(
         drop_token(grant, token)
         if attempt.may_be_done or len(tokens) > 1 or token.asked_at_s >= began_at_s:
             return _conclude(attempt, answer, exchange)
-        trace = [*attempt.trace, _trace(attempt, answer, "the token was refused; a new one is asked for")]
+        refused = _trace(attempt, answer, "the token was refused; a new one is asked for")
+        trace = [*attempt.trace, refused.model_copy(update={"continued": True})]
 
 
 def _call_off(definition: ActionDefinition, trace: Sequence[HttpTraceEntry]) -> HttpActionError:

@@ -210,7 +210,10 @@ def _ask(
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
     headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
     answer = trace_response(response.status_code, headers, b"", duration_ms, known)
-    trace.append(make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message))
+    entry = make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message)
+    if isinstance(outcome, Token):
+        entry.continued = True
+    trace.append(entry)
     return outcome
 
 
