@@ -36,6 +36,7 @@ def value_of(key):
     kind = client.type(key)
     readers = {b"string": client.get, b"hash": client.hgetall, b"zset": lambda key: client.zrange(key, 0, -1),
                b"list": lambda key: client.lrange(key, 0, -1), b"set": client.smembers}
-    return repr((key, readers[kind](key)))
-print(json.dumps([value_of(key) for key in client.scan_iter() if client.exists(key)]))
+    # Of type none is a key that has just expired.
+    return repr((key, readers[kind](key))) if kind != b"none" else ""
+print(json.dumps([value_of(key) for key in client.scan_iter()]))
 """

@@ -59,6 +59,7 @@ logger = logging.getLogger(__name__)
 _SHARED_ALTERNATIVE_POLL_S = 0.5
 # By chance a worker is lost during the same attempt again and again only rarely.
 _MAX_LOSSES = 5
+_CANCELLED = "the execution was cancelled"
 # With Retry-After they ask for a pause that is not this action's alone.
 _PAUSING = frozenset({429, 503})
 
@@ -167,7 +168,7 @@ def _foregone(work: Work, claim: Claim, unsent: Ending, *, cancelled: bool) -> A
         # Even where the execution was cancelled since: a resumed one must not send it again unasked.
         return finished_state(work.run_id, _outcome_unknown(work), begun)
     if cancelled:
-        return finished_state(work.run_id, ActionSkip(reason="the execution was cancelled"), unsent)
+        return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), unsent)
     if claim.losses >= _MAX_LOSSES:
         return finished_state(work.run_id, _poisonous(work, claim), begun)
     return None
@@ -270,11 +271,12 @@ def _send(
         outcome = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
         trace += error.http_trace
+        ending = Ending(claim.started_at, claim.attempt, trace)
+        if error.detail.category is ErrorCategory.USER_CANCELLED:
+            return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), ending)
         if error.detail.status_code in _PAUSING and error.detail.retry_after:
             pause_definition(work.client, definition, error.detail.retry_after / 1000)
-        failed = finished_state(
-            work.run_id, ActionFailure(error=error.detail), Ending(claim.started_at, claim.attempt, trace)
-        )
+        failed = finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
             return failed

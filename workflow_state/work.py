@@ -12,6 +12,7 @@ from redis import Redis
 from workflow_state.actions.http import ActionContext
 from workflow_state.delivery import Claim, mark_sent
 from workflow_state.fan_out import element_id
+from workflow_state.records import is_cancelled
 from workflow_state.schema import ActionDefinition, Effect, PlannedAction
 
 
@@ -59,13 +60,17 @@ class Work:
 
 
 def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:
-    """Return for whom the attempt is made; an unsafe request leaves a mark before its first byte does."""
+    """Return for whom the attempt is made; an unsafe request leaves a mark before its first byte does.
+
+    Where the execution is cancelled while the attempt waits for a token, the request is not wanted any more.
+    """
     marks = definition.effective_effect is Effect.UNSAFE
     return ActionContext(
         execution_id=work.execution_id,
         action_id=work.run_id,
         attempt=claim.attempt,
         before_send=partial(mark_sent, work.client, claim) if marks else None,
+        is_wanted=lambda: not is_cancelled(work.client, work.execution_id),
     )
 
 

@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import pickle
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -208,6 +210,42 @@ def test_a_refusal_behind_a_redirect_is_not_repeated(server):
         execute_http_action(following, {"name": "x"})
     assert (caught.value.detail.status_code, caught.value.detail.retryable) == (401, False)
     assert (len(server.token_requests), len(server.api_requests)) == (1, 3)
+    server.answer_api = lambda _: None
+    call(server)
+    assert len(server.token_requests) == 2
+
+
+def follow(server, target, method="GET"):
+    """Call an API that has moved to `target`."""
+    server.answer_api = lambda _: (
+        (307, {}, {"Location": target}) if server.api_requests[-1]["path"] == "/api/x" else None
+    )
+    following = definition(server, method=method).model_copy(deep=True)
+    following.endpoint.follow_redirects = True
+    return execute_http_action(following, {"name": "x"})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_token_that_is_refused_behind_a_redirect_is_replaced(server, method):
+    """A 307 was not processed either. Else a revoked token would be used to its end by all that are redirected."""
+    call(server)
+    server.revoked.update(server.tokens)
+    result = follow(server, "/api/moved", method)
+    assert [entry.response.status for entry in result.http_trace] == [307, 401, 200, 307, 200]
+    assert len(server.token_requests) == 2
+    follow(server, "/api/moved", method)
+    assert len(server.token_requests) == 2
+
+
+def test_a_refusal_by_another_origin_says_nothing_about_the_token(server):
+    """It was not sent there: asking for another one would change nothing."""
+    with token_server() as other:
+        for _ in range(2):
+            with pytest.raises(HttpActionError) as caught:
+                follow(server, f"{other.url}/api/moved")
+            assert caught.value.detail.category == "auth_invalid"
+        assert ["authorization" in request["headers"] for request in other.api_requests] == [False, False]
+    assert (len(server.token_requests), len(server.api_requests)) == (1, 2)
 
 
 def test_a_repeat_that_breaks_off_may_have_been_done(server):
@@ -241,6 +279,7 @@ def test_a_repeat_that_breaks_off_may_have_been_done(server):
         (200, {"access_token": "two\r\nlines"}, ("api_response_malformed", "bad_token_response", False)),
         (200, {"access_token": ""}, ("api_response_malformed", "bad_token_response", False)),
         (200, {"access_token": "t", "token_type": "mac"}, ("api_response_malformed", "bad_token_response", False)),
+        (200, {"error": "invalid_client"}, ("auth_invalid", "invalid_client", False)),
         (200, b"x" * 100_000, ("api_response_malformed", "bad_token_response", False)),
     ],
 )
@@ -252,6 +291,34 @@ def test_each_way_to_get_no_token_has_its_category(server, status, body, expecte
     assert error.detail.context["tokenUrl"] == f"{server.url}/token"
     assert [entry["request"]["url"] for entry in error.http_trace] == [f"{server.url}/token"]
     assert server.api_requests == []
+
+
+@pytest.mark.parametrize(
+    "token_type", [{}, {"token_type": None}, {"token_type": "BEARER"}, {"token_type": "BearerToken"}]
+)
+def test_a_token_of_the_usual_type_is_used_however_that_is_spelled(server, token_type):
+    """Apigee's own spelling is BearerToken."""
+    server.tokens.append("a-token-of-the-tests")
+    server.answer_token = lambda _: (200, {"access_token": "a-token-of-the-tests", **token_type}, {})
+    assert call(server).output["path"] == "/api/x"
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(
+    "answer",
+    [{"access_token": "a-token-of-the-tests", "token_type": "mac"}, b'{"access_token": "a-token-of-the-tests"'],
+)
+def test_a_token_that_can_not_be_used_is_in_nothing_that_is_kept_either(server, status, answer):
+    """Nobody knows which of the words of a bad answer is the token."""
+    server.answer_token = lambda _: (status, answer, {"X-Was": "a-token-of-the-tests", "Retry-After": "7"})
+    error = failure(server)
+    assert error.http_trace[0]["response"]["headers"].keys() == {
+        "content-length",
+        "content-type",
+        "date",
+        "retry-after",
+    }
+    assert "a-token-of-the-tests" not in json.dumps([error.detail.to_json_data(), error.http_trace])
 
 
 def test_retry_after_of_the_token_server_is_passed_on(server):
@@ -268,6 +335,37 @@ def test_a_token_server_that_hangs_ends_with_the_attempt(server):
     assert time.monotonic() - began_s < 1
     assert {(error.detail.category, error.detail.retryable) for error in errors} == {("network_timeout", True)}
     assert (len(server.token_requests), server.api_requests) == (1, [])
+
+
+def test_an_attempt_with_more_time_does_not_end_with_the_one_that_it_waits_for(server):
+    """It asks itself, and once only: not each time that one with as little time as the first gave up."""
+    server.delay_s = 1
+    with ThreadPoolExecutor(4) as pool:
+        hasty = [pool.submit(failure, server, timeout=400) for _ in range(2)]
+        wait_until(lambda: server.token_requests, "the first one asks")
+        patient = [pool.submit(call, server, timeout=5_000) for _ in range(2)]
+        assert {error.result().detail.category for error in hasty} == {"network_timeout"}
+        assert [result.result().output["path"] for result in patient] == ["/api/x"] * 2
+    assert len(server.token_requests) == 2
+
+
+def test_who_waits_for_a_thread_that_is_ended_asks_itself(server, monkeypatch):
+    """A revoked task's thread is ended by an exception, in the middle of whatever it does."""
+    send, began = oauth._ask, threading.Event()  # noqa: SLF001 - no other place to end the thread at
+
+    def end(*arguments):
+        if not began.is_set():
+            began.set()
+            time.sleep(0.2)
+            raise SystemExit
+        return send(*arguments)
+
+    monkeypatch.setattr(oauth, "_ask", end)
+    with ThreadPoolExecutor(2) as pool:
+        ended = pool.submit(call, server)
+        assert began.wait(5)
+        assert pool.submit(call, server).result().output["path"] == "/api/x"
+        assert isinstance(ended.exception(), SystemExit)
 
 
 def test_the_deadline_covers_the_token_and_the_request(server):
@@ -301,6 +399,33 @@ def test_inputs_of_which_no_request_can_be_made_cost_no_token(server):
     assert server.token_requests == []
 
 
+def test_the_hook_before_sending_is_for_the_action_alone(server):
+    """An unsafe action's mark says that it may have arrived: a worker lost over the token must not leave one."""
+    asked = []
+    context = ActionContext(
+        execution_id="run", action_id="a", before_send=lambda: asked.append(len(server.token_requests))
+    )
+    server.answer_token = lambda count: (503, b"", {}) if count == 1 else None
+    assert failure(server, method="POST", context=context).detail.retryable
+    assert asked == []
+    call(server, method="POST", context=context)
+    assert (asked, len(server.api_requests)) == ([2], 1)
+
+
+@pytest.mark.parametrize("delay_s", [0, 0.4])
+def test_what_is_not_wanted_any_more_after_a_long_wait_is_not_sent(server, delay_s):
+    """A token that came at once needs no question, which costs a look at Redis."""
+    asked = []
+    context = ActionContext(execution_id="run", action_id="a", is_wanted=lambda: bool(asked.append(1)))
+    server.delay_s = delay_s
+    if delay_s:
+        error = failure(server, method="POST", context=context)
+        assert (error.detail.category, error.detail.retryable) == ("user_cancelled", False)
+    else:
+        call(server, method="POST", context=context)
+    assert (len(asked), len(server.api_requests)) == ((1, 0) if delay_s else (0, 1))
+
+
 def test_a_preview_asks_for_no_token(server):
     shown, _ = preview_http_action(
         definition(server, method="POST"), {"name": "x"}, ActionContext(execution_id="run", action_id="a")
@@ -328,7 +453,8 @@ def test_neither_secret_nor_token_is_in_anything_that_is_kept(server, caplog, me
     assert [error.detail.code for error in errors] == ["http_401", "invalid_client"]
     kept += [[error.detail.to_json_data(), error.http_trace, str(error), repr(error)] for error in errors]
     stores = list(oauth._stores.values())  # noqa: SLF001 - what a debugger or a crash report would show
-    everything = json.dumps(kept, ensure_ascii=False) + caplog.text + repr(stores)
+    pickled = repr([pickle.dumps(error, protocol=0) for error in errors])
+    everything = json.dumps(kept, ensure_ascii=False) + caplog.text + repr(stores) + pickled
     sent = json.dumps([server.token_requests, server.api_requests])
     pair = base64.b64encode(b"the+client:s3cret%2Fv%C3%A4lue%2B%26%3D1").decode()
     forms = [SECRET, "s3cret", pair, base64.b64encode(SECRET.encode()).decode(), *server.tokens]

@@ -79,6 +79,22 @@ def test_a_known_secret_is_replaced_in_every_form(echo):
     assert "cr&t" not in scrub(f"<{echo}>")
 
 
+@pytest.mark.parametrize(
+    "echo",
+    [
+        r"ab\/c+d<e&f=\"g'",
+        r"ab/c+d\u003ce\u0026f=\"g'",
+        r"ab/c\u002Bd\u003Ce\u0026f=\u0022g\u0027",
+        "ab/c+d&lt;e&amp;f=&quot;g&#x27;",
+        "ab/c+d&lt;e&amp;f=\"g'",
+    ],
+    ids=["PHP", "Go", ".NET", "attribute", "element"],
+)
+def test_a_known_secret_is_replaced_as_json_and_html_of_others_write_it(echo):
+    """In a text, which nothing parses before it is kept."""
+    assert make_scrubber(["ab/c+d<e&f=\"g'"])(f"<{echo}>") == "<[redacted]>"
+
+
 def test_of_two_secrets_the_longer_one_goes_first():
     assert make_scrubber(["abcd", "abcdefgh"])("abcdefgh abcd") == "[redacted] [redacted]"
 

@@ -61,6 +61,8 @@ POOL_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 30.0
 OUTPUT_MISMATCH = "output_mismatch"
 
+# A request may start for a second after its execution was cancelled; whoever had its token at once need not ask.
+_LONG_WAIT_S = 0.2
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 _MAX_EXCERPT_CHARACTERS = 500
 _DEFAULT_HEADERS = {
@@ -76,12 +78,16 @@ class ActionContext(ContractModel):
     `before_send` is called when the connection stands, right before the first byte of the request can leave; an
     exception of it goes through to the caller, and nothing was sent. Where redirects are followed it is called for each
     request.
+
+    `is_wanted` is asked where a token was waited for, which can take as long as the attempt: False ends the attempt
+    before its request is sent, with `user_cancelled`.
     """
 
     execution_id: str
     action_id: str
     attempt: int = Field(default=1, ge=1)
     before_send: Callable[[], None] | None = Field(default=None, exclude=True)
+    is_wanted: Callable[[], bool] | None = Field(default=None, exclude=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,27 +176,40 @@ def _execute_with_token(
 ) -> HttpActionResult:
     """Send the request with a token; where it is refused, and was not made just now, once more with a new one.
 
-    A 401 says that the request was not processed, so that goes for every effect; not so one after a redirect.
+    A 401 says that the request was not processed, so that goes for every effect; not so where a redirect before it says
+    that the server has acted. One from another origin, which the token was not sent to, says nothing about the token.
     """
     definition, context = unauthorized.definition, unauthorized.context
     began_at_s = time.monotonic()
     trace: list[HttpTraceEntry] = []
     tokens: list[str] = []
     while True:
+        waits_since_s = time.monotonic()
         token = obtain_token(definition, grant, ends_at_s, trace)
+        is_late = time.monotonic() - waits_since_s > _LONG_WAIT_S
+        if is_late and context and context.is_wanted and not context.is_wanted():
+            raise _call_off(definition, trace)
         tokens.append(token.value)
         prepared = _prepare(definition, inputs, context, tokens)
         attempt = replace(prepared, trace=tuple(trace), was_accepted=was_accepted(definition, grant))
         attempt, answer, exchange = _send_on(attempt, ends_at_s)
-        if httpx.codes.is_success(answer.status):
+        has_authorization = "authorization" in attempt.request.headers
+        if has_authorization and httpx.codes.is_success(answer.status):
             note_accepted(definition, grant)
-        if answer.status != httpx.codes.UNAUTHORIZED or attempt.redirected:
+        if not has_authorization or answer.status != httpx.codes.UNAUTHORIZED:
             return _conclude(attempt, answer, exchange)
         drop_token(grant, token)
-        if len(tokens) > 1 or token.asked_at_s >= began_at_s:
+        if attempt.may_be_done or len(tokens) > 1 or token.asked_at_s >= began_at_s:
             return _conclude(attempt, answer, exchange)
         refused = _trace(attempt, answer, "the token was refused; a new one is asked for")
-        trace.append(refused.model_copy(update={"continued": True}))
+        trace = [*attempt.trace, refused.model_copy(update={"continued": True})]
+
+
+def _call_off(definition: ActionDefinition, trace: Sequence[HttpTraceEntry]) -> HttpActionError:
+    message = "the execution was cancelled while a token was waited for; the request was not sent"
+    context = {"actionDefinitionId": definition.id}
+    detail = make_detail(ErrorCategory.USER_CANCELLED, "cancelled", message, context=context)
+    return HttpActionError(detail, [entry.to_json_data() for entry in trace])
 
 
 def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:

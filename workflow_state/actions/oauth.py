@@ -47,6 +47,11 @@ MAX_LIFETIME_S = 24 * 3600
 MAX_TOKEN_RESPONSE_BYTES = 64 * 1024
 
 _MAX_DESCRIPTION_CHARACTERS = 200
+# What the trace shows of an answer. Not a list of what to leave out: a token can be in a header of any name, and where
+# the answer can't be used it is not known which of its words is the token.
+_SHOWN_HEADERS = frozenset({"content-length", "content-type", "date", "retry-after"})
+# As of RFC 6750, and what Apigee says unless it is told to follow the RFC.
+_BEARER_TYPES = frozenset({"bearer", "bearertoken"})
 # RFC 6750, section 2.1, and what servers send beyond it: anything visible that a header can hold.
 _SENDABLE_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 # What a token endpoint answers to credentials or a scope that it does not like (RFC 6749, section 5.2).
@@ -66,13 +71,21 @@ class Token:
     use_until_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """A request that gave no token. Another one is worth its while for who has more time left than `unless_given_s`."""
+
+    detail: ErrorDetail
+    unless_given_s: float
+
+
 @dataclass(slots=True)
 class _Store:
     """A process's tokens, and the requests for one that are under way."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     tokens: dict[Grant, Token] = field(default_factory=dict)
-    under_way: dict[Grant, Future[Token | ErrorDetail]] = field(default_factory=dict)
+    under_way: dict[Grant, Future[Token | _Missed]] = field(default_factory=dict)
     accepted: set[tuple[Grant, str]] = field(default_factory=set)
 
 
@@ -87,23 +100,17 @@ def obtain_token(definition: ActionDefinition, grant: Grant, ends_at_s: float, t
     HttpActionError: the action itself was not sent, so where the failure may pass it is retryable whatever its effect.
     """
     store = _store()
-    with store.lock:
-        token = store.tokens.get(grant)
-        if token and time.monotonic() < token.use_until_s:
-            return token
-        flight = store.under_way.get(grant)
-        is_ours = flight is None
-        if flight is None:
-            flight = store.under_way[grant] = Future()
-    if is_ours:
-        outcome = _land(store, definition, grant, ends_at_s, trace)
-    else:
-        try:
-            outcome = flight.result(max(0.0, ends_at_s - time.monotonic()))
-        except TimeoutError:
-            outcome = make_detail(
-                ErrorCategory.NETWORK_TIMEOUT, "token_timeout", "no token came in time", retryable=True
-            )
+    outcome: Token | ErrorDetail | None = None
+    while outcome is None:
+        with store.lock:
+            token = store.tokens.get(grant)
+            if token and time.monotonic() < token.use_until_s:
+                return token
+            flight = store.under_way.get(grant)
+            is_ours = flight is None
+            if flight is None:
+                flight = store.under_way[grant] = Future()
+        outcome = _land(store, definition, grant, ends_at_s, trace) if is_ours else _await_landing(flight, ends_at_s)
     if isinstance(outcome, Token):
         return outcome
     context = {"actionDefinitionId": definition.id, "tokenUrl": redact_url(grant.token_url), **outcome.context}
@@ -142,19 +149,35 @@ def _land(
     store: _Store, definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]
 ) -> Token | ErrorDetail:
     """Ask for a token, and hand the outcome to every thread that waits for it."""
-    outcome: Token | ErrorDetail = make_detail(
-        ErrorCategory.STATE_INCONSISTENT, "token_request_broken_off", "the token request was broken off", retryable=True
+    given_s = ends_at_s - time.monotonic()
+    broken_off = "the token request was broken off"
+    landed: Token | _Missed = _Missed(
+        make_detail(ErrorCategory.STATE_INCONSISTENT, "token_request_broken_off", broken_off, retryable=True), 0.0
     )
     try:
         outcome = _ask(definition, grant, ends_at_s, trace)
+        # What this attempt had no time for, one with more time can still get; anything else all have in common.
+        in_vain_s = given_s if time.monotonic() >= ends_at_s else math.inf
+        landed = outcome if isinstance(outcome, Token) else _Missed(outcome, in_vain_s)
     finally:
         # Also where this thread is being ended: those that wait must not wait for ever.
         with store.lock:
             flight = store.under_way.pop(grant)
-            if isinstance(outcome, Token):
-                store.tokens[grant] = outcome
-        flight.set_result(outcome)
+            if isinstance(landed, Token):
+                store.tokens[grant] = landed
+        flight.set_result(landed)
     return outcome
+
+
+def _await_landing(flight: Future[Token | _Missed], ends_at_s: float) -> Token | ErrorDetail | None:
+    """Return what another thread's request came to, or None where another request is worth its while."""
+    try:
+        landed = flight.result(max(0.0, ends_at_s - time.monotonic()))
+    except TimeoutError:
+        return make_detail(ErrorCategory.NETWORK_TIMEOUT, "token_timeout", "no token came in time", retryable=True)
+    if isinstance(landed, Token):
+        return landed
+    return None if ends_at_s - time.monotonic() > landed.unless_given_s else landed.detail
 
 
 def _ask(
@@ -185,7 +208,8 @@ def _ask(
     # Its body is not shown, whatever is in it: it is all about secrets, and an error's words are in the message.
     duration_ms = round((time.monotonic() - asked_at_s) * 1000)
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
-    answer = trace_response(response.status_code, response.headers.multi_items(), b"", duration_ms, known)
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
+    answer = trace_response(response.status_code, headers, b"", duration_ms, known)
     entry = make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message)
     if isinstance(outcome, Token):
         entry.continued = True
@@ -230,10 +254,13 @@ def _read(
         return _describe_refusal(as_safe, response, answer, scrub)
     if not isinstance(answer, dict):
         return _bad_answer(problem)
+    if "access_token" not in answer and isinstance(answer.get("error"), str):
+        # Some servers refuse with 200.
+        return _refuse(response.status_code, answer, scrub)
     value = answer.get("access_token")
     if not isinstance(value, str) or not _SENDABLE_TOKEN.fullmatch(value):
         return _bad_answer("it has no access_token that a header can hold")
-    if str(answer.get("token_type", "bearer")).lower() != "bearer":
+    if str(answer.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
         return _bad_answer("its token is of another type than Bearer")
     lifetime_s = _lifetime_s(answer.get("expires_in"))
     return Token(value, asked_at_s, asked_at_s + lifetime_s - min(RENEW_BEFORE_S, lifetime_s / 2))
@@ -265,7 +292,10 @@ def _describe_refusal(
     )
     if status not in _REFUSALS:
         return _as_token_failure(detail)
-    told = answer if isinstance(answer, dict) else {}
+    return _refuse(status, answer if isinstance(answer, dict) else {}, scrub)
+
+
+def _refuse(status: int, told: dict[str, JsonValue], scrub: Scrub) -> ErrorDetail:
     words = [word for name in ("error", "error_description") if isinstance(word := told.get(name), str)]
     # As JSON: it is a server's text, and may have line breaks in it.
     said = cut(json.dumps(scrub(" - ".join(words)), ensure_ascii=False), _MAX_DESCRIPTION_CHARACTERS)

@@ -5,6 +5,7 @@ what the next action needs.
 """
 
 import base64
+import html
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,11 @@ _SECRET_NAME = re.compile(
     r"|(api|access|private|signing|subscription)[-_ ]?key",
     re.IGNORECASE,
 )
+# In a pattern, where a backslash is two.
+_ESCAPE = re.compile(r"%[0-9A-F]{2}|\\\\u[0-9a-f]{4}")
+# What JSON writers escape that need not be: PHP the slash, Go these three, .NET the others too.
+_HTML_IN_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
+_MORE_IN_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'+`"}
 _USERINFO = re.compile(r"(?<=//)[^/?#\s@]*(?:@[^/?#\s@]*)*@")
 _QUERY_PAIR = re.compile(r"([?&;])([^=?&;#\s]+)=([^&;#\s]*)")
 
@@ -44,7 +50,7 @@ def make_scrubber(secrets: Iterable[str]) -> Scrub:
 
 
 def _match_any_case_of_escapes(form: str) -> str:
-    return re.sub(r"%[0-9A-F]{2}", lambda match: f"(?i:{match.group()})", re.escape(form))
+    return _ESCAPE.sub(lambda match: f"(?i:{match.group()})", re.escape(form))
 
 
 def _keep(text: str) -> str:
@@ -57,7 +63,11 @@ def _forms_of(secret: str) -> set[str]:
     encoded = {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     unpadded = {form.rstrip("=") for form in encoded}
     in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-    return {secret, *quoted, *encoded, *unpadded, *in_json}
+    in_json |= {form.replace("/", "\\/") for form in in_json}
+    in_json |= {form.translate(table) for form in in_json for table in (_HTML_IN_JSON, _MORE_IN_JSON)}
+    # .NET's way with the quote.
+    in_json |= {form.replace('\\"', "\\u0022") for form in in_json}
+    return {secret, html.escape(secret), html.escape(secret, quote=False), *quoted, *encoded, *unpadded, *in_json}
 
 
 def map_strings(value: JsonValue, change: Scrub) -> JsonValue:
