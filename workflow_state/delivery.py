@@ -79,6 +79,11 @@ def forget_connections(client: Redis) -> None:
     client.connection_pool.disconnect(inuse_connections=False)
 
 
+def record_key(execution_id: str) -> str:
+    """Hash: the execution's record (records.py)."""
+    return f"{KEY_PREFIX}execution:{execution_id}"
+
+
 def progress_key(execution_id: str) -> str:
     """Hash: action id → claim (flat JSON), `<action id>:trace` → the trace of the attempts so far (JSON)."""
     return f"{KEY_PREFIX}progress:{execution_id}"
@@ -107,13 +112,14 @@ class Claim:
     pauses: int = 0
 
 
-# KEYS: the progress hash. ARGV: action id, prefix of leases, process, run, attempt (0: whichever is due), now (ISO
+# KEYS: progress, record. ARGV: action id, prefix of leases, process, run, attempt (0: whichever is due), now (ISO
 # 8601), TTL in s, a run that is known to be over or '', 1 where its process is known to be dead.
 # Returns the claim as it now stands if it is ours, otherwise nil. Safe to repeat, as the client does where a reply is
 # lost.
 # A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry; it
 # waited and was released (waiting.py), or was held back for a permit (permits.py); or its run is over, though it left
-# no result.
+# no result. A message that comes long before its permit is a second one of it, which would only be held back into a
+# third; unless a cancellation has sent it.
 _CLAIM = """
 local raw = redis.call('HGET', KEYS[1], ARGV[1])
 local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
@@ -143,6 +149,8 @@ if claim.run ~= ARGV[4] then
     end
     if lost then claim.losses = (claim.losses or 0) + 1 end
   elseif claim.status ~= 'released' and not claim.heldBack then
+    return false
+  elseif claim.dueAt and now < claim.dueAt - 1 and redis.call('HEXISTS', KEYS[2], 'cancelRequestedAt') == 0 then
     return false
   end
   claim.attempt = attempt
@@ -238,7 +246,7 @@ def _claim(
     over: _Over | None = None,
 ) -> Claim | None:
     written: Any = client.register_script(_CLAIM)(
-        keys=[progress_key(execution_id)],
+        keys=[progress_key(execution_id), record_key(execution_id)],
         args=[
             action_id,
             worker_key(""),

@@ -9,13 +9,12 @@ from redis import Redis
 
 from workflow_state.alarms import set_alarm
 from workflow_state.celery import app
-from workflow_state.delivery import progress_key
+from workflow_state.delivery import progress_key, record_key
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.records import (
     INDEX_KEY,
     parse_record,
     read_results,
-    record_key,
     redis_client,
     request_cancel,
 )

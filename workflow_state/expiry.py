@@ -19,8 +19,8 @@ from typing import Any
 from celery import Celery
 
 from workflow_state.actions.storage import remove_expired
-from workflow_state.delivery import CONNECTION_ERRORS, KEY_PREFIX, TASK_PREFIX
-from workflow_state.records import record_key, redis_client
+from workflow_state.delivery import CONNECTION_ERRORS, KEY_PREFIX, TASK_PREFIX, record_key
+from workflow_state.records import redis_client
 from workflow_state.settings import get_settings
 from workflow_state.timers import TimedStep
 

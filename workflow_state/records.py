@@ -24,7 +24,7 @@ from celery import states
 from redis import Redis
 
 from workflow_state.alarms import ALARMS_KEY, alarm_of
-from workflow_state.delivery import KEY_PREFIX, progress_key
+from workflow_state.delivery import KEY_PREFIX, progress_key, record_key
 from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
 from workflow_state.fan_out import element_id
 from workflow_state.patterns import schedule_levels
@@ -35,11 +35,6 @@ from workflow_state.states import Progress, Record, parse_progress
 INDEX_KEY = f"{KEY_PREFIX}executions"
 
 _MGET_AT_ONCE = 1_000
-
-
-def record_key(execution_id: str) -> str:
-    """Hash: the execution's record."""
-    return f"{KEY_PREFIX}execution:{execution_id}"
 
 
 def action_task_id(execution_id: str, action_id: str) -> str:

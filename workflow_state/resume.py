@@ -14,12 +14,13 @@ from workflow_state.carry_over import Earlier, decide_carry_over
 from workflow_state.celery import app
 from workflow_state.contents import with_contents
 from workflow_state.decisions import decide, find_undecided
+from workflow_state.delivery import record_key
 from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError, ReferenceResolutionError
 from workflow_state.executions import get_execution_state
 from workflow_state.executor import execute_plan
 from workflow_state.fan_out import element_id, split_state
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.records import action_task_id, read_record, read_results, record_key, redis_client
+from workflow_state.records import action_task_id, read_record, read_results, redis_client
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,

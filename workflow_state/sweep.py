@@ -20,8 +20,8 @@ from celery.signals import before_task_publish
 from redis import Redis
 
 from workflow_state.alarms import AT_ONCE, put_off_alarm, remove_alarm, take_due
-from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, forget_connections, progress_key
-from workflow_state.records import keep_execution_and_results, record_key
+from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, forget_connections, progress_key, record_key
+from workflow_state.records import keep_execution_and_results
 from workflow_state.settings import get_settings
 from workflow_state.states import ENDED
 from workflow_state.timers import TimedStep

@@ -43,6 +43,9 @@ DEFINITIONS = """
   endpoint: {{url: "{url}/stall/{{part}}/{{name}}", method: GET, timeout: 60000}}
 - id: stall_post
   endpoint: {{url: "{url}/stall/{{part}}/{{name}}", method: POST, timeout: 60000}}
+- id: limited
+  endpoint: {{url: "{url}/echo/{{name}}", method: POST, timeout: 10000}}
+  rateLimit: {{requestsPerSecond: 4}}
 - id: never
   endpoint: {{url: "{url}/status/404/{{name}}", method: GET, timeout: 10000}}
 """

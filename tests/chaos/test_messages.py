@@ -28,6 +28,32 @@ def test_every_message_twice(world, verdict, dice):
     verdict(world)
 
 
+def test_every_message_twice_where_requests_wait_for_permits(world, verdict, dice):
+    """A message that is held back becomes another one: two of them must not become four, and eight."""
+    world.app = "doubling"
+    world.restart_client()
+    world.add_workers(2, "--concurrency", "8")
+    ids = [f"limited-{number}-{dice.random()}" for number in range(20)]
+    plans = {
+        key: {
+            "name": "limited",
+            "actions": [{"id": "a", "actionDefinitionId": "limited", "inputs": {"name": f"{key}.a"}}],
+        }
+        for key in ids
+    }
+    world.submit(plans)
+    most = 0
+
+    def watch():
+        nonlocal most
+        with world.connection() as redis:
+            most = max(most, redis.hlen("unacked") + redis.llen("workflow_state"))
+
+    world.wait_for_ends(60, watch)
+    assert 10 < most <= 4 * len(ids)
+    verdict(world)
+
+
 def test_queue_deleted(world, verdict, dice):
     """Queue and unacknowledged messages are deleted again and again under live plans: all of them end."""
     world.add_workers(2, "--concurrency", "8")
