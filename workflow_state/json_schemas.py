@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
+from urllib.parse import unquote
 
 import jsonschema_rs
 
@@ -21,6 +22,7 @@ from workflow_state.reference_advice import describe, did_you_mean, shown
 
 MAX_SCHEMA_BYTES: Final = 256 * 1024
 MAX_SCHEMA_DEPTH: Final = 64
+MAX_EXPANDED: Final = 100_000
 MAX_MISMATCHES: Final = 20
 
 _MAX_REGEX_BYTES: Final = 2**20
@@ -153,7 +155,60 @@ def _find_unbounded(schema: Mapping[str, Any]) -> SchemaProblem | None:
         return SchemaProblem((), "holds a number that JSON does not have")
     if size > MAX_SCHEMA_BYTES:
         return SchemaProblem((), f"has {size} bytes of JSON, and at most {MAX_SCHEMA_BYTES} are allowed")
+    if _count_expanded(schema) > MAX_EXPANDED:
+        return SchemaProblem((), f"has references that multiply to more than {MAX_EXPANDED} schemas for one value")
     return None
+
+
+def _count_expanded(root: Mapping[str, Any]) -> int:
+    """Return how many schemas at most are applied to one value, references and alternatives followed.
+
+    Two references to a schema with two references, and so on: thirty of them would take a validator minutes. Each
+    schema is counted once and remembered; where one leads back to itself, the validator ends as well.
+    """
+    counts: dict[int, int] = {}
+    largest = 0
+    pending = [(root, False)]
+    while pending:
+        schema, is_counted = pending.pop()
+        if not isinstance(schema, Mapping) or (id(schema) in counts and not is_counted):
+            continue
+        at_once = _applied_at_once(root, schema)
+        if is_counted:
+            counts[id(schema)] = min(1 + sum(counts.get(id(part), 1) for part in at_once), MAX_EXPANDED + 1)
+            largest = max(largest, counts[id(schema)])
+            continue
+        counts[id(schema)] = 1
+        pending.append((schema, True))
+        below = (part for value in schema.values() for part in (value, *_children(value)))
+        pending += [(part, False) for part in (*below, *at_once)]
+    return largest
+
+
+def _applied_at_once(root: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Any]:
+    """Return the schemas that count for the same value as this one."""
+    parts = [schema[keyword] for keyword in ("not", "if", "then", "else") if keyword in schema]
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        parts += schema[keyword] if isinstance(schema.get(keyword), list) else []
+    if "$ref" in schema:
+        parts.append(resolve_local(root, schema["$ref"]))
+    return [part for part in parts if isinstance(part, Mapping)]
+
+
+def resolve_local(root: Mapping[str, Any], reference: Any) -> Any:
+    """Return what a `$ref` within the root stands for, or None where it leads nowhere or elsewhere."""
+    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
+        return None
+    node: Any = root
+    for token in reference[2:].split("/") if reference != "#" else ():
+        key = unquote(token).replace("~1", "/").replace("~0", "~")
+        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
+            node = node[int(key)]
+        elif isinstance(node, Mapping) and key in node:
+            node = node[key]
+        else:
+            return None
+    return node
 
 
 def _children(value: Any) -> Iterator[Any]:

@@ -28,6 +28,12 @@ def nested(depth):
     return schema
 
 
+def doubling(levels):
+    """Return a schema whose references stand for 2 to the power of the levels schemas."""
+    twice = {f"a{level}": {"allOf": [{"$ref": f"#/$defs/a{level + 1}"}] * 2} for level in range(levels)}
+    return {"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {"type": "string"}}}
+
+
 # --- Schemas ---------------------------------------------------------------------------------------------------
 
 
@@ -49,6 +55,8 @@ def nested(depth):
         ({"enum": ["\ud800"]}, (), "surrogate"),
         ({"maximum": float("inf")}, (), "a number that JSON does not have"),
         (nested(70), (), "nested deeper than 64"),
+        (doubling(60), (), "references that multiply"),
+        ({"properties": {"a": {"$ref": "#/x"}}, "x": doubling(40)["$defs"]["a0"], **doubling(40)}, (), "multiply"),
         ({"description": "x" * MAX_SCHEMA_BYTES}, (), "at most 262144"),
     ],
 )
@@ -71,6 +79,7 @@ def test_a_schema_that_cannot_be_used_is_refused(schema, path, words):
         {"$ref": "https://json-schema.org/draft/2020-12/schema"},
         {"$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"},
         {"x-vendor": 1, "example": {}},
+        doubling(10),
     ],
 )
 def test_published_dialects_and_recursion_are_allowed(schema):

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import yaml
 
 from workflow_state.actions.definition_files import CORE_SCHEMA, TAG
 from workflow_state.errors import ActionDefinitionError
+from workflow_state.json_schemas import resolve_local
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
 # YAML aliases can make one value stand in many places: what they stand for is counted each time.
@@ -102,26 +102,10 @@ def _as_text(key: Any) -> str:
     return _LONE_SURROGATE.sub("\ufffd", key) if isinstance(key, str) else json.dumps(key, default=str)
 
 
-def resolve_pointer(document: Mapping[str, Any], reference: Any) -> Any:
-    """Return what a `$ref` within the document stands for, or None where it leads nowhere or elsewhere."""
-    if not isinstance(reference, str) or not reference.startswith("#/"):
-        return None
-    node: Any = document
-    for token in reference[2:].split("/"):
-        key = unquote(token).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, dict) and key in node:
-            node = node[key]
-        else:
-            return None
-    return node
-
-
 def follow(document: Mapping[str, Any], value: Any) -> Any:
     """Return the value, or what it refers to; None where the reference can't be followed."""
     for _ in range(_MAX_REFERENCES):
         if not (isinstance(value, dict) and "$ref" in value):
             return value
-        value = resolve_pointer(document, value["$ref"])
+        value = resolve_local(document, value["$ref"])
     return None

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from workflow_state.actions.openapi_document import Json, follow, resolve_pointer
-from workflow_state.json_schemas import find_schema_problem
+from workflow_state.actions.openapi_document import Json, follow
+from workflow_state.json_schemas import find_schema_problem, resolve_local
 
 MAX_BUNDLED_BYTES: Final = 8 * 1024
 _MAX_DESCRIPTION_CHARACTERS: Final = 160
@@ -68,7 +68,7 @@ def bundle_schema(reader: SchemaReader, raw: Any, budget_bytes: int = MAX_BUNDLE
     while pending:
         reference = pending.pop(0)
         known = len(names)
-        part = _convert(reader, resolve_pointer(reader.document, reference), names, _MAX_NESTING)
+        part = _convert(reader, resolve_local(reader.document, reference), names, _MAX_NESTING)
         size += _size(part) + len(names[reference]) + 6
         if size > budget_bytes:
             size -= _size(part)
@@ -122,7 +122,7 @@ def _convert(reader: SchemaReader, raw: Any, names: dict[str, str], depth: int) 
         return {}
     schema: Json = {}
     if isinstance(raw.get("$ref"), str):
-        if not isinstance(resolve_pointer(reader.document, raw["$ref"]), dict):
+        if not isinstance(resolve_local(reader.document, raw["$ref"]), dict):
             reader.notes[f"the reference {raw['$ref']} can't be followed; what it stands for was left out"] = None
         else:
             schema["$ref"] = f"#/$defs/{_name_reference(raw['$ref'], names)}"
