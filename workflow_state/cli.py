@@ -20,6 +20,9 @@ from redis.exceptions import RedisError
 
 from workflow_state import display
 from workflow_state.actions.catalog import list_action_definitions, load_action_definition
+from workflow_state.actions.definition_yaml import write_definitions
+from workflow_state.actions.openapi_document import read_openapi
+from workflow_state.actions.openapi_import import describe_import, import_openapi, require_some
 from workflow_state.actions.storage import read_stored
 from workflow_state.celery import app
 from workflow_state.decision_options import ask_for_decisions, json_or_text, name_assumed, split_assumed
@@ -359,6 +362,30 @@ def actions_show(definition_id: str, actions: Sequence[str]) -> int:
     """Show one action definition, as JSON."""
     _use_actions(actions)
     _print_json(load_action_definition(definition_id).to_json_data())
+    return 0
+
+
+@actions_group.command(name="import")
+@click.argument("document", metavar="OPENAPI", type=click.Path(exists=True, allow_dash=True, dir_okay=False))
+@click.option("--server", metavar="URL", help="Where the API is, in place of the document's own servers.")
+@click.option("--prefix", default="", metavar="TEXT", help="What each id starts with, `github.` say.")
+@click.option("--no-output-schemas", is_flag=True, help="Leave out what the API is said to answer.")
+@click.option("--out", type=click.Path(dir_okay=False), help="The YAML file to write. Default: standard output.")
+def actions_import(document: str, server: str | None, prefix: str, no_output_schemas: bool, out: str | None) -> int:  # noqa: FBT001
+    """Make action definitions of an OpenAPI 3 document (YAML or JSON).
+
+    What has no counterpart is listed on standard error, and so are the environment variables for credentials.
+    """
+    text = sys.stdin.buffer.read() if document == "-" else Path(document).read_bytes()
+    report = import_openapi(read_openapi(text), server=server, prefix=prefix, with_output_schemas=not no_output_schemas)
+    require_some(report)
+    definitions = write_definitions(report.definitions, f"Imported from the OpenAPI document of {report.title}")
+    if out is None:
+        click.echo(definitions, nl=False)
+    else:
+        Path(out).write_text(definitions, encoding="utf-8")
+    for line in describe_import(report):
+        click.echo(line, err=True)
     return 0
 
 

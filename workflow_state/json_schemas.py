@@ -7,6 +7,7 @@ an answer may hold a secret.
 """
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,8 @@ _MAX_REGEX_BYTES: Final = 2**20
 _MAX_OPTIONS_SHOWN: Final = 10
 _MAX_NAMES_SHOWN: Final = 3
 _CACHED_SCHEMAS: Final = 512
+_MAX_SAMPLED: Final = 1_000
+_MAX_SAMPLED_DEPTH: Final = 12
 
 Path = tuple[str | int, ...]
 
@@ -47,9 +50,22 @@ class CompiledSchema:
         self._validator = validator
 
     def find_mismatches(self, value: Any, limit: int = MAX_MISMATCHES) -> "list[Mismatch]":
-        """Return what does not fit, at most `limit` of it; nothing where the value fits."""
+        """Return what does not fit, at most `limit` of it; nothing where the value fits.
+
+        Of a value that is large or deep only what is wrong with its first scalars is told, otherwise that it does not
+        fit: the library collects every error of every branch before it gives the first one, which can take minutes.
+        """
         try:
-            return [_explain(error) for error in islice(self._validator.iter_errors(value), limit)]
+            if self._validator.is_valid(value):
+                return []
+            sample, is_whole = _sample(value)
+            errors = (
+                error
+                for error in self._validator.iter_errors(sample)
+                if is_whole or not isinstance(error.instance, dict | list)
+            )
+            found = [_explain(error) for error in islice(errors, limit)]
+            return found or [Mismatch((), (), "", "does not fit the schema")]
         except UnicodeEncodeError:
             return [Mismatch((), (), "", "holds half a character (a lone surrogate)")]
         except (ValueError, TypeError, OverflowError):
@@ -169,6 +185,25 @@ def _explain_refusal(error: ValueError) -> SchemaProblem:
 def _shorten(message: str) -> str:
     why = message.replace("is not present in a registry and retrieving it failed: ", "is not in the schema; ")
     return shown(why.partition("\n")[0].rpartition("; Retrieval is disabled")[0] or why.partition("\n")[0])
+
+
+def _sample(value: Any) -> tuple[Any, bool]:
+    """Return a copy of the first values, level by level, and whether it is all of them."""
+    top: list[Any] = [None]
+    is_whole, left = True, _MAX_SAMPLED
+    pending: deque[tuple[Any, int, Any, Any]] = deque([(value, 0, top, 0)])
+    while pending:
+        source, depth, parent, key = pending.popleft()
+        if not isinstance(source, dict | list):
+            parent[key] = source
+            continue
+        size = min(len(source), left if depth < _MAX_SAMPLED_DEPTH else 0)
+        is_whole = is_whole and size == len(source)
+        left -= size
+        entries: Any = islice(source.items() if isinstance(source, dict) else enumerate(source), size)
+        parent[key] = copied = {} if isinstance(source, dict) else [None] * size
+        pending.extend((child, depth + 1, copied, name) for name, child in entries)
+    return top[0], is_whole
 
 
 # --- What does not fit ------------------------------------------------------------------------------------------

@@ -38,6 +38,11 @@ def view_schema(root: Schema) -> SchemaView:
     return SchemaView(root, tuple(_flatten(root, [root])))
 
 
+def view_part(root: Schema, part: Any) -> SchemaView:
+    """Return the view of a value that fits a part of the root, whose references point into the root."""
+    return SchemaView(root, tuple(_flatten(root, [part])))
+
+
 def declared_names(view: SchemaView) -> dict[str, None]:
     """Return the names of properties that the schemas speak of, in order: declared ones and required ones."""
     names: dict[str, None] = {}

@@ -277,3 +277,23 @@ def test_action_definitions_are_listed_and_shown(cli):
     assert any(line.split()[:3] == ["post", "POST", "unsafe"] for line in listed.stdout.splitlines())
     shown = json.loads(cli("actions", "show", "secret").stdout)
     assert shown["authentication"]["token"] == "${env.TEST_API_TOKEN}"
+
+
+def test_actions_are_imported_from_an_openapi_document(cli, tmp_path):
+    """The file loads as it is; what could not be expressed is told beside it, and nothing at all is an error."""
+    document = str(Path(__file__).parent.parent / "openapi" / "petstore.json")
+    done = cli(
+        "actions", "import", document, "--server", "https://pets.test", "--prefix", "pets.", "--out", "pets.yaml"
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "imported 19 operations" in done.stderr
+    assert "POST /pet/{petId}/uploadImage: a request body of type multipart/form-data has no counterpart" in done.stderr
+    assert "SWAGGER_PETSTORE_AUTH_TOKEN" in done.stderr
+    shown = json.loads(cli("actions", "show", "pets.getPetById", "--actions", "pets.yaml").stdout)
+    assert shown["endpoint"]["url"] == "https://pets.test/pet/{petId}"
+    printed = cli("actions", "import", "-", stdin=Path(document).read_text())
+    assert printed.stdout.startswith("# Imported from the OpenAPI document of Swagger Petstore 1.0.0\n- id: addPet\n")
+    nothing = cli("actions", "import", "-", stdin="openapi: 3.1.0\npaths: {}")
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert "nothing was imported\n  it has no operations" in nothing.stderr
+    assert cli("actions", "import", "-", stdin="swagger: '2.0'").returncode == 2

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from workflow_state.actions.catalog import forget_catalog, register_action_definition
 from workflow_state.errors import ActionDefinitionError, PlanValidationError
 from workflow_state.json_schemas import MAX_SCHEMA_BYTES, compile_schema, find_schema_problem
+from workflow_state.plan_logic import find_logic_problems
+from workflow_state.reference_parser import resolve_value
 from workflow_state.schema import ActionDefinition
 from workflow_state.schema_paths import SchemaView, types_of, view_schema, walk_schema
 from workflow_state.typed_inputs import describe_wrong_inputs
@@ -81,6 +83,15 @@ def test_no_regular_expression_can_hold_a_worker_up():
     started_s = time.monotonic()
     assert schema.find_mismatches("a" * 200_000 + "!")
     assert time.monotonic() - started_s < 1
+
+
+def test_an_answer_that_is_wrong_everywhere_is_refused_at_once():
+    """The first mismatch is enough; all of them would take seconds."""
+    rows = compile_schema({"items": {"anyOf": [{"type": "string"}, {"type": "null"}]}})
+    started_s = time.monotonic()
+    [found] = rows.find_mismatches([{"id": "x"}] * 200_000, limit=1)
+    assert time.monotonic() - started_s < 1
+    assert found.path == (0,)
 
 
 def test_schemas_that_refer_to_themselves_end():
@@ -433,3 +444,56 @@ def test_large_plans_are_checked_in_time():
     started_s = time.monotonic()
     validate_execution_plan({"name": "x", "actions": actions}, definitions=CATALOG)
     assert time.monotonic() - started_s < 10
+
+
+OPEN = st.sampled_from(["${p.output.x}", "x${p.output.x}", "${p.output}", "${inputs.n}"])
+templates = st.recursive(
+    st.one_of(st.sampled_from(LEAVES), OPEN),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("abc"), inner, max_size=2)),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["query.a", "body.a", "body", "a"]), shapes, min_size=1, max_size=2),
+    st.dictionaries(st.sampled_from(["query.a", "body.a", "body.b"]), templates, min_size=1, max_size=2),
+    shapes,
+    values,
+    st.sampled_from(LEAVES),
+)
+def test_what_is_told_of_a_plan_is_wrong_whatever_it_reads(properties, inputs, produced, output, given_input):
+    """No plan is refused that could have run: the check before sending is the judge."""
+    inlined = {name: schema for name, schema in properties.items() if "$defs" not in json.dumps(schema)}
+    consumer = definition("https://a.test", inputSchema=typed(inlined))
+    producer = definition("https://a.test", outputSchema=typed({"x": produced} if "$defs" not in str(produced) else {}))
+    plan = {
+        "inputs": {"n": given_input},
+        "actions": [
+            {"id": "p", "actionDefinitionId": "p"},
+            {"id": "c", "actionDefinitionId": "c", "dependencies": ["p"], "inputs": inputs},
+        ],
+    }
+    if not find_logic_problems(plan, definitions={"p": producer, "c": consumer}):
+        return
+    answer = {"x": output}
+    if compile_schema(producer.output_schema).find_mismatches(answer):
+        return
+    resolved = resolve_value(inputs, {"p": {"status": "completed", "output": answer}, "inputs": plan["inputs"]})
+    assert describe_wrong_inputs(consumer, resolved), (plan, properties, produced, answer)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"items": {"type": "integer"}},
+        {"anyOf": [{"items": {"type": "integer"}}, {"items": {"type": "null"}}]},
+        {"maxItems": 10},
+        {"uniqueItems": True},
+    ],
+)
+def test_a_large_value_is_refused_in_a_moment(schema):
+    """The library would collect an error for each element of each branch first."""
+    value = ["a"] * 300_000
+    begun_s = time.perf_counter()
+    assert compile_schema(schema).find_mismatches(value, 3)
+    assert time.perf_counter() - begun_s < 1

@@ -65,7 +65,6 @@ OUTPUT_MISMATCH = "output_mismatch"
 _LONG_WAIT_S = 0.2
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 _MAX_EXCERPT_CHARACTERS = 500
-_MAX_MISMATCHES_TOLD = 3
 _DEFAULT_HEADERS = {
     "Accept": "application/json, text/*;q=0.9, */*;q=0.8",
     "Accept-Encoding": "gzip",
@@ -120,9 +119,9 @@ class _Attempt:
         """Raise MalformedResponseError where the output is not what the definition promises."""
         if self.output_schema is None:
             return
-        if found := self.output_schema.find_mismatches(output, _MAX_MISMATCHES_TOLD):
-            told = "; ".join(f"output{write_path(mismatch.path)} {mismatch.message}" for mismatch in found)
-            raise MalformedResponseError(OUTPUT_MISMATCH, f"the answer does not fit the outputSchema: {told}")
+        for found in self.output_schema.find_mismatches(output, limit=1):
+            told = f"the answer does not fit the outputSchema: output{write_path(found.path)} {found.message}"
+            raise MalformedResponseError(OUTPUT_MISMATCH, told)
 
     def store(self, data: bytes, content_type: str) -> StorageLocation:
         """Put an output where this attempt's outputs go."""
