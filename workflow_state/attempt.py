@@ -274,7 +274,9 @@ def _send(
         ending = Ending(claim.started_at, claim.attempt, trace)
         if error.detail.category is ErrorCategory.USER_CANCELLED:
             return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), ending)
-        if error.detail.status_code in _PAUSING and error.detail.retry_after:
+        # A pause of the token's server is none of the definition's: others have their token.
+        is_of_token = (error.detail.code or "").startswith("token_")
+        if error.detail.status_code in _PAUSING and error.detail.retry_after and not is_of_token:
             pause_definition(work.client, definition, error.detail.retry_after / 1000)
         failed = finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)

@@ -62,7 +62,8 @@ class Work:
 def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:
     """Return for whom the attempt is made; an unsafe request leaves a mark before its first byte does.
 
-    Where the execution is cancelled while the attempt waits for a token, the request is not wanted any more.
+    Where the execution is cancelled while the attempt waits for a token or its connection, the request is not wanted
+    any more.
     """
     marks = definition.effective_effect is Effect.UNSAFE
     return ActionContext(

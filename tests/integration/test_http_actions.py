@@ -714,6 +714,20 @@ def test_an_exception_of_the_hook_goes_through_and_nothing_is_sent(server):
     assert len(server.received) == 1
 
 
+def test_what_was_cancelled_while_it_connected_is_not_sent(server, monkeypatch):
+    """Asked only where connecting took long; here any time is long."""
+    asked = []
+    context = ActionContext(execution_id="r", action_id="a", is_wanted=lambda: asked.append(1))
+    server.respond_json(1)
+    execute_http_action(definition(server, method="POST"), {}, context)
+    assert (asked, len(server.received)) == ([], 1)
+    monkeypatch.setattr("workflow_state.actions.http._LONG_WAIT_S", -1)
+    with pytest.raises(HttpActionError) as caught:
+        execute_http_action(definition(server, method="POST"), {}, context)
+    assert (caught.value.detail.category, caught.value.detail.retryable) == ("user_cancelled", False)
+    assert (asked, len(server.received)) == ([1], 1)
+
+
 def test_a_hook_that_uses_up_the_time_leaves_the_request_unsent(server):
     context = ActionContext(execution_id="run", action_id="a", before_send=lambda: time.sleep(0.1))
     with pytest.raises(HttpActionError) as caught:

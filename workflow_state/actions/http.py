@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import httpx
 from pydantic import Field, JsonValue
@@ -61,7 +62,7 @@ POOL_TIMEOUT_S = 5.0
 WRITE_TIMEOUT_S = 30.0
 OUTPUT_MISMATCH = "output_mismatch"
 
-# A request may start for a second after its execution was cancelled; whoever had its token at once need not ask.
+# A request may start for a second after its execution was cancelled; whoever waited for nothing need not ask.
 _LONG_WAIT_S = 0.2
 _MAX_ERROR_BODY_BYTES = 64 * 1024
 _MAX_EXCERPT_CHARACTERS = 500
@@ -79,8 +80,8 @@ class ActionContext(ContractModel):
     exception of it goes through to the caller, and nothing was sent. Where redirects are followed it is called for each
     request.
 
-    `is_wanted` is asked where a token was waited for, which can take as long as the attempt: False ends the attempt
-    before its request is sent, with `user_cancelled`.
+    `is_wanted` is asked where a token or the connection was waited for, which can take as long as the attempt: False
+    ends the attempt before its request is sent, with `user_cancelled`.
     """
 
     execution_id: str
@@ -206,7 +207,7 @@ def _execute_with_token(
 
 
 def _call_off(definition: ActionDefinition, trace: Sequence[HttpTraceEntry]) -> HttpActionError:
-    message = "the execution was cancelled while a token was waited for; the request was not sent"
+    message = "the execution was cancelled before the request could be sent"
     context = {"actionDefinitionId": definition.id}
     detail = make_detail(ErrorCategory.USER_CANCELLED, "cancelled", message, context=context)
     return HttpActionError(detail, [entry.to_json_data() for entry in trace])
@@ -215,7 +216,7 @@ def _call_off(definition: ActionDefinition, trace: Sequence[HttpTraceEntry]) -> 
 def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Exchange]:
     """Send the request, and those that redirects ask for where that is allowed, by `ends_at_s` (monotonic)."""
     definition = attempt.definition
-    before_send = attempt.context.before_send if attempt.context else None
+    before_send = partial(_before_send, attempt, time.monotonic()) if attempt.context else None
     with begin_exchange(ends_at_s - time.monotonic(), before_send) as exchange:
         answer = _exchange(attempt, exchange)
         while definition.endpoint.follow_redirects and is_redirect(answer.status, answer.location):
@@ -224,6 +225,16 @@ def _send_on(attempt: _Attempt, ends_at_s: float) -> tuple[_Attempt, _Answer, Ex
             go_on_exchange(exchange, before_send)
             answer = _exchange(attempt, exchange)
     return attempt, answer, exchange
+
+
+def _before_send(attempt: _Attempt, since_s: float) -> None:
+    """Ask once more whether the request is wanted, where connecting took long; then the caller's own hook."""
+    context = attempt.context
+    is_late = time.monotonic() - since_s > _LONG_WAIT_S
+    if is_late and context and context.is_wanted and not context.is_wanted():
+        raise _call_off(attempt.definition, attempt.trace)
+    if context and context.before_send:
+        context.before_send()
 
 
 def preview_http_action(
