@@ -15,6 +15,7 @@ from celery.exceptions import Ignore, Retry, TaskPredicate
 
 from workflow_state.actions.catalog import load_action_definition
 from workflow_state.actions.client import get_client
+from workflow_state.actions.failures import MAX_RETRY_AFTER_MS
 from workflow_state.actions.http import execute_http_action
 from workflow_state.asking import ask
 from workflow_state.conditions import evaluate_condition
@@ -276,8 +277,10 @@ def _send(
             return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), ending)
         # A pause of the token's server is none of the definition's: others have their token.
         is_of_token = (error.detail.code or "").startswith("token_")
-        if error.detail.status_code in _PAUSING and error.detail.retry_after and not is_of_token:
-            pause_definition(work.client, definition, error.detail.retry_after / 1000)
+        # One that is too long to wait for fails this action, and must not hold up all the others.
+        retry_after_ms = error.detail.retry_after or 0
+        if error.detail.status_code in _PAUSING and retry_after_ms <= MAX_RETRY_AFTER_MS and not is_of_token:
+            pause_definition(work.client, definition, retry_after_ms / 1000)
         failed = finished_state(work.run_id, ActionFailure(error=error.detail), ending)
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:

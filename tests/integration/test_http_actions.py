@@ -719,6 +719,7 @@ def test_what_was_cancelled_while_it_connected_is_not_sent(server, monkeypatch):
     asked = []
     context = ActionContext(execution_id="r", action_id="a", is_wanted=lambda: asked.append(1))
     server.respond_json(1)
+    monkeypatch.setattr("workflow_state.actions.http._LONG_WAIT_S", 60)
     execute_http_action(definition(server, method="POST"), {}, context)
     assert (asked, len(server.received)) == ([], 1)
     monkeypatch.setattr("workflow_state.actions.http._LONG_WAIT_S", -1)

@@ -146,6 +146,9 @@ def test_who_is_held_back_makes_the_same_attempt_later(client):
     assert client.hget(progress_key("e"), ":retries") is None, "it costs the execution no retry"
     with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as early:
         assert early is None
+    with claimed(client, "e", "a", attempt=1, retention_s=100) as doubled:
+        assert doubled is None, "its own message comes when it is due, this one is a second one"
+    client.delete(progress_key("e"))
     hold_back(client, delay_s=-2)
     with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as due:
         assert due.attempt == 1
