@@ -1,0 +1,68 @@
+"""The colours of pictures, light and dark: told apart also by those who see no red or green. Pure.
+
+A status is never told by its colour alone: the pictures say it in words as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+PLANNED: Final = "planned"
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """One of the two schemes: the paper, what is written on it, and for each status the line and its pale ground."""
+
+    paper: str
+    text: str
+    muted: str
+    grid: str
+    line: Mapping[str, str]
+    ground: Mapping[str, str]
+
+
+LIGHT: Final = Colours(
+    paper="#ffffff",
+    text="#1f2328",
+    muted="#59636e",
+    grid="#d8dee4",
+    line={
+        PLANNED: "#57606a",
+        "pending": "#8c959f",
+        "running": "#0969da",
+        "completed": "#00805a",
+        "failed": "#c2410c",
+        "skipped": "#9a6700",
+    },
+    ground={
+        PLANNED: "#f3f5f8",
+        "pending": "#ffffff",
+        "running": "#d6eaff",
+        "completed": "#d3f0e3",
+        "failed": "#ffe1d3",
+        "skipped": "#fff3c9",
+    },
+)
+DARK: Final = Colours(
+    paper="#0d1117",
+    text="#e6edf3",
+    muted="#9198a1",
+    grid="#30363d",
+    line={
+        PLANNED: "#9aa4af",
+        "pending": "#6e7681",
+        "running": "#58a6ff",
+        "completed": "#3fb98b",
+        "failed": "#ff8a5b",
+        "skipped": "#d0a12b",
+    },
+    ground={
+        PLANNED: "#1c2128",
+        "pending": "#0d1117",
+        "running": "#10294a",
+        "completed": "#10352a",
+        "failed": "#4a2210",
+        "skipped": "#3a2e0b",
+    },
+)
