@@ -1,0 +1,120 @@
+"""The application: its routes, who may use them, and how errors are told."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from kombu.exceptions import OperationalError
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from workflow_state.errors import (
+    ConfirmationError,
+    ExecutionConflictError,
+    ExecutionNotFoundError,
+    OutcomeUnknownError,
+    PlanValidationError,
+    SettingsError,
+    StorageError,
+    WorkflowStateError,
+)
+from workflow_state.web import looking, steering
+from workflow_state.web.guard import Guard, TokenGate
+from workflow_state.web.live import Readings, in_thread
+from workflow_state.web.pages import read_page
+
+NOBODY_KNOWN = "web"
+"""Who answers a confirmation where nothing says who is there."""
+
+_STATUS_OF = {
+    ExecutionNotFoundError: 404,
+    StorageError: 404,
+    ConfirmationError: 409,
+    ExecutionConflictError: 409,
+    OutcomeUnknownError: 409,
+    PlanValidationError: 422,
+    SettingsError: 500,
+}
+
+
+def create_web_app(
+    *,
+    user: Callable[[Request], str | None] | None = None,
+    token: str | None = None,
+    allowed_hosts: Collection[str] | None = None,
+) -> Starlette:
+    """Return the run page as an ASGI application, to be served alone or mounted in another.
+
+    `user` says who answers a confirmation, for the state and the error of a rejection; by default that is
+    `request.user`, as Starlette's AuthenticationMiddleware sets it, or "web". With `token` nobody gets in without it;
+    leave it out behind your own authentication. `allowed_hosts` are the names that the application may be asked by,
+    without ports; None is any name.
+
+    Whoever can open the page can read what plans got as answers, and steer every execution.
+    """
+    pages = [
+        Route("/", _list_page),
+        Route("/executions/{execution_id}", _execution_page),
+        *looking.routes,
+        *steering.routes,
+    ]
+    gate = [Middleware(TokenGate, token=token)] if token else []
+    application = Starlette(
+        routes=[
+            Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
+            Mount("", routes=pages, middleware=gate),
+        ],
+        middleware=[Middleware(Guard, hosts=allowed_hosts), Middleware(GZipMiddleware)],
+        exception_handlers={
+            WorkflowStateError: _tell,
+            RedisError: _tell,
+            OperationalError: _tell,
+            ValidationError: _tell,
+            HTTPException: _tell,
+        },
+    )
+    application.state.readings = Readings()
+    application.state.user = lambda request: (user or _user_of)(request) or NOBODY_KNOWN
+    return application
+
+
+async def _list_page(request: Request) -> Response:
+    return HTMLResponse(read_page("list.html", request))
+
+
+async def _execution_page(request: Request) -> Response:
+    known = await in_thread(looking.is_known, request.path_params["execution_id"])
+    return HTMLResponse(read_page("execution.html", request), status_code=200 if known else 404)
+
+
+def _user_of(request: Request) -> str | None:
+    who = request.scope.get("user")
+    if who is None or getattr(who, "is_authenticated", True) is False:
+        return None
+    try:
+        return str(who.identity)
+    except (AttributeError, NotImplementedError):
+        return getattr(who, "display_name", None) or str(who)
+
+
+async def _tell(_: Request, error: Exception) -> Response:
+    """Return an error as JSON that says what is wrong."""
+    if isinstance(error, HTTPException):
+        detail = {"code": "http", "message": error.detail}
+        return JSONResponse({"error": detail}, status_code=error.status_code, headers=error.headers)
+    if isinstance(error, RedisError | OperationalError):
+        return JSONResponse({"error": {"code": "redis", "message": f"Redis can't be reached: {error}"}}, 503)
+    if isinstance(error, ValidationError):
+        return JSONResponse({"error": {"code": "body", "message": steering.describe(error)}}, 400)
+    body = {"code": type(error).__name__, "message": str(error)}
+    if isinstance(error, OutcomeUnknownError):
+        return JSONResponse({"error": body | {"undecided": error.undecided}}, 409)
+    status = next((_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF), 400)
+    return JSONResponse({"error": body}, status)

@@ -1,0 +1,160 @@
+"""What stands before every answer: which requests are let through, and what a browser may do with what comes back.
+
+- A request that another site's page makes is refused (CSRF): by `Sec-Fetch-Site` where the browser says it, else by
+  `Origin`. A POST must be JSON besides, which no form can send.
+- Where the page is on loopback the `Host` must be one of its names: a name of somebody else's that resolves to
+  127.0.0.1 (DNS rebinding) would otherwise make their page one of ours.
+- With a token, nothing but the style sheet and scripts is given without it. `?token=` signs a browser in once: the
+  cookie is derived from the token, HttpOnly and SameSite=Strict. Others send `Authorization: Bearer`.
+- The content security policy lets nothing run or load but the package's own files, and nobody frame the page.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Collection
+from typing import Final
+from urllib.parse import urlencode, urlsplit
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workflow_state.web.pages import read_page
+
+COOKIE: Final = "workflow_state_web"
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_SAFE_METHODS = ("GET", "HEAD")
+
+
+class Guard:
+    """Refuses what is not from the page itself, and sets the headers of every answer."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] | None) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or have the application answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                # The package's files are asked about anew each time, and sent only where they have changed.
+                is_file = "etag" in headers
+                headers.setdefault("Cache-Control", "no-cache" if is_file else "no-store")
+            await send(message)
+
+        refusal = self._refuse(request)
+        await (refusal or self._app)(scope, receive, send_with_headers)
+
+    def _refuse(self, request: Request) -> Response | None:
+        if self._hosts is not None and (name := _host_name(request)) not in self._hosts:
+            return _refusal(
+                421,
+                "wrong_host",
+                f"this page is not at {name!r}: open it by the address that the command printed, or name the host "
+                "with --allow-host",
+            )
+        if not _is_from_the_page(request):
+            return _refusal(403, "cross_site", "another site's page asked for this; open the page itself")
+        content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if request.method not in _SAFE_METHODS and content_type != "application/json":
+            return _refusal(415, "not_json", "send JSON: Content-Type: application/json")
+        return None
+
+
+class TokenGate:
+    """Lets nobody in without the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token
+        self._cookie = hmac.new(token.encode(), b"workflow-state web cookie", hashlib.sha256).hexdigest()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or have the application answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope)
+        offered = request.query_params.get("token")
+        answer: Response | None = None
+        if offered is not None and request.method == "GET":
+            answer = self._sign_in(request) if _same(offered, self._token) else _unauthorized(request)
+        elif not self._is_signed_in(request):
+            answer = _unauthorized(request)
+        await (answer or self._app)(scope, receive, send)
+
+    def _is_signed_in(self, request: Request) -> bool:
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return _same(credentials.strip(), self._token)
+        return _same(request.cookies.get(COOKIE, ""), self._cookie)
+
+    def _sign_in(self, request: Request) -> Response:
+        left = [(name, value) for name, value in request.query_params.multi_items() if name != "token"]
+        # Not a redirect: where a link in a mail leads here, a browser would not send a Strict cookie with that either.
+        page = read_page("signed_in.html", request).replace("{{next}}", f"?{urlencode(left)}" if left else "?")
+        answer = HTMLResponse(page)
+        answer.set_cookie(
+            COOKIE,
+            self._cookie,
+            path=request.scope.get("root_path") or "/",
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+        return answer
+
+
+def _host_name(request: Request) -> str:
+    try:
+        return (urlsplit(f"//{request.headers.get('host', '')}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_from_the_page(request: Request) -> bool:
+    """Return whether a browser says that our own page, or the person, asks; what is no browser says nothing."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        if site in ("same-origin", "none"):
+            return True
+        # A link from anywhere may lead to the page, but not into a frame.
+        is_link = request.headers.get("sec-fetch-mode") == "navigate" and request.method in _SAFE_METHODS
+        return is_link and request.headers.get("sec-fetch-dest") == "document"
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+
+
+def _same(given: str, right: str) -> bool:
+    return hmac.compare_digest(given.encode(), right.encode())
+
+
+def _refusal(status: int, code: str, message: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+
+
+def _unauthorized(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(read_page("sign_in.html", request), status_code=401)
+    answer = _refusal(401, "no_token", "sign in with ?token=…, or send Authorization: Bearer")
+    answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
