@@ -1,0 +1,28 @@
+"""Options that several commands have."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from workflow_state.settings import PREFIX, get_settings
+
+actions_option = click.option(
+    "--actions",
+    type=click.Path(exists=True),
+    multiple=True,
+    help="Folder or file with action definitions; may be repeated. Default: WORKFLOW_STATE_ACTIONS.",
+)
+
+
+def use_actions(paths: Sequence[str]) -> None:
+    """Let this process, and a worker that it starts, take action definitions from these paths."""
+    if paths:
+        set_for_all("ACTIONS", ":".join(str(Path(path).resolve()) for path in paths))
+
+
+def set_for_all(name: str, value: str) -> None:
+    """Set WORKFLOW_STATE_<name> for this process and those that it starts."""
+    os.environ[f"{PREFIX}{name}"] = value
+    get_settings.cache_clear()
