@@ -1,5 +1,7 @@
 """Run a plan of HTTP actions in the background on Celery and Redis."""
 
+import sys
+
 from workflow_state.actions.catalog import load_action_definition, register_action_definition
 from workflow_state.actions.http import execute_http_action
 from workflow_state.errors import (
@@ -32,7 +34,8 @@ from workflow_state.patterns import (
     find_circular_dependencies,
     group_actions_by_dependency_level,
 )
-from workflow_state.plan_check import validate_execution_plan, validate_plan_logic
+from workflow_state.plan_check import json_schema_of_plans, validate_execution_plan, validate_plan_logic
+from workflow_state.plan_json_schema import read_strict_plan
 from workflow_state.reference_parser import ParsedReference, parse_reference, resolve_reference
 from workflow_state.resume import resume_execution
 from workflow_state.schema import (
@@ -82,13 +85,21 @@ __all__ = [
     "find_circular_dependencies",
     "get_execution_state",
     "group_actions_by_dependency_level",
+    "json_schema_of_plans",
     "list_executions",
     "load_action_definition",
     "parse_reference",
     "read_output",
+    "read_strict_plan",
     "register_action_definition",
     "resolve_reference",
     "resume_execution",
     "validate_execution_plan",
     "validate_plan_logic",
 ]
+
+# Where `opentelemetry-instrument` has been here before us; otherwise it costs nothing.
+if "opentelemetry.instrumentation.celery" in sys.modules:
+    from workflow_state.telemetry import instrument
+
+    instrument()

@@ -10,6 +10,7 @@ from typing import Any
 from redis import Redis
 
 from workflow_state.delivery import KEY_PREFIX
+from workflow_state.scripts import run_script
 
 ALARMS_KEY = f"{KEY_PREFIX}alarms"
 
@@ -40,8 +41,18 @@ def alarm_of(execution_id: str, action_id: str = "") -> str:
 
 def take_due(client: Redis, put_off_s: int) -> list[tuple[str, str]]:
     """Return (execution, action or '') of what is due, and have others look at it after `put_off_s` only."""
-    due: Any = client.register_script(_DUE)(keys=[ALARMS_KEY], args=[put_off_s, AT_ONCE])
+    due: Any = run_script(client, _DUE, [ALARMS_KEY], [put_off_s, AT_ONCE])
     return [(parts[0], parts[1]) for member in due if (parts := member.decode().split(" "))]
+
+
+def read_alarmed(client: Redis) -> dict[str, bool]:
+    """Return the ids of all executions that have not ended, in no order, and whether something of each waits."""
+    members: Any = client.zrange(ALARMS_KEY, 0, -1)
+    waits: dict[str, bool] = {}
+    for member in members:
+        execution_id, _, action_id = member.decode().partition(" ")
+        waits[execution_id] = bool(action_id) or waits.get(execution_id, False)
+    return waits
 
 
 def set_alarm(client: Redis, execution_id: str, action_id: str = "", *, after_s: float = 0, retention_s: int) -> None:
@@ -62,6 +73,6 @@ def remove_alarm(client: Redis, execution_id: str, action_id: str = "") -> None:
 def _set(
     client: Redis, execution_id: str, action_id: str, after_s: float, retention_s: int, *, only_existing: bool
 ) -> None:
-    client.register_script(_SET)(
-        keys=[ALARMS_KEY], args=[alarm_of(execution_id, action_id), after_s, int(only_existing), retention_s]
+    run_script(
+        client, _SET, [ALARMS_KEY], [alarm_of(execution_id, action_id), after_s, int(only_existing), retention_s]
     )

@@ -8,9 +8,10 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from celery import states
+from celery import Task, states
 from celery.exceptions import Ignore, Retry, TaskPredicate
 
 from workflow_state.actions.catalog import load_action_definition
@@ -35,9 +36,17 @@ from workflow_state.delivery import (
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
-from workflow_state.permits import pause_definition, return_permit, take_permit
+from workflow_state.permits import pause_definition, pause_key, return_permit, take_permit
 from workflow_state.policy import find_block, is_of_unknown_outcome, reads_plan_inputs, retry_delay_ms, settle_failure
-from workflow_state.records import action_task_id, read_inputs, read_outline, read_results, read_standby
+from workflow_state.records import (
+    Outlook,
+    action_task_id,
+    parse_outlook,
+    queue_outlook,
+    read_actions,
+    read_inputs,
+    redis_client,
+)
 from workflow_state.reference_parser import resolve_value
 from workflow_state.schema import (
     OUTCOME_UNKNOWN,
@@ -53,7 +62,7 @@ from workflow_state.schema import (
 )
 from workflow_state.settings import get_settings
 from workflow_state.states import Ending, finished_state, with_unneeded
-from workflow_state.work import Summary, Work, context_of, message_for
+from workflow_state.work import ActionMessage, Summary, Work, arguments_for, context_of, message_for
 
 logger = logging.getLogger(__name__)
 
@@ -65,22 +74,38 @@ _CANCELLED = "the execution was cancelled"
 _PAUSING = frozenset({429, 503})
 
 
-def perform(work: Work) -> Mapping[str, Any]:
+def perform(task: Task, message: ActionMessage) -> Mapping[str, Any] | None:  # type: ignore[type-arg]
     """Make the attempt, and return the state of the action whose place in the chord this is, as JSON data.
 
-    Raises Celery's Retry for another attempt, and Ignore where the attempt is another delivery's or its alternative
-    takes over.
+    None where the attempt is another delivery's, or waits. Raises Celery's Retry for another attempt, and Ignore where
+    its alternative takes over.
     """
+    backend, execution_id = task.app.backend, message.execution_id
+    client = redis_client(backend)
+    result_ids = [message.run_id, *message.after]
+    queue_reads = partial(
+        queue_outlook,
+        backend=backend,
+        execution_id=execution_id,
+        action_ids=[message.action_id, *message.stands_in_for],
+        result_ids=result_ids,
+        pause_key=pause_key(message.uses),
+    )
     with claimed(
-        work.client,
-        work.execution_id,
-        work.run_id,
-        attempt=work.attempt,
+        client,
+        execution_id,
+        message.run_id,
+        attempt=message.attempt,
         retention_s=get_settings().retention_s,
-    ) as claim:
-        ids = [work.run_id, *work.dependencies]
-        results = read_results(work.task.app.backend, work.execution_id, ids)
-        stored = results.pop(work.run_id, None)
+        queue_reads=queue_reads,
+    ) as (claim, replies):
+        outlook = parse_outlook(backend, result_ids, replies)
+        if outlook.actions is None:
+            logger.error("Action %s of execution %s was to run, but its record is gone", message.run_id, execution_id)
+            return None
+        action, *primaries = outlook.actions
+        work = Work(task, client, execution_id, action, message.attempt, tuple(primaries), message.element)
+        stored = outlook.results.pop(work.run_id, None)
         if stored and (claim or work.primaries):
             # A worker died between storing this and telling the chord, or another primary had the same alternative.
             return _take_place(work, stored)
@@ -88,10 +113,11 @@ def perform(work: Work) -> Mapping[str, Any]:
             # Another primary's alternative is this very action, and under way: its end is this one's as well.
             raise work.task.retry(countdown=_SHARED_ALTERNATIVE_POLL_S)
         if claim is None:
-            raise Ignore
+            return None
         # An action with an alternative that failed before its worker died is not sent again.
         failed = read_failure(work.client, work.execution_id, work.action.id) if _alternative_of(work) else None
-        return _settle(work, failed or _attempt(work, claim, with_unneeded(work.dependencies, results)))
+        ended = failed or _attempt(work, claim, outlook)
+        return _settle(work, ended) if ended else None
 
 
 def _alternative_of(work: Work) -> str | None:
@@ -99,14 +125,16 @@ def _alternative_of(work: Work) -> str | None:
     return work.action.error_handling.alternative_action_id if work.element is None else None
 
 
-def _attempt(work: Work, claim: Claim, results: Mapping[str, Mapping[str, Any]]) -> ActionExecutionState:
-    """Run the action if it is to run, and return the state that it ended in."""
+def _attempt(work: Work, claim: Claim, outlook: Outlook) -> ActionExecutionState | None:
+    """Run the action if it is to run, and return the state that it ended in; None where it waits, or is another's."""
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     unsent = Ending(claim.started_at, claim.attempt - 1, trace)
-    plan_id, cancelled = read_outline(work.client, work.execution_id)
-    log = WorkflowLogger(execution_id=work.execution_id, plan_id=plan_id, action_id=work.run_id, attempt=claim.attempt)
-    state = _run(work, claim, results, unsent, log, cancelled=cancelled)
-    tell_end(log, state)
+    log = WorkflowLogger(
+        execution_id=work.execution_id, plan_id=outlook.plan_id, action_id=work.run_id, attempt=claim.attempt
+    )
+    state = _run(work, claim, outlook, unsent, log)
+    if state:
+        tell_end(log, state)
     return state
 
 
@@ -125,24 +153,23 @@ def tell_end(log: WorkflowLogger, state: ActionExecutionState) -> None:
 def _run(
     work: Work,
     claim: Claim,
-    results: Mapping[str, Mapping[str, Any]],
+    outlook: Outlook,
     unsent: Ending,
     log: WorkflowLogger,
-    *,
-    cancelled: bool,
-) -> ActionExecutionState:
-    if foregone := _foregone(work, claim, unsent, cancelled=cancelled):
+) -> ActionExecutionState | None:
+    if foregone := _foregone(work, claim, unsent, cancelled=outlook.is_cancelled):
         return foregone
     try:
-        decided = _decide(work, results)
+        decided = _decide(work, with_unneeded(work.dependencies, outlook.results))
         if not isinstance(decided, dict):
             return finished_state(work.run_id, decided, unsent)
         definition = load_action_definition(work.action.action_definition_id)
         if refusal := ask(work, claim, definition, decided):
             return finished_state(work.run_id, refusal, unsent)
-        return _send(work, claim, definition, decided, unsent.trace, log)
-    except ClaimLostError:
-        raise Ignore from None
+        paused_s = max(0.0, outlook.paused_until_s - claim.at_s)
+        return _send(work, claim, definition, decided, unsent.trace, log, paused_s)
+    except (ClaimLostError, Ignore):
+        return None
     except (TaskPredicate, *CONNECTION_ERRORS):
         raise
     except HttpActionError as error:
@@ -257,13 +284,14 @@ def _send(
     inputs: Mapping[str, Any],
     earlier: Sequence[Mapping[str, Any]],
     log: WorkflowLogger,
+    paused_s: float,
 ) -> ActionExecutionState:
     """Send the request once, if there is a permit; `earlier` is the trace of the attempts before this one."""
     context = context_of(work, claim, definition)
     trace: list[Any] = list(earlier)
     # Before the permit: making the first one takes so long that permits would be used in heaps.
     get_client()
-    permit = take_permit(work.client, definition, claim)
+    permit = take_permit(work.client, definition, claim, paused_s=paused_s)
     if permit.held_back:
         reason = WorkflowStateError(f"held back by a {permit.held_back} of {definition.id!r}")
         raise _come_back(work, claim, permit.delay_s, trace, reason, permit.held_back) or Ignore
@@ -325,13 +353,11 @@ def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
     alternative_id = _alternative_of(work)
     if state.status is ActionStatus.FAILED and alternative_id:
         remember_failure(work.client, work.execution_id, work.action.id, state.to_json_data())
-        alternative = read_standby(work.client, work.execution_id, alternative_id)
-        if alternative:
-            ahead = [primary.to_json_data() for primary in (*work.primaries, work.action)]
-            kwargs: dict[str, Any] = {"stands_in_for": ahead}
-            if work.attempt == WHICHEVER_IS_DUE:
-                kwargs["attempt"] = WHICHEVER_IS_DUE
-            raise work.task.replace(work.task.si(work.execution_id, alternative.to_json_data(), **kwargs))
+        for alternative in read_actions(work.client, work.execution_id, [alternative_id]):
+            ahead = [primary.id for primary in (*work.primaries, work.action)]
+            attempt = work.attempt if work.attempt == WHICHEVER_IS_DUE else None
+            kwargs = arguments_for(alternative, ahead, attempt=attempt)
+            raise work.task.replace(work.task.si(work.execution_id, alternative.id, **kwargs))
     if work.element is not None and work.action.error_handling.alternative_action_id:
         return state.to_json_data()
     return _take_place(work, settle_failure(work.action, state).to_json_data())

@@ -68,6 +68,7 @@ def _settings_in(module: str) -> dict[str, Any]:
 # bare AsyncResult's go on meaning theirs.
 app = Celery(
     "workflow_state",
+    amqp="workflow_state.broker:LeanAMQP",
     set_as_current=_state._tls.current_app is None,  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public question for it
     include=["workflow_state.executor", "workflow_state.outputs"],
 )

@@ -1,12 +1,11 @@
 """The `workflow-state` command.
 
-Exit codes: 0 completed, 1 failed (or Redis can't be reached), 2 a bad plan or usage, 3 cancelled, 130 on Ctrl-C.
-Every error is one readable message on standard error.
+Exit codes: 0 completed, 1 failed, or Redis did, 2 wrong usage, plan or setting, 3 cancelled, 130 on Ctrl-C (how `dev`
+and `web` end: 0). Every error is one readable message on standard error (command_errors.py).
 """
 
 import getpass
 import json
-import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from kombu.exceptions import OperationalError
-from redis.exceptions import RedisError
 
 from workflow_state import display
 from workflow_state.actions.catalog import list_action_definitions, load_action_definition
@@ -25,33 +22,30 @@ from workflow_state.actions.openapi_document import read_openapi
 from workflow_state.actions.openapi_import import describe_import, import_openapi, require_some
 from workflow_state.actions.storage import read_stored
 from workflow_state.celery import app
+from workflow_state.command_errors import guarded
+from workflow_state.command_help import USAGE_ERROR, help_end
+from workflow_state.command_options import actions_option, set_for_all, use_actions
+from workflow_state.completion import LASTING, RESUMABLE, completed_actions, completion, execution_ids, waiting_actions
 from workflow_state.decision_options import ask_for_decisions, json_or_text, name_assumed, split_assumed
-from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError, WorkflowStateError
+from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError
 from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
 from workflow_state.expiry import expire_outputs
 from workflow_state.fan_out import element_id
+from workflow_state.graph_command import graph
 from workflow_state.local import Engine, local_engine
 from workflow_state.outputs import find_output, text_of
 from workflow_state.patterns import schedule_levels
 from workflow_state.records import redis_client
 from workflow_state.resume import read_undecided, resume_execution
 from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
-from workflow_state.settings import PREFIX, get_settings
+from workflow_state.schema_command import schema
+from workflow_state.serve import dev, web
+from workflow_state.settings import get_settings
 from workflow_state.states import ENDED
 from workflow_state.validation import validate_execution_plan
 from workflow_state.watch import Watching, answer_yes, ask_on_terminal, follow
 
-USAGE_ERROR = 2
-INTERRUPTED = 130
-
-
-_actions_option = click.option(
-    "--actions",
-    type=click.Path(exists=True),
-    multiple=True,
-    help="Folder or file with action definitions; may be repeated. Default: WORKFLOW_STATE_ACTIONS.",
-)
 _inputs_option = click.option(
     "--input",
     "inputs",
@@ -60,18 +54,26 @@ _inputs_option = click.option(
     help="A plan input, read as ${inputs.NAME}; JSON where it parses as JSON, text otherwise. May be repeated.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-_plan_argument = click.argument("plan_file", metavar="PLAN.json", type=click.Path(exists=True, allow_dash=True))
+_plan_type = click.Path(exists=True, allow_dash=True, dir_okay=False)
+_plan_argument = click.argument("plan_file", metavar="PLAN.json", type=_plan_type)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=help_end(""))
 @click.version_option(package_name="workflow-state")
 def commands() -> None:
     """Run plans of HTTP actions on Celery and Redis."""
 
 
-@commands.command()
+commands.add_command(completion)
+commands.add_command(dev)
+commands.add_command(web)
+commands.add_command(graph)
+commands.add_command(schema)
+
+
+@commands.command(epilog=help_end("run"))
 @_plan_argument
-@_actions_option
+@actions_option
 @_inputs_option
 @_json_option
 @click.option("--yes", "confirms_all", is_flag=True, help="Answer every confirmation with yes.")
@@ -82,25 +84,25 @@ def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: 
     confirmation is then asked for on the terminal.
     """
     plan = _read_plan(plan_file, actions, inputs)
-    if get_settings().redis_url:
+    is_shared = bool(get_settings().redis_url)
+    if is_shared:
         state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all)
     else:
         with local_engine() as engine:
-            os.environ[f"{PREFIX}REDIS_URL"] = engine.redis_url
-            get_settings.cache_clear()
+            set_for_all("REDIS_URL", engine.redis_url)
             state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all, engine=engine)
     if as_json:
         _print_json(state.to_json_data())
     else:
         click.echo(display.summary(state))
-        for line in display.explanation(state):
+        for line in display.explanation(state) + (display.next_commands(state) if is_shared else []):
             click.echo(line)
     return display.exit_code(state.status)
 
 
-@commands.command()
+@commands.command(epilog=help_end("submit"))
 @_plan_argument
-@_actions_option
+@actions_option
 @_inputs_option
 @click.option("--id", "execution_id", help="The execution's id. Submitting the same id again starts nothing new.")
 @_json_option
@@ -122,9 +124,9 @@ def submit(
     return 0
 
 
-@commands.command()
+@commands.command(epilog=help_end("validate"))
 @_plan_argument
-@_actions_option
+@actions_option
 @_inputs_option
 @_json_option
 def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
@@ -139,16 +141,18 @@ def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_j
     if as_json:
         _print_json({"valid": True, "errors": []})
     else:
-        count = len(schedule_levels(plan.actions))
+        levels = len(schedule_levels(plan.actions))
         unchecked = (
             "" if list_action_definitions() else "; its action definitions were not checked: none are configured"
         )
-        click.echo(f"valid: {len(plan.actions)} actions in {count} levels{unchecked}")
+        click.echo(
+            f"valid: {display.count(len(plan.actions), 'action')} in {display.count(levels, 'level')}{unchecked}"
+        )
     return 0
 
 
-@commands.command()
-@click.argument("execution_id", metavar="ID")
+@commands.command(epilog=help_end("status"))
+@click.argument("execution_id", metavar="ID", shell_complete=execution_ids())
 @click.option("--watch", is_flag=True, help="Follow it until it ends; exit like `run`.")
 @_json_option
 def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT001
@@ -159,14 +163,17 @@ def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT00
         _print_json(state.to_json_data())
     else:
         click.echo(f"{state.id}  {display.summary(state)}")
-        for line in display.action_lines(state.action_states) + display.explanation(state):
+        lines = display.action_lines(state.action_states) + display.explanation(state)
+        for line in lines + display.next_commands(state):
             click.echo(line)
     return display.exit_code(state.status) if watch else 0
 
 
-@commands.command(name="list")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@click.option("--status", "wanted", type=click.Choice([str(item) for item in ExecutionStatus]))
+@commands.command(name="list", epilog=help_end("list"))
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="At most so many.")
+@click.option(
+    "--status", "wanted", type=click.Choice([str(item) for item in ExecutionStatus]), help="Only those of this status."
+)
 @_json_option
 def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa: FBT001
     """List executions, the newest first."""
@@ -182,24 +189,24 @@ def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa:
     return 0
 
 
-@commands.command()
-@click.argument("execution_id", metavar="ID")
+@commands.command(epilog=help_end("cancel"))
+@click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
 def cancel(execution_id: str) -> int:
-    """Ask an execution to end: nothing more is started, a request under way ends by itself."""
+    """Ask an execution to end. Nothing more is started, a request under way ends by itself."""
     _require_redis()
     state = cancel_execution(execution_id)
     click.echo(f"{execution_id} has ended already: {state.status}" if state.status in ENDED else "cancelling")
     return 0
 
 
-@commands.command()
-@click.argument("execution_id", metavar="ID")
-@click.argument("action_id", metavar="ACTION")
+@commands.command(epilog=help_end("confirm"))
+@click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
+@click.argument("action_id", metavar="ACTION", shell_complete=waiting_actions)
 @click.option("--reject", is_flag=True, help="Say no: the action fails.")
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask again.")
 @click.option("--user", "user_id", help="Who answers. Default: the name you are logged in by.")
 def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user_id: str | None) -> int:  # noqa: FBT001
-    """Answer an action that waits for a confirmation; shows what will be sent first."""
+    """Answer an action that waits for a person. Shows first what will be sent."""
     _require_redis()
     waiting = get_execution_state(execution_id).confirmations
     shown = next((item for item in waiting if item.action_id == action_id and item.confirmed is None), None)
@@ -215,14 +222,14 @@ def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user
     return 0
 
 
-@commands.command()
-@click.argument("execution_id", metavar="ID")
-@click.argument("action_id", metavar="ACTION")
+@commands.command(epilog=help_end("output"))
+@click.argument("execution_id", metavar="ID", shell_complete=execution_ids())
+@click.argument("action_id", metavar="ACTION", shell_complete=completed_actions)
 @click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write it into this file.")
 def output(execution_id: str, action_id: str, out: Path | None) -> int:
-    """Print an action's output: as JSON, or the bytes themselves where they are stored.
+    """Print an action's output.
 
-    ACTION[3] is one element of a list.
+    As JSON, or the bytes themselves where they are stored. ACTION[3] is one element of a list.
     """
     _require_redis()
     value, location = find_output(execution_id, action_id)
@@ -240,18 +247,18 @@ def output(execution_id: str, action_id: str, out: Path | None) -> int:
     return 0
 
 
-@commands.command()
+@commands.command(epilog=help_end("expire"))
 def expire() -> int:
-    """Remove stored outputs that nobody needs any more; the workers do so once an hour."""
+    """Remove stored outputs that have expired. The workers do so once an hour."""
     _require_redis()
     count = expire_outputs(app)
-    click.echo(f"removed the stored outputs of {count} execution{'' if count == 1 else 's'}")
+    click.echo(f"removed the stored outputs of {display.count(count, 'execution')}")
     return 0
 
 
-@commands.command()
-@click.argument("execution_id", metavar="ID", required=False)
-@click.option("--plan", "plan_file", type=click.Path(exists=True, allow_dash=True), help="A repaired plan.")
+@commands.command(epilog=help_end("resume"))
+@click.argument("execution_id", metavar="ID", required=False, shell_complete=execution_ids(RESUMABLE))
+@click.option("--plan", "plan_file", type=_plan_type, help="A repaired plan.")
 @click.option(
     "--assume-done",
     "assumed",
@@ -269,7 +276,7 @@ def expire() -> int:
     metavar="[ACTION]",
     help="Send a request whose outcome is unknown again, without ACTION all not assumed done. May be repeated.",
 )
-@_actions_option
+@actions_option
 @_inputs_option
 @_json_option
 def resume(
@@ -281,7 +288,9 @@ def resume(
     inputs: Sequence[str],
     as_json: bool,  # noqa: FBT001
 ) -> int:
-    """Run a failed or cancelled execution again, keeping what it has done; print the new execution's id.
+    """Run a failed or cancelled execution again.
+
+    What it has done is kept. Prints the new execution's id, and what is kept or runs.
 
     A request that was sent when its worker was lost may have been done or not: find out, and decide with --assume-done
     or --send-again. ACTION[3] is one element of a list.
@@ -292,7 +301,7 @@ def resume(
         again = [*again, ""]
     if execution_id is None:
         raise click.UsageError("Missing argument 'ID'.")
-    _use_actions(actions)
+    use_actions(actions)
     plan = _read_plan(plan_file, actions, inputs) if plan_file else None
     _require_redis()
     texts = split_assumed(assumed)
@@ -328,17 +337,17 @@ def resume(
     return 0
 
 
-@commands.group(name="actions")
+@commands.group(name="actions", epilog=help_end("actions"))
 def actions_group() -> None:
     """Look at the action definitions."""
 
 
-@actions_group.command(name="list")
-@_actions_option
+@actions_group.command(name="list", epilog=help_end("actions list"))
+@actions_option
 @_json_option
 def actions_list(actions: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
     """List the action definitions."""
-    _use_actions(actions)
+    use_actions(actions)
     definitions = sorted(list_action_definitions(), key=lambda definition: definition.id)
     if as_json:
         _print_json([definition.to_json_data() for definition in definitions])
@@ -355,17 +364,17 @@ def actions_list(actions: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
     return 0
 
 
-@actions_group.command(name="show")
+@actions_group.command(name="show", epilog=help_end("actions show"))
 @click.argument("definition_id", metavar="ID")
-@_actions_option
+@actions_option
 def actions_show(definition_id: str, actions: Sequence[str]) -> int:
     """Show one action definition, as JSON."""
-    _use_actions(actions)
+    use_actions(actions)
     _print_json(load_action_definition(definition_id).to_json_data())
     return 0
 
 
-@actions_group.command(name="import")
+@actions_group.command(name="import", epilog=help_end("actions import"))
 @click.argument("document", metavar="OPENAPI", type=click.Path(exists=True, allow_dash=True, dir_okay=False))
 @click.option("--server", metavar="URL", help="Where the API is, in place of the document's own servers.")
 @click.option("--prefix", default="", metavar="TEXT", help="What each id starts with, `github.` say.")
@@ -392,7 +401,7 @@ def actions_import(document: str, server: str | None, prefix: str, no_output_sch
 def _read_plan(
     plan_file: str, actions: Sequence[str], inputs: Sequence[str], *, needs_definitions: bool = True
 ) -> ExecutionPlan:
-    _use_actions(actions)
+    use_actions(actions)
     definitions = {definition.id: definition for definition in list_action_definitions()}
     values = dict(_parse_input(text) for text in inputs)
     document: Any = sys.stdin.buffer.read() if plan_file == "-" else Path(plan_file).read_bytes()
@@ -421,13 +430,6 @@ def _parse_input(text: str) -> tuple[str, Any]:
     return name, json_or_text(value)
 
 
-def _use_actions(paths: Sequence[str]) -> None:
-    """Let this process, and a worker that it starts, take action definitions from these paths."""
-    if paths:
-        os.environ[f"{PREFIX}ACTIONS"] = ":".join(str(Path(path).resolve()) for path in paths)
-        get_settings.cache_clear()
-
-
 def _run_and_watch(
     plan: ExecutionPlan, *, as_json: bool, confirms_all: bool, engine: Engine | None = None
 ) -> ExecutionState:
@@ -438,12 +440,7 @@ def _run_and_watch(
         click.echo(f"execution {execution_id}")
     # On a Redis of our own nobody else can answer a confirmation; on a shared one, that is for others to do.
     answer = answer_yes if confirms_all else ask_on_terminal if engine else None
-    try:
-        return follow(execution_id, Watching(engine, answer), name=plan.name, silent=as_json)
-    except KeyboardInterrupt:
-        if not engine:
-            click.echo(f"it goes on without you: workflow-state status --watch {execution_id}", err=True)
-        raise
+    return follow(execution_id, Watching(engine, answer), name=plan.name, silent=as_json)
 
 
 def _require_redis() -> None:
@@ -460,33 +457,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command, and exit."""
     # So that `kill` ends a run as Ctrl-C does: its own Redis and worker go with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(_guarded(arguments))
-
-
-def _guarded(arguments: Sequence[str] | None) -> int:
-    try:
-        return commands.main(args=arguments, prog_name="workflow-state", standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        return INTERRUPTED
-    except (WorkflowStateError, RedisError, OperationalError, OSError) as error:
-        return _tell(error)
-
-
-def _tell(error: Exception) -> int:
-    """Say what is wrong in one message, and return the exit code."""
-    if isinstance(error, BrokenPipeError):
-        # The reader has gone (`| head`): nobody is left to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    if isinstance(error, (RedisError, OperationalError)):
-        click.echo(f"error: Redis can't be reached: {error}", err=True)
-        return 1
-    click.echo(f"error: {error}", err=True)
-    return USAGE_ERROR if isinstance(error, WorkflowStateError) else 1
+    sys.exit(guarded(partial(commands.main, args=arguments, prog_name="workflow-state", standalone_mode=False)))
 
 
 if __name__ == "__main__":

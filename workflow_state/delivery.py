@@ -12,24 +12,30 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
-from kombu.exceptions import OperationalError
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined] # stubs of an older kombu
 from redis import Redis
+from redis.client import Pipeline
 from redis.exceptions import RedisError
 
 from workflow_state.schema import ActionExecutionState
+from workflow_state.scripts import run_script, run_script_beside
 
 KEY_PREFIX = "workflow_state:"
 TASK_PREFIX = "workflow_state."
 ACTION_TASK = f"{TASK_PREFIX}execute_action"
 LEVEL_TASK = f"{TASK_PREFIX}execute_level"
 
-CONNECTION_ERRORS = (RedisError, OperationalError, ConnectionError, TimeoutError)
+LEVEL_INFIX = ".level-"
+"""Between an execution's id and a level's number, in the id of the level's group."""
+
+CONNECTION_ERRORS = (RedisError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
 
 WHICHEVER_IS_DUE = 0
 """Instead of an attempt's number, in a message that is published again because the first one may be lost."""
@@ -96,7 +102,7 @@ def worker_key(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to make one attempt of an action. Times are ISO 8601.
+    """The right to make one attempt of an action, claimed `at_s` (Redis' own time).
 
     `was_sent` says that this very attempt was taken over from a run that had begun to send an unsafe request, `losses`
     how many workers have died over it, `pauses` how often it was held back because its server had asked for a pause.
@@ -107,6 +113,7 @@ class Claim:
     run: str
     attempt: int
     started_at: str
+    at_s: float = 0
     was_sent: bool = False
     losses: int = 0
     pauses: int = 0
@@ -163,9 +170,8 @@ claim.startedAt = claim.startedAt or ARGV[6]
 claim.nextAttemptAt, claim.dueAt = nil, nil
 if claim.heldBack then claim.heldBack, claim.waits = nil, (claim.waits or 0) + 1 end
 local written = cjson.encode(claim)
-redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now)
-if not raw then redis.call('HINCRBY', KEYS[1], ':begun', 1) end
-redis.call('EXPIRE', KEYS[1], ARGV[7])
+-- What is there already has its TTL, from when the level began.
+if redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now) == 2 then redis.call('EXPIRE', KEYS[1], ARGV[7]) end
 return written
 """
 
@@ -181,7 +187,7 @@ redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim))
 return 1
 """
 
-# KEYS: the progress hash. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
+# KEYS: progress, record. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
 # s until then, retries that an execution may have besides two for each action that has begun, why this very attempt is
 # held back or '' where another one follows.
 # Returns 1 if the claim was ours to change, 0 if it wasn't, and -1 where the execution has used up its retries.
@@ -192,7 +198,9 @@ local claim = cjson.decode(raw)
 if claim.run ~= ARGV[2] then return 0 end
 if claim.status ~= 'retrying' and ARGV[8] == '' then
   local used = tonumber(redis.call('HGET', KEYS[1], ':retries') or 0)
-  if used >= tonumber(ARGV[7]) + 2 * tonumber(redis.call('HGET', KEYS[1], ':begun') or 0) then return -1 end
+  local begun = tonumber(redis.call('HGET', KEYS[2], 'begun') or 0)
+  begun = begun + tonumber(redis.call('HGET', KEYS[1], ':alternatives') or 0)
+  if used >= tonumber(ARGV[7]) + 2 * begun then return -1 end
   redis.call('HSET', KEYS[1], ':retries', used + 1)
 end
 claim.status = 'retrying'
@@ -202,6 +210,12 @@ if ARGV[8] == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
 return 1
+"""
+
+
+# KEYS: the progress hash. ARGV: field, how the action failed. Its alternative may be retried as well. Safe to repeat.
+_FAIL = """
+if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then redis.call('HINCRBY', KEYS[1], ':alternatives', 1) end
 """
 
 
@@ -215,10 +229,17 @@ class _Over:
 
 @contextmanager
 def claimed(
-    client: Redis, execution_id: str, action_id: str, *, attempt: int, retention_s: int
-) -> Iterator[Claim | None]:
+    client: Redis,
+    execution_id: str,
+    action_id: str,
+    *,
+    attempt: int,
+    retention_s: int,
+    queue_reads: Callable[[Pipeline], object] | None = None,
+) -> Iterator[tuple[Claim | None, list[Any]]]:
     """Hold the claim of one attempt (from 1, or whichever is due) of an action; None where it is another's, or past.
 
+    Beside it come the answers to what `queue_reads` asks in the same round trip, after the claim was made or refused.
     The claim stays when the block ends: what follows from it is the stored result, or `await_retry`. Where the block
     ends because Redis can't be reached, the run is over, and the attempt can be claimed again.
     """
@@ -226,28 +247,32 @@ def claimed(
     # Before the claim is made: a lease that is younger than the claim has to name its run.
     _runs[threading.get_ident()] = run
     try:
-        claim = _claim(client, execution_id, action_id, run, attempt, retention_s)
+        call = partial(_claim, client, execution_id, action_id, run, attempt, retention_s, queue_reads)
+        claim, replies = call()
         if claim is None and (over := _find_over(client, execution_id, action_id)):
-            claim = _claim(client, execution_id, action_id, run, attempt, retention_s, over=over)
-        yield claim
+            claim, replies = call(over=over)
+        yield claim, replies
     except CONNECTION_ERRORS:
         end_run()
         raise
 
 
-def _claim(
+def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice there
     client: Redis,
     execution_id: str,
     action_id: str,
     run: str,
     attempt: int,
     retention_s: int,
+    queue_reads: Callable[[Pipeline], object] | None,
     *,
     over: _Over | None = None,
-) -> Claim | None:
-    written: Any = client.register_script(_CLAIM)(
-        keys=[progress_key(execution_id), record_key(execution_id)],
-        args=[
+) -> tuple[Claim | None, list[Any]]:
+    written, replies = run_script_beside(
+        client,
+        _CLAIM,
+        [progress_key(execution_id), record_key(execution_id)],
+        [
             action_id,
             worker_key(""),
             process_name(),
@@ -258,20 +283,23 @@ def _claim(
             over.run if over else "",
             int(over.is_lost) if over else 0,
         ],
+        queue_reads,
     )
     if not written:
-        return None
+        return None, replies
     claim = json.loads(written)
-    return Claim(
+    made = Claim(
         execution_id,
         action_id,
         run,
         claim["attempt"],
         claim["startedAt"],
+        claim["at"],
         was_sent=claim.get("sent", False),
         losses=claim.get("losses", 0),
         pauses=claim.get("pauses", 0),
     )
+    return made, replies
 
 
 def _find_over(client: Redis, execution_id: str, action_id: str) -> _Over | None:
@@ -335,9 +363,7 @@ def mark_sent(client: Redis, claim: Claim) -> None:
 
     Raises ClaimLostError, and nothing may be sent, where another worker has taken the attempt over meanwhile.
     """
-    if not client.register_script(_MARK_SENT)(
-        keys=[progress_key(claim.execution_id)], args=[claim.action_id, claim.run]
-    ):
+    if not run_script(client, _MARK_SENT, [progress_key(claim.execution_id)], [claim.action_id, claim.run]):
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
 
 
@@ -357,9 +383,11 @@ def await_retry(
     meanwhile.
     """
     next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
-    came: Any = client.register_script(_AWAIT_RETRY)(
-        keys=[progress_key(claim.execution_id)],
-        args=[
+    came: Any = run_script(
+        client,
+        _AWAIT_RETRY,
+        [progress_key(claim.execution_id), record_key(claim.execution_id)],
+        [
             claim.action_id,
             claim.run,
             next_attempt_at.isoformat(),
@@ -384,7 +412,7 @@ def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
 
 def remember_failure(client: Redis, execution_id: str, action_id: str, state: Mapping[str, Any]) -> None:
     """Keep how an action failed, before its alternative takes its place; from then on it is not sent again."""
-    client.hset(progress_key(execution_id), f"{action_id}:failure", json.dumps(state))
+    run_script(client, _FAIL, [progress_key(execution_id)], [f"{action_id}:failure", json.dumps(state)])
 
 
 def read_failure(client: Redis, execution_id: str, action_id: str) -> ActionExecutionState | None:

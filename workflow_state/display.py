@@ -21,6 +21,7 @@ from workflow_state.schema import (
     ExecutionStatus,
     ExecutionSummary,
     HttpTraceEntry,
+    RunState,
 )
 
 STYLES = {
@@ -41,8 +42,11 @@ _MARKS = {
     ActionStatus.SKIPPED: "-",
 }
 _MOST_ROWS = 40
-# Line breaks, control characters, changes of the writing direction, and halves of surrogate pairs.
-_NOT_PLAIN = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
+_MOST_QUESTIONS = 5
+# Line breaks, control characters, changes of the writing direction, halves of surrogate pairs, and no characters.
+_NOT_PLAIN = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff\\ufffe\\uffff]"
+)
 
 
 def changes(
@@ -183,6 +187,23 @@ def plain(text: str) -> str:
     return _NOT_PLAIN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def shorten(text: str, most: int) -> str:
+    """Return a text that has at most so many characters, with `…` where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def outcome(state: RunState) -> str:
+    """Return in a few words how an action ended, or where it is, with its duration and number of attempts."""
+    took = f" in {seconds(state.duration)}" if state.duration is not None and state.attempts else ""
+    attempts = f", {state.attempts} attempts" if state.attempts > 1 else ""
+    return f"{state.status}{took}{attempts}"
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things: `1 action`, `2 actions`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def local_time(moment: datetime) -> str:
     """Return a time as a person reads it, in the local time zone."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -231,6 +252,17 @@ def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:
     """Return a line for each action: where it is."""
     now = datetime.now(UTC)
     return aligned([(f"  {name}", _describe(state, now) or "pending") for name, state in states.items()])
+
+
+def next_commands(state: ExecutionState) -> list[str]:
+    """Return the commands that a person may want after having seen this state: to answer, or to run it again."""
+    commands: list[str] = []
+    if state.status in (ExecutionStatus.FAILED, ExecutionStatus.CANCELLED):
+        commands = [f"resume {state.id}"]
+    elif waiting := [item for item in state.confirmations if item.confirmed is None]:
+        # Of a list's elements hundreds may wait.
+        commands = [f"confirm {state.id} {item.action_id}" for item in waiting[:_MOST_QUESTIONS]]
+    return [f"  next: workflow-state {plain(command)}" for command in commands]
 
 
 def exit_code(status: ExecutionStatus) -> int:

@@ -11,6 +11,7 @@
     ├── ExecutionConflictError     what is asked does not fit the execution that has this id
     │   └── OutcomeUnknownError    it can't be resumed before someone decides; `.undecided` says on what
     ├── StorageError               an output can't be stored, or can't be read back
+    ├── DrawingError               a picture can't be drawn, or what draws it is not installed
     ├── ConfirmationError          nothing waits there, or it was answered already
     └── SettingsError              an environment variable or the server behind it is wrong
 
@@ -121,6 +122,10 @@ class OutcomeUnknownError(ExecutionConflictError):
 
 class StorageError(WorkflowStateError):
     """An output can't be stored, or a stored one is not there (any more), or is not what was stored."""
+
+
+class DrawingError(WorkflowStateError):
+    """A picture of a plan or an execution can't be drawn, or what draws it is not installed."""
 
 
 class ConfirmationError(WorkflowStateError):

@@ -7,12 +7,12 @@ from typing import Any
 from celery import states
 from redis import Redis
 
-from workflow_state.alarms import set_alarm
+from workflow_state.alarms import read_alarmed, set_alarm
 from workflow_state.celery import app
 from workflow_state.delivery import progress_key, record_key
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.records import (
-    INDEX_KEY,
+    index_key,
     parse_record,
     read_results,
     redis_client,
@@ -34,6 +34,8 @@ def get_execution_state(execution_id: str) -> ExecutionState:
     """
     backend: Any = app.backend
     client = redis_client(backend)
+    if not _may_be_an_id(execution_id):
+        raise ExecutionNotFoundError(f"{execution_id!r} is not the id of an execution")
     with client.pipeline(transaction=False) as pipe:
         pipe.hgetall(record_key(execution_id))
         pipe.hgetall(progress_key(execution_id))
@@ -51,6 +53,14 @@ def get_execution_state(execution_id: str) -> ExecutionState:
     return running_state(record, read_results(backend, execution_id, names), under_way)
 
 
+def _may_be_an_id(text: str) -> bool:
+    """Return whether a key can be made of it: not of nothing, nor of bytes that a shell handed on and are no UTF-8."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None) -> list[ExecutionSummary]:
     """Return the newest executions first, at most `limit` of them, of one status if given.
 
@@ -58,24 +68,30 @@ def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None
     """
     wanted = ExecutionStatus(status) if status is not None else None
     client = redis_client(app.backend)
+    # Each of those that have not ended is there, and no other.
+    waits = read_alarmed(client)
+    if wanted is not None and wanted not in ENDED:
+        summaries = _read_summaries(client, list(waits), waits)
+        newest_first = sorted(summaries, key=lambda summary: summary.submitted_at, reverse=True)
+        return [summary for summary in newest_first if summary.status is wanted][:limit]
     found: list[ExecutionSummary] = []
     start = 0
     while len(found) < limit:
-        ids: Any = client.zrevrange(INDEX_KEY, start, start + _LISTED_AT_ONCE - 1)
+        ids: Any = client.zrevrange(index_key(wanted), start, start + _LISTED_AT_ONCE - 1)
         if not ids:
             break
-        summaries = _read_summaries(client, [raw.decode() for raw in ids])
+        summaries = _read_summaries(client, [raw.decode() for raw in ids], waits)
         found += [summary for summary in summaries if wanted is None or summary.status is wanted]
         start += _LISTED_AT_ONCE
     return found[:limit]
 
 
-def _read_summaries(client: Redis, execution_ids: list[str]) -> list[ExecutionSummary]:
+def _read_summaries(client: Redis, execution_ids: list[str], waits: Mapping[str, bool]) -> list[ExecutionSummary]:
     with client.pipeline(transaction=False) as pipe:
         for execution_id in execution_ids:
             pipe.hmget(record_key(execution_id), *_SUMMARY_FIELDS)
         rows = pipe.execute()
-    return [
+    summaries = [
         ExecutionSummary.model_validate(
             {"id": execution_id}
             | {name: raw.decode() for name, raw in zip(_SUMMARY_FIELDS, row, strict=True) if raw is not None}
@@ -83,6 +99,10 @@ def _read_summaries(client: Redis, execution_ids: list[str]) -> list[ExecutionSu
         for execution_id, row in zip(execution_ids, rows, strict=True)
         if row[0] is not None
     ]
+    for summary in summaries:
+        if summary.status is ExecutionStatus.RUNNING and waits.get(summary.id):
+            summary.status = ExecutionStatus.PAUSED_FOR_CONFIRMATION
+    return summaries
 
 
 def cancel_execution(execution_id: str) -> ExecutionState:

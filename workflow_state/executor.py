@@ -1,9 +1,9 @@
 """The Celery tasks: `execute_plan`, `execute_level` and `execute_action`.
 
-An execution is one task id from beginning to end. `execute_plan` replaces itself by a chord: the first level's actions,
-and `execute_level` as the body, which replaces itself by the next level's chord, and after the last level returns the
-final state. Messages carry an action and ids, never results: an action reads its dependencies' results from Celery's
-result backend.
+An execution is one task id from beginning to end. `execute_plan` publishes a chord in its place: the first level's
+actions, and `execute_level` as the body, which publishes the next level's chord, and after the last level returns the
+final state. Messages carry names, no actions and no results: an attempt reads what the plan says of it from the record,
+and its dependencies' results from Celery's result backend.
 
 An action that fails *returns* its state; it never raises out of its chord, whose body would then not run.
 """
@@ -37,11 +37,7 @@ from workflow_state.records import (
     Standing,
     begin_execution,
     end_execution,
-    keep_execution,
     mark_end,
-    read_level,
-    read_progress,
-    read_record,
     read_results,
     read_standing,
     redis_client,
@@ -59,7 +55,7 @@ from workflow_state.schema import (
 )
 from workflow_state.settings import get_settings
 from workflow_state.states import final_state, refused_state
-from workflow_state.work import Summary, Work
+from workflow_state.work import ActionMessage, Summary
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +103,7 @@ class PlanTask(LevelTask):
         Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
         """
         plan = validate_execution_plan(*(args or ()), **(kwargs or {}))
-        return self.submit(plan, require_execution_id(task_id or str(uuid4())), **options)
+        return self.submit(plan, require_execution_id(str(uuid4()) if task_id is None else task_id), **options)
 
     def submit(
         self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
@@ -133,6 +129,8 @@ class PlanTask(LevelTask):
 class ActionTask(Task):  # type: ignore[type-arg]
     """The task class of execute_action: logs and monitors show each action by its own name, without its inputs."""
 
+    # Only our own code publishes it, by the thousand: arguments are checked when it runs.
+    typing = False
     # As for a lost child: the claim counts how often that has happened.
     acks_on_timeout = False
 
@@ -141,13 +139,13 @@ class ActionTask(Task):  # type: ignore[type-arg]
     ) -> str:
         """Return the name that logs and monitors show."""
         del options
-        return f"execute_action.{element_id(args[1]['id'], kwargs.get('element'))}"
+        return f"execute_action.{element_id(args[1], kwargs.get('element'))}"
 
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> Any:
-        """Publish the action; its inputs stay out of logs and monitors."""
-        name = element_id(args[1]["id"], (kwargs or {}).get("element"))
+        """Publish the action; logs and monitors show which one."""
+        name = element_id(args[1], (kwargs or {}).get("element"))
         shown = {"argsrepr": f"({args[0]!r}, {name!r})", "kwargsrepr": "{}"}
         return super().apply_async(args, kwargs, **{**options, **shown})
 
@@ -168,7 +166,12 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
                 register_execution(client, execution_id, valid, first, settings=get_settings())
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
-        return _go_on(self, 0)
+        final = _go_on(self, 0)
+    if final is None:
+        # Raised here, and by none of the functions below: Celery copies and formats the traceback of each Ignore, which
+        # costs more than starting a level does.
+        raise Ignore
+    return final
 
 
 @app.task(bind=True, base=LevelTask, name=LEVEL_TASK, resultrepr_maxsize=_SUMMARY_CHARACTERS)
@@ -179,21 +182,24 @@ def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
     once.
     """
     with requeued_on_connection_loss():
-        return _go_on(self, level)
+        final = _go_on(self, level)
+    if final is None:
+        raise Ignore
+    return final
 
 
-def _go_on(task: Task, level: int) -> Summary:  # type: ignore[type-arg]
+def _go_on(task: Task, level: int) -> Summary | None:  # type: ignore[type-arg]
     """Start this level; or publish again what got lost of the one that is under way; or end the execution.
 
-    Raises Ignore where something else goes on with the execution.
+    Returns the final state, or None where something else goes on with the execution.
     """
     execution_id = str(task.request.id)
     client = redis_client(task.app.backend)
-    standing = read_standing(client, execution_id)
+    standing = read_standing(client, execution_id, level)
     if standing is None:
         # Nothing is known of it any more, so there is nothing to tell anyone.
         logger.error("Execution %s was to go on, but its record is gone", execution_id)
-        raise Ignore
+        return None
     if standing.started < 0 and standing.expires_at and datetime.now(UTC) > standing.expires_at:
         request_cancel(client, execution_id)
         standing = replace(standing, is_cancelled=True)
@@ -201,35 +207,38 @@ def _go_on(task: Task, level: int) -> Summary:  # type: ignore[type-arg]
         task.update_state(state="RUNNING", meta={})
     if standing.started > level:
         # A message that comes late, or a second time: a later level is under way.
-        raise Ignore
+        return None
     if standing.started == level:
         # Whoever started it may have died halfway.
-        _mend_level(task, level, standing)
-        raise Ignore
-    before = _mend_level(task, level - 1, standing) if level else ([], {})
-    is_over = standing.is_cancelled or stopping_failure(*before) is not None
-    upcoming = [] if is_over else read_level(client, execution_id, level)
-    if upcoming:
-        start_level(task, level, what_lacks(task, upcoming, {}))
-    return Summary(finish(task, execution_id))
+        _mend_level(task, level, standing.upcoming, standing)
+        return None
+    results = _mend_level(task, level - 1, standing.before, standing) if level else {}
+    if results is None:
+        return None
+    is_over = standing.is_cancelled or stopping_failure(standing.before, results) is not None
+    if standing.upcoming and not is_over:
+        start_level(task, level, what_lacks(task, standing.upcoming, {}))
+        return None
+    final = finish(task, execution_id)
+    return Summary(final) if final else None
 
 
 def _mend_level(
     task: Task,  # type: ignore[type-arg]
     level: int,
+    actions: Sequence[PlannedAction],
     standing: Standing,
-) -> tuple[list[PlannedAction], dict[str, dict[str, Any]]]:
-    """Return a level's actions and their results; where some have none, publish what got lost, and raise Ignore."""
-    execution_id = str(task.request.id)
-    actions = read_level(redis_client(task.app.backend), execution_id, level)
-    results = read_results(task.app.backend, execution_id, (action.id for action in actions))
+) -> dict[str, dict[str, Any]] | None:
+    """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
+    results = read_results(task.app.backend, str(task.request.id), (action.id for action in actions))
     lack = what_lacks(task, actions, results)
-    if lack.messages and lack.stage > standing.stage:
+    if not lack.messages:
+        return results
+    if lack.stage > standing.stage:
         start_level(task, level, lack)
-    if lack.messages:
-        publish_lost(task, level, lack, standing)
-        raise Ignore
-    return actions, results
+    else:
+        publish_lost(task, level, lack, actions)
+    return None
 
 
 @contextmanager
@@ -265,17 +274,16 @@ def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> Executi
     return refused_state(execution_id, plan_id, detail)
 
 
-def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[type-arg]
-    """Compose the final state, and note in the record how it ended."""
+def finish(task: Task, execution_id: str) -> ExecutionState | None:  # type: ignore[type-arg]
+    """Compose the final state, and note in the record how it ended; None where there is no record of it any more."""
     client = redis_client(task.app.backend)
-    record = read_record(client, execution_id)
+    record, progress = mark_end(client, execution_id)
     if record is None:
         logger.error("Execution %s has ended, but its record is gone", execution_id)
-        raise Ignore
+        return None
     results = read_results(task.app.backend, execution_id, (action.id for action in record.actions))
-    state = final_state(record, results, read_progress(client, execution_id), now=mark_end(client, execution_id))
-    end_execution(client, execution_id, state.status)
-    keep_execution(client, execution_id, get_settings().retention_s)
+    state = final_state(record, results, progress, now=datetime.fromisoformat(str(record.completed_at)))
+    end_execution(client, record, state.status, get_settings().retention_s)
     log = WorkflowLogger(execution_id=execution_id, plan_id=state.plan_id)
     counts = state.metrics.to_json_data()
     log.info("execution ended", status=state.status, **counts)
@@ -290,27 +298,25 @@ def finish(task: Task, execution_id: str) -> ExecutionState:  # type: ignore[typ
     max_retries=None,
     resultrepr_maxsize=_SUMMARY_CHARACTERS,
 )
-def execute_action(
+def execute_action(  # noqa: PLR0913, PLR0917 - what a message says
     self: ActionTask,
     execution_id: str,
-    action_data: Mapping[str, Any],
+    action_id: str,
+    uses: str,
+    after: Sequence[str] = (),
     attempt: int = 1,
-    stands_in_for: Sequence[Mapping[str, Any]] = (),
+    stands_in_for: Sequence[str] = (),
     element: int | None = None,
 ) -> Summary:
-    """Make one attempt (from 1) of an action: return how it ended, or retry.
+    """Make one attempt of an action: return how it ended, or retry. The arguments are those of ActionMessage.
 
-    `stands_in_for` holds the actions in whose place this one runs as their alternative, the planned one first: the
-    task has that one's id, and returns that one's state. `element` is the index in the list of a `forEach`.
+    Where it stands in for others, the task has the planned one's id, and returns that one's state.
     """
+    if not isinstance(action_id, str):
+        raise TypeError(f"an action's id is text, not a {type(action_id).__name__}")
     with requeued_on_connection_loss():
-        work = Work(
-            task=self,
-            client=redis_client(self.app.backend),
-            execution_id=execution_id,
-            action=PlannedAction.model_validate(action_data),
-            attempt=attempt,
-            primaries=tuple(PlannedAction.model_validate(data) for data in stands_in_for),
-            element=element,
-        )
-        return Summary(perform(work))
+        message = ActionMessage(execution_id, action_id, uses, after, attempt, stands_in_for, element)
+        state = perform(self, message)
+    if state is None:
+        raise Ignore
+    return Summary(state)

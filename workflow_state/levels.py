@@ -6,9 +6,9 @@ Ids are the same each time that something is published: what is published twice 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from celery import Task, chord, group
+from celery import Task, group
 from celery import states as states_of_celery
 from celery.canvas import Signature
 
@@ -24,21 +24,27 @@ from workflow_state.delivery import (
 )
 from workflow_state.errors import WorkflowStateError
 from workflow_state.fan_out import count_elements, element_id, joined_state
-from workflow_state.policy import is_of_unknown_outcome, reads_plan_inputs, settle_failure
+from workflow_state.policy import is_of_unknown_outcome, level_priority, reads_plan_inputs, settle_failure
 from workflow_state.records import (
     Standing,
     action_task_id,
     begin_level,
     level_group_id,
+    read_actions,
     read_inputs,
     read_results,
-    read_standby,
     redis_client,
 )
 from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.states import with_unneeded
-from workflow_state.work import Summary
+from workflow_state.work import Summary, arguments_for
+
+_PUBLISHED_AT_ONCE = 100
+
+# The body of a level's chord, as each of its messages carries it: that there is one. What is published when all have
+# ended is the record's `next` (result_backend.py), which has the caller's own links.
+_CHORD = {"task": LEVEL_TASK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +58,38 @@ class Lack:
     stage: Literal[1, 2] = 1
 
 
-def start_level(task: Task, number: int, lack: Lack) -> NoReturn:  # type: ignore[type-arg]
-    """Replace the running task by the chord of a level: its messages, and `execute_level` once all have ended."""
+def start_level(task: Task, number: int, lack: Lack) -> None:  # type: ignore[type-arg]
+    """Publish the chord of a level, in place of the running task: its messages, and `execute_level` once all ended.
+
+    What `task.replace(chord(…))` would do, but that the messages go out together, a hundred in a round trip, and that
+    each says of the chord's body no more than that there is one: it is in the record.
+    """
     execution_id, header = str(task.request.id), lack.messages
     standing = Standing(number, lack.stage, len(header), message_after(task, number))
     # The record comes first: should this worker die halfway, it tells what was to be published.
     begin_level(redis_client(task.app.backend), execution_id, standing, get_settings().retention_s)
-    body = task.app.signature(LEVEL_TASK, args=(number + 1,), immutable=True)
-    canvas = chord(header, body, app=task.app)
-    # chord() unpacks a group and drops its options, so the fixed group id is set here.
-    canvas.tasks = group(  # type: ignore[misc]
-        header, app=task.app, task_id=level_group_id(execution_id, number)
-    )
-    task.replace(canvas)
-    raise AssertionError("replace always raises")
+    if not header:
+        # All of it was kept when the execution was resumed.
+        task.app.signature(json.loads(str(standing.next))).apply_async()
+        return
+    priority = max(level_priority(len(header)), (task.request.delivery_info or {}).get("priority") or 0)
+    for message in header:
+        message.set(priority=priority)
+    with task.app.producer_or_acquire() as producer, producer.batch(_PUBLISHED_AT_ONCE):
+        group(header, app=task.app).apply_async(
+            task_id=level_group_id(execution_id, number),
+            chord=_CHORD,
+            root_id=execution_id,
+            producer=producer,
+            add_to_parent=False,
+        )
 
 
 def publish_lost(
     task: Task,  # type: ignore[type-arg]
     number: int,
     lack: Lack,
-    standing: Standing,
+    actions: Sequence[PlannedAction],
 ) -> None:
     """Publish again those messages of a level of which nothing is under way, and say when to look again.
 
@@ -81,7 +98,8 @@ def publish_lost(
     execution_id = str(task.request.id)
     client = redis_client(task.app.backend)
     settings = get_settings()
-    runs = [list(_runs_of(task, message)) for message in lack.messages]
+    known = {action.id: action for action in actions}
+    runs = [list(_runs_of(task, message, known)) for message in lack.messages]
     where = find_whereabouts(client, execution_id, sorted({name for names in runs for name in names}))
     seconds, _ = client.time()
     overdue_s = seconds - settings.quiet_s
@@ -91,12 +109,10 @@ def publish_lost(
         if all(is_lost(where[name], overdue_s) for name in names)
     ]
     if lost:
-        # Published in part only, the level's chord does not know yet how many it is to count.
         group_id = level_group_id(execution_id, number)
-        task.app.backend.set_chord_size(group_id, standing.parts)
         for message in lost:
             message.kwargs["attempt"] = WHICHEVER_IS_DUE
-            message.apply_async(group_id=group_id, chord=json.loads(standing.next or "null"), root_id=execution_id)
+            message.apply_async(group_id=group_id, chord=_CHORD, root_id=execution_id)
     waits_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
     if all(value == "waiting" for value in where.values() if not isinstance(value, float)):
         # Nothing is to be heard of it before a person answers, or the next attempt is due.
@@ -115,21 +131,31 @@ def message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
     """Return the message that goes on after a level, as JSON: with the caller's own links, chord and group."""
     level_task: Any = task.app.tasks[LEVEL_TASK]
     message = level_task.signature_from_request(task.request, args=(number + 1,), kwargs={})
-    return json.dumps(message.set(immutable=True))
+    message.options = {name: value for name, value in message.options.items() if value is not None}
+    return json.dumps(message.set(immutable=True), separators=(",", ":"))
 
 
-def _runs_of(task: Task, message: Signature[Any]) -> Iterator[str]:  # type: ignore[type-arg]
+def _runs_of(
+    task: Task,  # type: ignore[type-arg]
+    message: Signature[Any],
+    known: Mapping[str, PlannedAction],
+) -> Iterator[str]:
     """Yield under which names a message's action may be under way: its own, and its alternatives'."""
-    action = PlannedAction.model_validate(message.args[1])
-    element = message.kwargs.get("element")
-    yield element_id(action.id, element)
-    client = redis_client(task.app.backend)
-    while element is None and (alternative_id := action.error_handling.alternative_action_id):
-        yield alternative_id
-        alternative = read_standby(client, str(task.request.id), alternative_id)
-        if alternative is None:
+    name, element = message.args[1], message.kwargs.get("element")
+    yield element_id(name, element)
+    while element is None:
+        # What the level does not know is an alternative that stands in for a whole list.
+        action = known.get(name) or read_action(task, name)
+        if action is None or action.error_handling.alternative_action_id is None:
             return
-        action = alternative
+        name = action.error_handling.alternative_action_id
+        yield name
+
+
+def read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]
+    """Return an action of the running task's execution, or None where its record has none of that id."""
+    found = read_actions(redis_client(task.app.backend), str(task.request.id), [action_id])
+    return found[0] if found else None
 
 
 def what_lacks(
@@ -175,10 +201,10 @@ def _join(
         # It may have been done: nothing takes its place.
         return _store(task, action, state), None
     alternative_id = action.error_handling.alternative_action_id
-    alternative = read_standby(client, execution_id, alternative_id) if alternative_id else None
+    alternative = read_action(task, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
         remember_failure(client, execution_id, action.id, state.to_json_data())
-        return {}, _signature(task, alternative, action.id, stands_in_for=[action.to_json_data()])
+        return {}, _signature(task, alternative, action.id, stands_in_for=[action.id])
     return _store(task, action, settle_failure(action, state)), None
 
 
@@ -208,12 +234,11 @@ def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[t
 
 
 def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
-    kwargs = {} if element is None else {"element": element}
-    return _signature(task, action, element_id(action.id, element), **kwargs)
+    return _signature(task, action, element_id(action.id, element), element=element)
 
 
 def _signature(task: Task, action: PlannedAction, run_id: str, **kwargs: Any) -> Signature[Any]:  # type: ignore[type-arg]
     execution_id = str(task.request.id)
-    arguments = (execution_id, action.to_json_data())
-    signature = task.app.signature(ACTION_TASK, args=arguments, kwargs=kwargs, immutable=True)
+    arguments = (execution_id, action.id)
+    signature = task.app.signature(ACTION_TASK, args=arguments, kwargs=arguments_for(action, **kwargs), immutable=True)
     return signature.set(task_id=action_task_id(execution_id, run_id))

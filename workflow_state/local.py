@@ -111,18 +111,30 @@ class Engine:
 
 
 @contextmanager
-def local_engine() -> Iterator[Engine]:
-    """Run a private Redis and a worker on it, until the block ends.
+def local_engine(
+    *, redis_url: str | None = None, data_dir: Path | None = None, worker_arguments: Sequence[str] = ()
+) -> Iterator[Engine]:
+    """Run a worker until the block ends, on the Redis at `redis_url`, or else on a private one (with `data_dir`).
 
     Someone who tries a plan out has the service on the same machine, so that the worker may connect to loopback unless
     the settings say where actions may go; not to any other private network, where others' services are.
     """
-    with local_redis() as redis_url, _short_temporary_folder() as folder:
-        log = Path(folder) / "worker.log"
-        # In a storage that others use too this Redis knows nobody else's executions.
-        environment = {**_loopback_by_default(), "WORKFLOW_STATE_EXPIRE_OUTPUTS": "0"}
-        with local_worker(redis_url, log_file=log, environment=environment) as worker:
-            yield Engine(redis_url, worker, log)
+    with ExitStack() as stack:
+        url = redis_url or stack.enter_context(local_redis(data_dir))
+        log = Path(stack.enter_context(_short_temporary_folder())) / "worker.log"
+        # In a storage that others use too a private Redis knows nobody else's executions.
+        environment = _loopback_by_default() | ({} if redis_url else {f"{PREFIX}EXPIRE_OUTPUTS": "0"})
+        with local_worker(url, log_file=log, environment=environment, extra_arguments=worker_arguments) as worker:
+            yield Engine(url, worker, log)
+
+
+@contextmanager
+def local_flower(port: int, log_file: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Flower on loopback until the block ends, on the Redis of the settings."""
+    command = [sys.executable, "-m", "celery", "-A", "workflow_state", "flower"]
+    arguments = [*command, f"--port={port}", "--address=127.0.0.1"]
+    with _process("Flower", arguments, log_file) as process:
+        yield process
 
 
 def _loopback_by_default() -> dict[str, str]:

@@ -48,7 +48,7 @@ def find_output(execution_id: str, action_id: str) -> tuple[JsonValue, StorageLo
 
     Raises ExecutionNotFoundError, and StorageError where there is no output.
     """
-    state = _find_state(execution_id, action_id)
+    state = find_action_state(execution_id, action_id)
     if not isinstance(state.result, ActionSuccess):
         raise StorageError(f"{action_id} has no output: it is {state.status}")
     return state.result.output, state.result.output_location
@@ -59,7 +59,11 @@ def text_of(data: bytes, content_type: str) -> str | None:
     return data.decode(errors="replace") if is_json(content_type) else decode_text(data, content_type)
 
 
-def _find_state(execution_id: str, action_id: str) -> ActionExecutionState:
+def find_action_state(execution_id: str, action_id: str) -> ActionExecutionState:
+    """Return the state of an action, or of one element of a list (`each[3]`).
+
+    Raises ExecutionNotFoundError, and StorageError where the execution has no such action.
+    """
     states = get_execution_state(execution_id).action_states
     if action_id in states:
         return states[action_id]

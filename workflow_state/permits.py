@@ -25,6 +25,7 @@ from redis import Redis
 
 from workflow_state.delivery import CONNECTION_ERRORS, KEY_PREFIX, Claim, HeldBack, process_name, worker_key
 from workflow_state.schema import ActionDefinition
+from workflow_state.scripts import run_script
 
 MAX_HELD_S = 0.5
 """How long a worker may be held until a permit is good; what has to wait longer goes away."""
@@ -126,9 +127,12 @@ redis.call('HSET', KEYS[1], 'hold', string.format('%.6f', before * 0.8 + held * 
 if redis.call('TTL', KEYS[1]) < 3600 then redis.call('EXPIRE', KEYS[1], 3600) end
 """
 
-# KEYS: pause. ARGV: ms. A pause that is under way is never shortened.
+# KEYS: pause. ARGV: ms. The value is when it ends. A pause that is under way is never shortened.
 _PAUSE = """
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], 1, 'PX', ARGV[1]) end
+if redis.call('PTTL', KEYS[1]) >= tonumber(ARGV[1]) then return end
+local time = redis.call('TIME')
+local ends = tonumber(time[1]) + (tonumber(time[2]) / 1e6) + tonumber(ARGV[1]) / 1000
+redis.call('SET', KEYS[1], string.format('%.3f', ends), 'PX', ARGV[1])
 """
 
 
@@ -140,20 +144,26 @@ class Permit:
     held_back: HeldBack | None = None
 
 
-def take_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> Permit:
+def take_permit(client: Redis, definition: ActionDefinition, claim: Claim, *, paused_s: float | None = None) -> Permit:
     """Return the permit for the claimed attempt; `return_permit` must follow when the attempt has ended.
 
-    May be called again for the same attempt, by whichever run has its claim.
+    `paused_s` is how long the definition's pause lasts (0: there is none), where that was read just now already: then
+    a definition without a `rateLimit` costs no round trip. May be called again for the same attempt, by whichever run
+    has its claim.
     """
     limit = definition.rate_limit
     obeys_pauses = claim.pauses < MAX_PAUSES
     if limit is None:
-        paused_ms: Any = client.pttl(_key(definition.id, "pause")) if obeys_pauses else 0
-        return Permit(_after_pause(paused_ms / 1000), "pause") if paused_ms > 0 else Permit()
+        if paused_s is None:
+            paused_ms: Any = client.pttl(pause_key(definition.id))
+            paused_s = paused_ms / 1000
+        return Permit(_after_pause(paused_s), "pause") if obeys_pauses and paused_s > 0 else Permit()
     names = ("pause", "limit", "slots", "held", "line", "seen")
-    answer: Any = client.register_script(_TAKE)(
-        keys=[_key(definition.id, name) for name in names],
-        args=[
+    answer: Any = run_script(
+        client,
+        _TAKE,
+        [_key(definition.id, name) for name in names],
+        [
             f"{claim.execution_id} {claim.action_id} {claim.attempt}",
             claim.run,
             process_name(),
@@ -179,7 +189,7 @@ def return_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> 
         keys = [_key(definition.id, "limit"), _key(definition.id, "held")]
         # The attempt's end is to be stored whatever happens here; the permit is found to be over all the same.
         with suppress(*CONNECTION_ERRORS):
-            client.register_script(_RETURN)(keys=keys, args=[claim.run])
+            run_script(client, _RETURN, keys, [claim.run])
 
 
 def pause_definition(client: Redis, definition: ActionDefinition, pause_s: float) -> None:
@@ -187,7 +197,12 @@ def pause_definition(client: Redis, definition: ActionDefinition, pause_s: float
     pause_ms = round(min(pause_s, MAX_PAUSE_S) * 1000)
     if pause_ms > 0:
         with suppress(*CONNECTION_ERRORS):
-            client.register_script(_PAUSE)(keys=[_key(definition.id, "pause")], args=[pause_ms])
+            run_script(client, _PAUSE, [pause_key(definition.id)], [pause_ms])
+
+
+def pause_key(definition_id: str) -> str:
+    """Return the key of a definition's pause: when it ends, s since 1970 by Redis' clock; gone when it has ended."""
+    return _key(definition_id, "pause")
 
 
 def _after_pause(delay_s: float) -> float:

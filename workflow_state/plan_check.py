@@ -1,10 +1,11 @@
-"""Validation of plans against the action definitions that this process knows: what the package's users call."""
+"""Plans and the action definitions that this process knows: what the package's users call."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from workflow_state import validation
 from workflow_state.actions.catalog import load_catalog
+from workflow_state.plan_json_schema import make_plan_json_schema
 from workflow_state.schema import ActionDefinition, ExecutionPlan
 
 
@@ -28,6 +29,15 @@ def validate_plan_logic(
 ) -> None:
     """Check what refers to what in a plan, as validate_execution_plan does, but not the form of its fields."""
     validation.validate_plan_logic(plan, definitions=_or_known(definitions))
+
+
+def json_schema_of_plans(*, strict: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a plan that names only definitions of this process, where it knows any.
+
+    With `strict`, one that models can be held to (OpenAI's and Anthropic's structured outputs): their answer is made a
+    plan by `read_strict_plan`.
+    """
+    return make_plan_json_schema(load_catalog(), strict=strict)
 
 
 def _or_known(definitions: Mapping[str, ActionDefinition] | None) -> Mapping[str, ActionDefinition] | None:

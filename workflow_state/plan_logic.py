@@ -155,7 +155,7 @@ def _check_expected_outcome(plan: PlanOutline) -> None:
         if reference := _check_single_reference(plan, f"{path}/reference", text):
             _check_reference(plan, None, f"{path}/reference", reference)
         operator = validation.get("operator")
-        if operator not in _OPERATORS_WITH_VALUE:
+        if not isinstance(operator, str) or operator not in _OPERATORS_WITH_VALUE:
             continue
         if "value" not in validation:
             plan.report("schema", f"{path}/value", f"the operator '{operator}' needs a value to compare with")

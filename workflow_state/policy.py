@@ -22,6 +22,9 @@ from workflow_state.schema import (
     RetryPolicy,
 )
 
+# The steps are those that kombu has a list of its own for.
+_MOST_MESSAGES = {100: 0, 500: 3, 2_500: 6}
+
 ActionStateData = Mapping[str, Any]
 """An ActionExecutionState as JSON data, the way that it is stored."""
 
@@ -100,6 +103,15 @@ def retry_delay_ms(policy: RetryPolicy, attempt: int, error: ErrorDetail) -> int
     # The exponent is bounded by maxAttempts (20) and the multiplier (100): it stays a finite float.
     ceiling_ms = min(policy.max_delay_ms, policy.initial_delay_ms * policy.backoff_multiplier ** (attempt - 1))
     return max(round(random.uniform(0, ceiling_ms)), error.retry_after or 0)
+
+
+def level_priority(messages: int) -> int:
+    """Return the priority of a level's messages, Celery's own for Redis: 0 goes first, 9 last.
+
+    A level of ten thousand may take its time, but other plans need not wait for it: what comes in small numbers goes
+    first. A chain of ten thousand comes in ones.
+    """
+    return next((priority for most, priority in _MOST_MESSAGES.items() if messages <= most), 9)
 
 
 def reads_plan_inputs(action: PlannedAction) -> bool:

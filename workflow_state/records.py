@@ -2,10 +2,10 @@
 
 | key | type | what |
 |---|---|---|
-| `workflow_state:execution:<id>` | hash | the plan without its actions, `level:<n>` → its actions, times, status, \
+| `workflow_state:execution:<id>` | hash | the plan, `action:<id>`, `level:<n>` → their ids, times, status, \
 `started`, `parts` and `next` (see Standing) |
 | `workflow_state:progress:<id>` | hash | the claim and trace of each action that has started (delivery.py) |
-| `workflow_state:executions` | sorted set | id → time of submission in ms |
+| `workflow_state:executions` | sorted set | id → time of submission in ms; `…:failed` and `…:cancelled` those alone |
 
 Results of actions, and the final state under the execution's own id, are Celery's. All live for the retention time
 after their last change. A level is a field of its own, so that starting one costs the same however long the plan is.
@@ -15,26 +15,37 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from celery import states
 from redis import Redis
+from redis.client import Pipeline
 
 from workflow_state.alarms import ALARMS_KEY, alarm_of
-from workflow_state.delivery import KEY_PREFIX, progress_key, record_key
+from workflow_state.delivery import KEY_PREFIX, LEVEL_INFIX, progress_key, record_key
 from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
 from workflow_state.fan_out import element_id
 from workflow_state.patterns import schedule_levels
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
+from workflow_state.scripts import run_script
 from workflow_state.settings import Settings
 from workflow_state.states import Progress, Record, parse_progress
 
 INDEX_KEY = f"{KEY_PREFIX}executions"
 
+STATUSES_WITH_INDEX = (ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
+"""Of those that ended like this there are few among many, so that an index of their own finds them."""
+
 _MGET_AT_ONCE = 1_000
+
+
+def index_key(status: ExecutionStatus | None) -> str:
+    """Return the sorted set in which executions of that status are found: id → time of submission in ms."""
+    return f"{INDEX_KEY}:{status}" if status in STATUSES_WITH_INDEX else INDEX_KEY
 
 
 def action_task_id(execution_id: str, action_id: str) -> str:
@@ -44,7 +55,7 @@ def action_task_id(execution_id: str, action_id: str) -> str:
 
 def level_group_id(execution_id: str, number: int) -> str:
     """Return the id of a level's group: the same for each time that it is published."""
-    return f"{execution_id}.level-{number}"
+    return f"{execution_id}{LEVEL_INFIX}{number}"
 
 
 # KEYS: record, index, alarms. ARGV: digest, TTL in s, now in ms, id, alarm, s until the first look at it, then the
@@ -57,7 +68,8 @@ if digest then
   if digest ~= ARGV[1] then return 'conflict' end
   return redis.call('HGET', KEYS[1], 'status')
 end
-for i = 7, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+-- Not all at once: Lua's stack has an end.
+for i = 7, #ARGV, 1000 do redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[2] * 1000)
@@ -69,17 +81,20 @@ return 'new'
 
 # KEYS: record. ARGV: now (ISO 8601). Returns 0 where there is no such execution. Safe to repeat, even after the end.
 _BEGIN = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSETNX', KEYS[1], 'startedAt', ARGV[1])
-if redis.call('HGET', KEYS[1], 'status') == 'initializing' then redis.call('HSET', KEYS[1], 'status', 'running') end
+local status = redis.call('HGET', KEYS[1], 'status')
+if not status then return 0 end
+if status == 'initializing' then redis.call('HSET', KEYS[1], 'startedAt', ARGV[1], 'status', 'running') end
 return 1
 """
 
 # KEYS: record, progress. ARGV: level, stage, number of its messages, message to go on with, TTL in s.
 _START = """
-redis.call('HSET', KEYS[1], 'started', ARGV[1], 'stage', ARGV[2], 'parts', ARGV[3], 'next', ARGV[4])
-redis.call('HSET', KEYS[2], ':at', tonumber(redis.call('TIME')[1]))
-redis.call('EXPIRE', KEYS[2], ARGV[5])
+local started, stage, begun = unpack(redis.call('HMGET', KEYS[1], 'started', 'stage', 'begun'))
+begun = tonumber(begun or 0)
+if started ~= ARGV[1] or stage ~= ARGV[2] then begun = begun + ARGV[3] end
+redis.call('HSET', KEYS[1], 'begun', begun, 'started', ARGV[1], 'stage', ARGV[2], 'parts', ARGV[3], 'next', ARGV[4])
+local is_new = redis.call('HSET', KEYS[2], ':at', tonumber(redis.call('TIME')[1])) == 1
+if is_new then redis.call('EXPIRE', KEYS[2], ARGV[5]) end
 """
 
 
@@ -89,7 +104,8 @@ class Standing:
 
     `started` is the level whose messages were published last, -1 before the first; `stage` is 2 where they were those
     of alternatives for lists of which an element failed. `parts` is how many they were, and `next` the message (JSON)
-    that goes on when all of them have ended.
+    that goes on when all of them have ended. `before` are the actions of the level before the one that was asked for,
+    `upcoming` its own; both are empty where there are none.
     """
 
     started: int
@@ -98,6 +114,8 @@ class Standing:
     next: str | None
     is_cancelled: bool = False
     expires_at: datetime | None = None
+    before: Sequence[PlannedAction] = ()
+    upcoming: Sequence[PlannedAction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +144,6 @@ def register_execution(
     Raises ExecutionConflictError where the id belongs to an execution of another plan.
     """
     levels = schedule_levels(plan.actions)
-    in_levels = {action.id for level in levels for action in level}
     fields: dict[str, str] = {
         "digest": plan_digest(plan),
         "plan": _to_json(plan.model_dump(mode="json", exclude={"actions"})),
@@ -144,13 +161,14 @@ def register_execution(
     if plan.inputs:
         fields["inputs"] = _to_json(plan.inputs)
     for action in plan.actions:
-        if action.id not in in_levels:
-            fields[f"standby:{action.id}"] = action.model_dump_json()
+        fields[f"action:{action.id}"] = _to_json(action.to_json_data())
     for number, level in enumerate(levels):
-        fields[f"level:{number}"] = _to_json([action.to_json_data() for action in level])
-    answer: Any = client.register_script(_REGISTER)(
-        keys=[record_key(execution_id), INDEX_KEY, ALARMS_KEY],
-        args=[
+        fields[f"level:{number}"] = _to_json([action.id for action in level])
+    answer: Any = run_script(
+        client,
+        _REGISTER,
+        [record_key(execution_id), INDEX_KEY, ALARMS_KEY],
+        [
             fields["digest"],
             settings.retention_s,
             int(time.time() * 1000),
@@ -187,16 +205,11 @@ def plan_digest(plan: ExecutionPlan) -> str:
     return hashlib.sha256(document.encode()).hexdigest()
 
 
-def read_level(client: Redis, execution_id: str, number: int) -> list[PlannedAction]:
-    """Return the actions of one level, from 0; empty where there is no such level, or no such execution."""
-    raw: Any = client.hget(record_key(execution_id), f"level:{number}")
-    return _to_actions(raw) if raw else []
-
-
-def read_standby(client: Redis, execution_id: str, action_id: str) -> PlannedAction | None:
-    """Return an alternative, or None where there is no such action on standby."""
-    raw: Any = client.hget(record_key(execution_id), f"standby:{action_id}")
-    return PlannedAction.model_validate_json(raw) if raw else None
+def read_actions(client: Redis, execution_id: str, action_ids: Sequence[str]) -> list[PlannedAction]:
+    """Return those of the actions that the record has: one round trip for each 1,000."""
+    key = record_key(execution_id)
+    parts: Any = [client.hmget(key, [f"action:{name}" for name in part]) for part in _in_parts(action_ids)]
+    return [PlannedAction.model_validate_json(raw) for raw in chain.from_iterable(parts) if raw]
 
 
 def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
@@ -209,16 +222,18 @@ def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
 def begin_execution(client: Redis, execution_id: str) -> bool:
     """Say that the execution has begun; False where there is no record of it. Safe to repeat."""
     keys, now = [record_key(execution_id)], datetime.now(UTC).isoformat()
-    return bool(client.register_script(_BEGIN)(keys=keys, args=[now]))
+    return bool(run_script(client, _BEGIN, keys, [now]))
 
 
-def read_standing(client: Redis, execution_id: str) -> Standing | None:
-    """Return how far the execution has come; None where there is no record of it."""
+def read_standing(client: Redis, execution_id: str, level: int) -> Standing | None:
+    """Return how far the execution has come, for that level (from 0); None where there is no record of it."""
     names = ("status", "started", "stage", "parts", "next", "cancelRequestedAt", "expiresAt")
-    fields: Any = client.hmget(record_key(execution_id), *names)
-    status, started, stage, parts, message, cancel_requested_at, expires_at = fields
+    fields: Any = client.hmget(record_key(execution_id), *names, f"level:{level - 1}", f"level:{level}")
+    status, started, stage, parts, message, cancel_requested_at, expires_at, raw_before, raw_upcoming = fields
     if status is None:
         return None
+    before, upcoming = (json.loads(raw) if raw else [] for raw in (raw_before, raw_upcoming))
+    actions = {action.id: action for action in read_actions(client, execution_id, [*before, *upcoming])}
     return Standing(
         started=int(started) if started is not None else -1,
         stage=int(stage or 1),
@@ -226,29 +241,31 @@ def read_standing(client: Redis, execution_id: str) -> Standing | None:
         next=message.decode() if message else None,
         is_cancelled=cancel_requested_at is not None,
         expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
+        before=[actions[name] for name in before],
+        upcoming=[actions[name] for name in upcoming],
     )
 
 
 def begin_level(client: Redis, execution_id: str, standing: Standing, retention_s: int) -> None:
     """Say, before they are published, that a level's messages are, and what goes on after them. Safe to repeat."""
-    client.register_script(_START)(
-        keys=[record_key(execution_id), progress_key(execution_id)],
-        args=[standing.started, standing.stage, standing.parts, standing.next or "", retention_s],
+    run_script(
+        client,
+        _START,
+        [record_key(execution_id), progress_key(execution_id)],
+        [standing.started, standing.stage, standing.parts, standing.next or "", retention_s],
     )
 
 
 def keep_execution(client: Redis, execution_id: str, retention_s: int) -> None:
     """Let the execution's keys live for the retention time from now on."""
     with client.pipeline(transaction=False) as pipe:
-        for key in (record_key(execution_id), progress_key(execution_id), INDEX_KEY):
-            pipe.expire(key, retention_s)
+        _queue_expiry(pipe, execution_id, retention_s)
         pipe.execute()
 
 
-def read_progress(client: Redis, execution_id: str) -> dict[str, Progress]:
-    """Return the claim, trace and questions of every action that has started."""
-    fields: Any = client.hgetall(progress_key(execution_id))
-    return parse_progress(fields)
+def _queue_expiry(pipe: Pipeline, execution_id: str, retention_s: int) -> None:
+    for key in (record_key(execution_id), progress_key(execution_id), INDEX_KEY):
+        pipe.expire(key, retention_s)
 
 
 def keep_execution_and_results(backend: Any, execution_id: str, retention_s: int) -> None:
@@ -261,10 +278,9 @@ def keep_execution_and_results(backend: Any, execution_id: str, retention_s: int
     names = [action.id for action in record.actions] + _elements_of(client, record)
     tasks = [execution_id, *(action_task_id(execution_id, name) for name in names)]
     keys = [backend.get_key_for_task(task_id) for task_id in tasks]
-    for number in range(len(record.levels)):
-        group_id = level_group_id(execution_id, number)
-        # What Celery keeps of a chord: results so far, their number, and who has been counted.
-        keys += [backend.get_key_for_group(group_id, suffix) for suffix in ("", ".j", ".t", ".s", ".d", ".c")]
+    groups = [level_group_id(execution_id, number) for number in range(len(record.levels))]
+    # Which of a level's actions were counted (result_backend.py).
+    keys += [backend.get_key_for_group(group_id, ".d") for group_id in groups]
     with client.pipeline(transaction=False) as pipe:
         for key in keys:
             pipe.expire(key, retention_s)
@@ -293,30 +309,38 @@ def request_cancel(client: Redis, execution_id: str) -> bool:
     return True
 
 
-def read_outline(client: Redis, execution_id: str) -> tuple[str, bool]:
-    """Return the plan's id, and whether the execution was asked to end."""
-    fields: Any = client.hmget(record_key(execution_id), "planId", "cancelRequestedAt")
-    plan_id, cancel_requested_at = fields
-    return (plan_id or b"").decode(), cancel_requested_at is not None
-
-
 def is_cancelled(client: Redis, execution_id: str) -> bool:
     """Return whether the execution was asked to end."""
     return bool(client.hexists(record_key(execution_id), "cancelRequestedAt"))
 
 
-def mark_end(client: Redis, execution_id: str) -> datetime:
-    """Return when the execution ended: now, or at the time that an earlier call returned."""
+def mark_end(client: Redis, execution_id: str) -> tuple[Record | None, dict[str, Progress]]:
+    """Say that the execution ends now, unless an earlier call has; return its record and its progress."""
     with client.pipeline() as pipe:
+        pipe.hget(record_key(execution_id), "status")
         pipe.hsetnx(record_key(execution_id), "completedAt", datetime.now(UTC).isoformat())
-        pipe.hget(record_key(execution_id), "completedAt")
-        _, raw = pipe.execute()
-    return datetime.fromisoformat(raw.decode())
+        pipe.hgetall(record_key(execution_id))
+        pipe.hgetall(progress_key(execution_id))
+        status, _, fields, progress = pipe.execute()
+        if status is None:
+            # What is not there any more must not come back, as a key without an end.
+            client.delete(record_key(execution_id))
+            return None, {}
+    return parse_record(execution_id, fields), parse_progress(progress)
 
 
-def end_execution(client: Redis, execution_id: str, status: ExecutionStatus) -> None:
-    """Write how the execution ended into its record, for lists."""
-    client.hset(record_key(execution_id), "status", status)
+def end_execution(client: Redis, record: Record, status: ExecutionStatus, retention_s: int) -> None:
+    """Write how the execution ended into its record, for lists; all of it lives for the retention time from now on."""
+    execution_id = record.execution_id
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hset(record_key(execution_id), "status", status)
+        if status in STATUSES_WITH_INDEX:
+            submitted_ms = datetime.fromisoformat(record.submitted_at).timestamp() * 1000
+            pipe.zadd(index_key(status), {execution_id: submitted_ms})
+            pipe.zremrangebyscore(index_key(status), "-inf", submitted_ms - retention_s * 1000)
+            pipe.expire(index_key(status), retention_s)
+        _queue_expiry(pipe, execution_id, retention_s)
+        pipe.execute()
 
 
 def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
@@ -326,13 +350,20 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
     def optional(name: str) -> str | None:
         return text[name].decode() if name in text else None
 
+    actions = {
+        name.removeprefix("action:"): PlannedAction.model_validate_json(value)
+        for name, value in text.items()
+        if name.startswith("action:")
+    }
+    # What is left over when the levels have theirs is on standby.
+    levels = [
+        [actions.pop(name) for name in json.loads(text[f"level:{number}"])] for number in range(int(text["levels"]))
+    ]
     return Record(
         execution_id=execution_id,
         plan=json.loads(text["plan"]),
-        levels=[_to_actions(text[f"level:{number}"]) for number in range(int(text["levels"]))],
-        standby=[
-            PlannedAction.model_validate_json(value) for name, value in text.items() if name.startswith("standby:")
-        ],
+        levels=levels,
+        standby=list(actions.values()),
         status=ExecutionStatus(text["status"].decode()),
         submitted_at=text["submittedAt"].decode(),
         started_at=optional("startedAt"),
@@ -345,14 +376,72 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
 def read_results(backend: Any, execution_id: str, action_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the states of those actions that have finished, from Celery's results: one MGET for each 1,000."""
     ids = list(action_ids)
-    finished: dict[str, dict[str, Any]] = {}
-    for start in range(0, len(ids), _MGET_AT_ONCE):
-        part = ids[start : start + _MGET_AT_ONCE]
-        keys = [backend.get_key_for_task(action_task_id(execution_id, action_id)) for action_id in part]
-        for action_id, raw in zip(part, backend.client.mget(keys), strict=True):
-            if raw is not None and (meta := backend.decode(raw))["status"] == states.SUCCESS:
-                finished[action_id] = meta["result"]
-    return finished
+    if not ids:
+        return {}
+    keys = _result_keys(backend, execution_id, ids)
+    parts = [backend.client.mget(part) for part in _in_parts(keys)]
+    return _finished(backend, ids, chain.from_iterable(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What an attempt finds when it begins.
+
+    `actions` are those that were asked for, None where the record has them not; `results` the states of those that have
+    finished; `paused_until_s` (Redis' own time) until when the server of its definition wants no requests, 0 where
+    there is no such time.
+    """
+
+    actions: list[PlannedAction] | None
+    results: dict[str, dict[str, Any]]
+    plan_id: str
+    is_cancelled: bool
+    paused_until_s: float
+
+
+def queue_outlook(
+    pipe: Pipeline,
+    backend: Any,
+    execution_id: str,
+    *,
+    action_ids: Sequence[str],
+    result_ids: Sequence[str],
+    pause_key: str,
+) -> None:
+    """Ask in a pipeline what `parse_outlook` makes an Outlook of: two commands, and one more for each 1,000 results."""
+    pipe.hmget(record_key(execution_id), "planId", "cancelRequestedAt", *(f"action:{name}" for name in action_ids))
+    for part in _in_parts([pause_key, *_result_keys(backend, execution_id, result_ids)]):
+        pipe.mget(part)
+
+
+def parse_outlook(backend: Any, result_ids: Sequence[str], replies: Sequence[Any]) -> Outlook:
+    """Return what the answers to `queue_outlook` say."""
+    (plan_id, cancel_requested_at, *raw_actions), *parts = replies
+    paused_until, *raw_results = chain.from_iterable(parts)
+    return Outlook(
+        actions=[PlannedAction.model_validate_json(raw) for raw in raw_actions] if all(raw_actions) else None,
+        results=_finished(backend, result_ids, raw_results),
+        plan_id=(plan_id or b"").decode(),
+        is_cancelled=cancel_requested_at is not None,
+        paused_until_s=float(paused_until or 0),
+    )
+
+
+def _result_keys(backend: Any, execution_id: str, action_ids: Iterable[str]) -> list[Any]:
+    return [backend.get_key_for_task(action_task_id(execution_id, action_id)) for action_id in action_ids]
+
+
+def _in_parts(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (keys[start : start + _MGET_AT_ONCE] for start in range(0, len(keys), _MGET_AT_ONCE))
+
+
+def _finished(backend: Any, action_ids: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    decoded = (
+        (action_id, backend.decode(raw))
+        for action_id, raw in zip(action_ids, raw_results, strict=True)
+        if raw is not None
+    )
+    return {action_id: meta["result"] for action_id, meta in decoded if meta["status"] == states.SUCCESS}
 
 
 def redis_client(backend: Any) -> Redis:
@@ -364,10 +453,6 @@ def redis_client(backend: Any) -> Redis:
             "set result_backend in celeryconfig.py, or WORKFLOW_STATE_REDIS_URL"
         )
     return client
-
-
-def _to_actions(raw: bytes) -> list[PlannedAction]:
-    return [PlannedAction.model_validate(data) for data in json.loads(raw)]
 
 
 def _to_json(data: Any) -> str:

@@ -79,25 +79,38 @@ class ContractModel(BaseModel):
 class Intent(ContractModel):
     """What the person asked for, and how it was understood."""
 
-    original: str
-    interpreted: str
-    confidence: float = Field(ge=0, le=1)
+    original: str = Field(description="What the person said.")
+    interpreted: str = Field(description="What it was taken to mean.")
+    confidence: float = Field(ge=0, le=1, description="How sure that is, from 0 to 1.")
 
 
 class Condition(ContractModel):
     """Run the action only where `if` holds; otherwise skip or fail it."""
 
-    if_: str = Field(alias="if", min_length=1)
-    then: Literal["execute"] = "execute"
-    else_: Literal["skip", "fail"] = Field(default="skip", alias="else")
+    if_: str = Field(
+        alias="if",
+        min_length=1,
+        description="One reference, or a CEL expression with references in it: ${check.output.age} >= 18.",
+    )
+    then: Literal["execute"] = Field(default="execute", description="What happens where it holds.")
+    else_: Literal["skip", "fail"] = Field(
+        default="skip", alias="else", description="What happens where it does not hold."
+    )
 
 
 class ErrorHandling(ContractModel):
     """What happens when the action has failed for good, after its retries."""
 
-    continue_on_failure: bool = False
-    fallback_value: JsonValue = None
-    alternative_action_id: str | None = None
+    continue_on_failure: bool = Field(
+        default=False, description="Whether the plan goes on without the action; otherwise its failure stops the plan."
+    )
+    fallback_value: JsonValue = Field(
+        default=None,
+        description="Any JSON: the action's output where it fails. Null is a value too; leave it out for none.",
+    )
+    alternative_action_id: str | None = Field(
+        default=None, description="The id of another action of the plan, which runs only in the place of this one."
+    )
 
     @property
     def has_fallback(self) -> bool:
@@ -108,25 +121,49 @@ class ErrorHandling(ContractModel):
 class UserConfirmation(ContractModel):
     """A person's answer that the action waits for before it is sent."""
 
-    required: bool
-    title: str
-    message: str
-    timeout: Milliseconds | None = None
+    required: bool = Field(description="Whether the action waits for an answer.")
+    title: str = Field(description="What is asked, in a line.")
+    message: str = Field(description="What the person needs to know to answer.")
+    timeout: Milliseconds | None = Field(
+        default=None, description="After so many milliseconds without an answer the action fails; days are fine."
+    )
 
 
 class PlannedAction(ContractModel):
     """One node of the plan: which definition to call, with what, and after what."""
 
-    id: ActionId
-    action_definition_id: str = Field(min_length=1)
-    inputs: dict[str, JsonValue] = Field(default_factory=dict)
-    dependencies: list[str] = Field(default_factory=list)
-    condition: Condition | None = None
-    error_handling: ErrorHandling = Field(default_factory=ErrorHandling)
-    user_confirmation: UserConfirmation | None = None
-    for_each: str | None = Field(default=None, min_length=1)
+    id: ActionId = Field(
+        description="Unique in the plan: a letter or _, then up to 127 letters, digits, _ and -. Not `inputs`."
+    )
+    action_definition_id: str = Field(min_length=1, description="The id of the action definition to call.")
+    inputs: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="What is sent: `NAME` fills {NAME} in the URL; query.NAME, header.NAME and body.NAME set one query "
+        "parameter, header or property of the body; body is the whole. Values are any JSON, with references in it.",
+    )
+    dependencies: list[str] = Field(
+        default_factory=list,
+        description="The ids of the actions that must have ended before; references may read only these.",
+    )
+    condition: Condition | None = Field(default=None, description="Run the action only where this holds.")
+    error_handling: ErrorHandling = Field(
+        default_factory=ErrorHandling, description="What happens where the action fails for good, after its retries."
+    )
+    user_confirmation: UserConfirmation | None = Field(
+        default=None, description="Ask a person before the request is sent."
+    )
+    for_each: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A reference to a list: the action runs once for each element, with ${item} and ${itemIndex} in "
+        "its inputs, and its output is the list of outputs.",
+    )
     for_each_limit: int = Field(
-        default=FOR_EACH_LIMIT, ge=1, le=MAX_ACTIONS, exclude_if=lambda limit: limit == FOR_EACH_LIMIT
+        default=FOR_EACH_LIMIT,
+        ge=1,
+        le=MAX_ACTIONS,
+        exclude_if=lambda limit: limit == FOR_EACH_LIMIT,
+        description="The most elements that the list may have; with more of them the action fails.",
     )
 
     @field_validator("id")
@@ -140,39 +177,52 @@ class PlannedAction(ContractModel):
 class OutcomeValidation(ContractModel):
     """One check of the finished plan's outputs."""
 
-    name: str
-    reference: str
-    operator: Literal["exists", "equals", "contains", "matches"]
-    value: JsonValue = None
+    name: str = Field(description="What is checked, for people.")
+    reference: str = Field(description="What is looked at: ${actionId.output.path}.")
+    operator: Literal["exists", "equals", "contains", "matches"] = Field(
+        description="exists: it is there; equals: it is the value; contains: a text or list has the value in it; "
+        "matches: the value is a regular expression that is found in the text."
+    )
+    value: JsonValue = Field(default=None, description="Any JSON to compare with; not for exists.")
 
 
 class ExpectedOutcome(ContractModel):
     """What must be true once every level has run."""
 
-    description: str
-    validations: list[OutcomeValidation] = Field(default_factory=list)
+    description: str = Field(description="What should be true at the end, for people.")
+    validations: list[OutcomeValidation] = Field(
+        default_factory=list, description="The checks; one that does not pass fails the execution."
+    )
 
 
 class PlanMetadata(ContractModel):
     """Who made the plan, when, and how long it should take (milliseconds)."""
 
-    created_at: AwareDatetime
-    created_by: str | None = None
-    estimated_duration: Milliseconds
-    tags: list[str] = Field(default_factory=list)
+    created_at: AwareDatetime = Field(description="When the plan was made: ISO 8601 with an offset.")
+    created_by: str | None = Field(default=None, description="Who made it.")
+    estimated_duration: Milliseconds = Field(description="How many milliseconds it should take.")
+    tags: list[str] = Field(default_factory=list, description="Words of your own.")
 
 
 class ExecutionPlan(ContractModel):
     """A JSON document of HTTP actions that depend on each other."""
 
-    id: UUID = Field(default_factory=uuid4)
-    name: str = Field(min_length=1)
-    description: str | None = None
-    intent: Intent | None = None
-    inputs: dict[str, JsonValue] = Field(default_factory=dict)
-    actions: list[PlannedAction] = Field(min_length=1, max_length=MAX_ACTIONS)
-    expected_outcome: ExpectedOutcome | None = None
-    metadata: PlanMetadata | None = None
+    id: UUID = Field(default_factory=uuid4, description="The plan's own id, a UUID; made where it is missing.")
+    name: str = Field(min_length=1, description="What the plan is called, for people.")
+    description: str | None = Field(default=None, description="What it is for, for people.")
+    intent: Intent | None = Field(default=None, description="What the person asked for, and how it was understood.")
+    inputs: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Parameters of this run, any JSON, which actions read as ${inputs.NAME}."
+    )
+    actions: list[PlannedAction] = Field(
+        min_length=1,
+        max_length=MAX_ACTIONS,
+        description="The actions. Their order means nothing: dependencies say what runs after what.",
+    )
+    expected_outcome: ExpectedOutcome | None = Field(
+        default=None, description="What must be true once all actions have run."
+    )
+    metadata: PlanMetadata | None = Field(default=None, description="Who made the plan, and when.")
 
 
 # --- What an operator writes -----------------------------------------------------------------------------------
@@ -202,34 +252,41 @@ class Endpoint(ContractModel):
     With `followRedirects` up to five redirects are followed; see `actions/redirects.py` for what goes along.
     """
 
-    url: str = Field(min_length=1)
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "GET"
-    headers: dict[str, str] = Field(default_factory=dict)
-    timeout: int = Field(default=30_000, ge=1, le=86_400_000)
-    follow_redirects: bool = Field(default=False, exclude_if=lambda follows: not follows)
+    url: str = Field(min_length=1, description="http or https, with {NAME} in its path for what inputs fill in.")
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = Field(default="GET", description="The HTTP method.")
+    headers: dict[str, str] = Field(default_factory=dict, description="Headers of every request.")
+    timeout: int = Field(
+        default=30_000,
+        ge=1,
+        le=86_400_000,
+        description="Milliseconds for one attempt as a whole, token request and redirects included.",
+    )
+    follow_redirects: bool = Field(
+        default=False, exclude_if=lambda follows: not follows, description="Whether up to five redirects are followed."
+    )
 
 
 class BearerAuthentication(ContractModel):
     """`Authorization: Bearer TOKEN` (RFC 6750)."""
 
-    type: Literal["bearer"]
-    token: str
+    type: Literal["bearer"] = Field(description="`bearer`.")
+    token: str = Field(description="The token.")
 
 
 class ApiKeyAuthentication(ContractModel):
     """A key in a header of the server's own choosing."""
 
-    type: Literal["api_key"]
-    header: str
-    value: str
+    type: Literal["api_key"] = Field(description="`api_key`.")
+    header: str = Field(description="The header's name.")
+    value: str = Field(description="The key.")
 
 
 class BasicAuthentication(ContractModel):
     """`Authorization: Basic …` (RFC 7617)."""
 
-    type: Literal["basic"]
-    username: str
-    password: str
+    type: Literal["basic"] = Field(description="`basic`.")
+    username: str = Field(description="The user's name.")
+    password: str = Field(description="The password.")
 
 
 class OAuth2ClientCredentials(ContractModel):
@@ -239,12 +296,15 @@ class OAuth2ClientCredentials(ContractModel):
     that take them only there (RFC 7591, section 2).
     """
 
-    type: Literal["oauth2_client_credentials"]
-    client_id: str
-    client_secret: str
-    token_url: str
-    scope: list[str] = Field(default_factory=list)
-    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"  # noqa: S105 - a method's name
+    type: Literal["oauth2_client_credentials"] = Field(description="`oauth2_client_credentials`.")
+    client_id: str = Field(description="The client's id.")
+    client_secret: str = Field(description="The client's secret.")
+    token_url: str = Field(description="Where tokens are asked for.")
+    scope: list[str] = Field(default_factory=list, description="The scopes to ask for.")
+    token_endpoint_auth_method: Literal["client_secret_basic", "client_secret_post"] = Field(
+        default="client_secret_basic",
+        description="Where the token request has id and secret: in a header, or in its body.",
+    )
 
 
 Authentication = Annotated[
@@ -256,32 +316,42 @@ Authentication = Annotated[
 class RetryPolicy(ContractModel):
     """How often and how soon a retryable failure is tried again; `maxAttempts` counts the first try."""
 
-    max_attempts: int = Field(default=3, ge=1, le=20)
-    initial_delay_ms: Milliseconds = 1_000
-    max_delay_ms: Milliseconds = 30_000
-    backoff_multiplier: float = Field(default=2, ge=1, le=100)
+    max_attempts: int = Field(default=3, ge=1, le=20, description="How many attempts there are, the first included.")
+    initial_delay_ms: Milliseconds = Field(default=1_000, description="The longest wait before the second attempt.")
+    max_delay_ms: Milliseconds = Field(default=30_000, description="The longest wait before any attempt.")
+    backoff_multiplier: float = Field(default=2, ge=1, le=100, description="How much longer each wait may be.")
 
 
 class RateLimit(ContractModel):
     """A limit that all workers and plans share."""
 
-    requests_per_second: float | None = Field(default=None, gt=0)
-    concurrent: int | None = Field(default=None, ge=1)
+    requests_per_second: float | None = Field(
+        default=None, gt=0, description="How many requests may leave in a second."
+    )
+    concurrent: int | None = Field(default=None, ge=1, description="How many may be under way at once.")
 
 
 class ActionDefinition(ContractModel):
     """An HTTP call that an operator wrote. A plan can name one, never change one."""
 
-    id: str = Field(min_length=1, max_length=256)
-    name: str = ""
-    description: str = ""
-    endpoint: Endpoint
-    authentication: Authentication | None = None
-    retry_policy: RetryPolicy = Field(default_factory=RetryPolicy)
-    effect: Effect | None = None
-    input_schema: dict[str, JsonValue] | None = None
-    output_schema: dict[str, JsonValue] | None = None
-    rate_limit: RateLimit | None = None
+    id: str = Field(min_length=1, max_length=256, description="What plans name it by.")
+    name: str = Field(default="", description="What it does, in a line.")
+    description: str = Field(default="", description="What one has to know to use it.")
+    endpoint: Endpoint = Field(description="Where requests go.")
+    authentication: Authentication | None = Field(
+        default=None, description="How requests say who sends them; values may be ${env.NAME}."
+    )
+    retry_policy: RetryPolicy = Field(
+        default_factory=RetryPolicy, description="How often and how soon it is tried again."
+    )
+    effect: Effect | None = Field(
+        default=None,
+        description="Whether sending twice is harmless. Where missing by the method: GET safe, PUT and DELETE "
+        "idempotent, POST and PATCH unsafe.",
+    )
+    input_schema: dict[str, JsonValue] | None = Field(default=None, description="JSON Schema of the inputs.")
+    output_schema: dict[str, JsonValue] | None = Field(default=None, description="JSON Schema of the output.")
+    rate_limit: RateLimit | None = Field(default=None, description="A limit that all workers and plans share.")
 
     @property
     def effective_effect(self) -> Effect:

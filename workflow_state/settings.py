@@ -7,6 +7,7 @@ first needed.
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -63,7 +64,7 @@ class Settings(BaseSettings):
     def _redis_scheme(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("redis://", "rediss://", "redis+socket://")):
             raise ValueError("must start with redis://, rediss:// or redis+socket://")
-        return value
+        return value and _checked_redis_url(value)
 
     @field_validator("actions", mode="before")
     @classmethod
@@ -95,6 +96,27 @@ class Settings(BaseSettings):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+
+def _checked_redis_url(url: str) -> str:
+    """Return the URL as Celery takes it; ValueError, which never shows it, because a password may be in it.
+
+    Celery refuses rediss:// that does not say whether the server's certificate counts: it does.
+    """
+    try:
+        parts = urlsplit(url)
+        port_is_right = parts.port != 0
+    except ValueError as error:
+        # "Port could not be cast to integer value as 'secret@host'" would tell what a forgotten quote leaves there.
+        raise ValueError("is no URL; a password with special characters has to be percent-encoded") from error
+    if not port_is_right:
+        raise ValueError("has a port that is not 1 to 65535")
+    database = parts.path.removeprefix("/")
+    if parts.scheme != "redis+socket" and database and not database.isdecimal():
+        raise ValueError("must end in the number of a database, as in redis://HOST:6379/0")
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
+        return urlunsplit(parts._replace(query="&".join(filter(None, [parts.query, "ssl_cert_reqs=CERT_REQUIRED"]))))
+    return url
 
 
 @cache

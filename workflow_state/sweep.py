@@ -12,6 +12,7 @@ Where all is well that costs a few reads for each execution in `quiet_s`, and ne
 import json
 import logging
 import time
+from collections.abc import Collection
 from typing import Any
 
 from celery import Celery, states
@@ -21,6 +22,7 @@ from redis import Redis
 
 from workflow_state.alarms import AT_ONCE, put_off_alarm, remove_alarm, take_due
 from workflow_state.delivery import CONNECTION_ERRORS, TASK_PREFIX, forget_connections, progress_key, record_key
+from workflow_state.policy import level_priority
 from workflow_state.records import keep_execution_and_results
 from workflow_state.settings import get_settings
 from workflow_state.states import ENDED
@@ -77,11 +79,11 @@ def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:
     """See whether an execution goes on, and have it go on where it does not."""
     settings = get_settings()
     with client.pipeline(transaction=False) as pipe:
-        pipe.hmget(record_key(execution_id), "status", "next", "cancelRequestedAt")
+        pipe.hmget(record_key(execution_id), "status", "next", "cancelRequestedAt", "parts")
         pipe.hget(progress_key(execution_id), ":at")
         pipe.ttl(record_key(execution_id))
         pipe.time()
-        (status, message, cancel_requested_at), alive_at, ttl_s, (now, _) = pipe.execute()
+        (status, message, cancel_requested_at, parts), alive_at, ttl_s, (now, _) = pipe.execute()
     if status is None or (status.decode() in ENDED and _has_its_result(app, execution_id)):
         remove_alarm(client, execution_id)
         return
@@ -94,15 +96,18 @@ def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:
     if quiet_for_s < look_every_s:
         put_off_alarm(client, execution_id, after_s=look_every_s - quiet_for_s, retention_s=settings.retention_s)
         return
+    going_on = json.loads(message) if message else None
+    priority = (going_on or {}).get("options", {}).get("priority") or 0
+    oldest = oldest_message_s(app, {priority, max(priority, level_priority(int(parts or 0)))})
     # Messages of the execution may be on the queue still: a level takes a while to publish, hence the half.
-    waits_in_line = (oldest := oldest_message_s(app)) is not None and oldest < now - quiet_for_s + look_every_s / 2
-    if message and not waits_in_line:
+    waits_in_line = oldest is not None and oldest < now - quiet_for_s + look_every_s / 2
+    if going_on and not waits_in_line:
         logger.warning("Execution %s shows no sign of life, looking what it lacks", execution_id)
         with client.pipeline() as pipe:
             pipe.hset(progress_key(execution_id), ":at", now)
             pipe.expire(progress_key(execution_id), settings.retention_s)
             pipe.execute()
-        app.signature(json.loads(message)).apply_async()
+        app.signature(going_on).apply_async()
     put_off_alarm(client, execution_id, after_s=look_every_s, retention_s=settings.retention_s)
 
 
@@ -117,17 +122,18 @@ def stamp(sender: str = "", headers: dict[str, Any] | None = None, **_: Any) -> 
         headers[_PUBLISHED_AT] = time.time()
 
 
-def oldest_message_s(app: Celery) -> float | None:
+def oldest_message_s(app: Celery, priorities: Collection[int] = (0,)) -> float | None:
     """Return when the message was published that is next in line (s since 1970), or None where nothing waits.
 
-    Queues are first in, first out: whatever was published before that has left the queue.
+    Queues are first in, first out within a priority: what was published before that, with one of these, has left.
     """
     router: Any = app.amqp.router
     tasks = [name for name in app.tasks if name.startswith(TASK_PREFIX)]
     queues = {router.route({}, name)["queue"].name for name in tasks}
     with app.connection_or_acquire() as connection:
         channel: Any = connection.default_channel
-        keys = [channel._q_for_pri(queue, step) for queue in queues for step in channel.priority_steps]  # noqa: SLF001 - kombu has no public name for it
+        steps = {channel.priority(priority) for priority in priorities}
+        keys = [channel._q_for_pri(queue, step) for queue in queues for step in steps]  # noqa: SLF001 - kombu has no public name for it
         with channel.conn_or_acquire() as broker, broker.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.lindex(key, -1)

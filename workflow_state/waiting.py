@@ -19,6 +19,7 @@ from redis import Redis
 from workflow_state.alarms import ALARMS_KEY, put_off_alarm, remove_alarm
 from workflow_state.delivery import Claim, progress_key
 from workflow_state.records import keep_execution_and_results
+from workflow_state.scripts import run_script
 from workflow_state.settings import get_settings
 from workflow_state.states import parse_asks
 
@@ -90,9 +91,11 @@ def park(
     retention_s: int,
 ) -> None:
     """Let the action wait for an answer to the last of `asks`; `message` goes on with it."""
-    client.register_script(_PARK)(
-        keys=[progress_key(claim.execution_id), ALARMS_KEY],
-        args=[
+    run_script(
+        client,
+        _PARK,
+        [progress_key(claim.execution_id), ALARMS_KEY],
+        [
             claim.action_id,
             claim.run,
             json.dumps(list(asks)),
@@ -117,9 +120,11 @@ def release(
 ) -> Answer:
     """End an action's waiting, if it waits; then `publish_message` must follow."""
     settings = get_settings()
-    came: Any = client.register_script(_RELEASE)(
-        keys=[progress_key(execution_id), ALARMS_KEY],
-        args=[
+    came: Any = run_script(
+        client,
+        _RELEASE,
+        [progress_key(execution_id), ALARMS_KEY],
+        [
             action_id,
             how,
             json.dumps(answer),

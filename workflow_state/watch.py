@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import IO, Any
 
 import click
 from rich.console import Console
@@ -13,11 +14,13 @@ from rich.live import Live
 
 from workflow_state import display
 from workflow_state.celery import app
+from workflow_state.command_help import INTERRUPTED
 from workflow_state.errors import ConfirmationError
 from workflow_state.executions import confirm_action, get_execution_state
+from workflow_state.level_view import beside_primaries
 from workflow_state.local import Engine, require_running
 from workflow_state.records import read_record, redis_client
-from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, PlannedAction
+from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
 from workflow_state.states import ENDED
 
 _POLL_S = 0.1
@@ -30,6 +33,16 @@ class Watching:
 
     engine: Engine | None = None
     answer: Callable[[ConfirmationState], bool] | None = None
+
+
+class LeftRunning(click.ClickException):
+    """Ctrl-C ended the looking, and not the execution."""
+
+    exit_code = INTERRUPTED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say how to come back; it is no error."""
+        click.echo(f"\n{self.message}" if sys.stderr.isatty() else self.message, file=file, err=True)
 
 
 def answer_yes(_: ConfirmationState) -> bool:
@@ -48,31 +61,51 @@ def ask_on_terminal(confirmation: ConfirmationState) -> bool:
 
 
 def follow(execution_id: str, watching: Watching, *, name: str | None = None, silent: bool = False) -> ExecutionState:
-    """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise."""
-    state = get_execution_state(execution_id)
-    states = _states_until_the_end(state, watching)
-    if silent:
-        *_, state = states
-        return state
-    levels = _levels_of(execution_id, state)
+    """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise.
+
+    On a Redis that is not the command's own it goes on without it: Ctrl-C raises LeftRunning.
+    """
+    try:
+        state = get_execution_state(execution_id)
+        return _wait(state, watching) if silent else _show(state, watching, name or execution_id)
+    except KeyboardInterrupt:
+        if watching.engine:
+            raise
+        raise LeftRunning(
+            f"{execution_id} goes on without you; come back to it: workflow-state status {execution_id} --watch"
+        ) from None
+
+
+def _wait(state: ExecutionState, watching: Watching) -> ExecutionState:
+    *_, state = _states_until_the_end(state, watching)
+    return state
+
+
+def _show(state: ExecutionState, watching: Watching, name: str) -> ExecutionState:
+    levels = _levels_of(state.id, state)
     console = Console()
+    # A terminal without cursor movements can't be painted over.
+    is_live = console.is_terminal and not console.is_dumb_terminal
     live = Live(console=console, auto_refresh=False)
     before: ExecutionState | None = None
-    for after in states:
-        now = datetime.now(UTC)
-        if not console.is_terminal:
-            for line in display.changes(before, after, levels, now):
-                click.echo(line)
-            sys.stdout.flush()
-        elif watching.answer and after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION:
-            # A new picture below the question: the old one would be painted over it.
-            live.stop()
-            live = Live(console=console, auto_refresh=False)
-        else:
-            live.start()
-            live.update(display.live_view(name or execution_id, after, levels, now), refresh=True)
-        before = state = after
-    live.stop()
+    try:
+        for after in _states_until_the_end(state, watching):
+            now = datetime.now(UTC)
+            if not is_live:
+                for line in display.changes(before, after, levels, now):
+                    click.echo(line)
+                sys.stdout.flush()
+            elif watching.answer and after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION:
+                # A new picture below the question: the old one would be painted over it.
+                live.stop()
+                live = Live(console=console, auto_refresh=False)
+            else:
+                live.start()
+                live.update(display.live_view(name, after, levels, now), refresh=True)
+            before = state = after
+    finally:
+        # Also on Ctrl-C: the picture hides the cursor.
+        live.stop()
     return state
 
 
@@ -81,17 +114,7 @@ def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
     record = read_record(redis_client(app.backend), execution_id)
     if record is None:
         return [list(state.action_states)]
-    standby = {action.id: action for action in record.standby}
-    levels: list[list[str]] = []
-    for level in record.levels:
-        shown: list[str] = []
-        for action in level:
-            current: PlannedAction | None = action
-            while current:
-                shown.append(current.id)
-                current = standby.pop(current.error_handling.alternative_action_id or "", None)
-        levels.append(shown)
-    return levels
+    return [[action.id for action in level] for level in beside_primaries(record.levels, record.standby)]
 
 
 def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator[ExecutionState]:

@@ -1,7 +1,7 @@
 """What one message of `execute_action` is about, and what goes into other messages from there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,8 +36,40 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class ActionMessage:
+    """One message of `execute_action`: names only, what they mean is in the record.
+
+    `uses` is the action's definition, and `after` are the actions whose results it reads, so that one round trip reads
+    all that an attempt begins with. `stands_in_for` are the actions in whose place this one runs as their alternative,
+    the planned one first; `element` is the index in the list of a `forEach`.
+    """
+
+    execution_id: str
+    action_id: str
+    uses: str
+    after: Sequence[str] = ()
+    attempt: int = 1
+    stands_in_for: Sequence[str] = ()
+    element: int | None = None
+
+    @property
+    def run_id(self) -> str:
+        """What is claimed, stored and sent under a name of its own: the action, or one element of its list."""
+        return element_id(self.action_id, self.element)
+
+
+def arguments_for(action: PlannedAction, stands_in_for: Sequence[str] = (), **others: Any) -> dict[str, Any]:
+    """Return the keyword arguments of an action's message; an alternative does not wait for what it stands in for."""
+    after = [name for name in action.dependencies if name not in stands_in_for]
+    given = {"after": after, "stands_in_for": list(stands_in_for), **others}
+    # A message is stored twice while it is under way: what says nothing is left out.
+    told = {name: value for name, value in given.items() if value not in ([], None)}
+    return {"uses": action.action_definition_id, **told}
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
-    """One message of `execute_action`: what to attempt, and for whom."""
+    """What one message of `execute_action` asks for."""
 
     task: Task  # type: ignore[type-arg]
     client: Redis

@@ -1,30 +1,24 @@
 """What the chaos tests share: a seed, how much of them to run, and one cluster for each test.
 
-CHAOS=full runs all of it (make chaos), otherwise a small part; CHAOS_SEED=… replays.
+CHAOS=full runs all of it (make chaos), otherwise a small part; CHAOS_SEED=… replays. What a test found goes along with
+its report, as a user property, to whichever process prints the table (tests/conftest.py).
 """
 
 import os
 import random
 import tempfile
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from checker import Report, add_up, check, table
+from checker import Report, add_up, check
 from cluster import Cluster, cluster
 from http_service import Service, http_service
 
 FULL = os.environ.get("CHAOS") == "full"
 thorough = pytest.mark.skipif(not FULL, reason="left to `make chaos`")
-SEED = int(os.environ.get("CHAOS_SEED") or random.randrange(2**31))
-
-_reports: dict[str, Report] = {}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table of all scenarios that ran."""
-    if _reports:
-        terminalreporter.write_line(f"\nchaos, CHAOS_SEED={SEED}\n{table(_reports)}")
+SEED = int(os.environ["CHAOS_SEED"])
 
 
 @pytest.fixture(scope="session")
@@ -52,22 +46,24 @@ def world(service: Service) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def keep_report():
-    """Return what adds up the reports of many runs to one row of the table."""
+def keep_report(request: pytest.FixtureRequest):
+    """Return what adds up the reports of many runs to the test's row of the table."""
 
-    def keep(name: str, reports: list[Report]):
-        _reports[name] = add_up(reports)
+    def keep(reports: list[Report]):
+        scenario = request.node.name.removeprefix("test_")
+        row = {"scenario": scenario, "report": asdict(add_up(reports))}
+        request.node.user_properties.append(("chaos", row))
 
     return keep
 
 
 @pytest.fixture
-def verdict(request: pytest.FixtureRequest):
+def verdict(keep_report):
     """Return what checks a run, keeps its row of the table, and fails the test where something does not hold."""
 
     def judge(made: Cluster, **fields):
         report = check(made.run(**fields))
-        _reports[request.node.name.removeprefix("test_")] = report
+        keep_report([report])
         shown = "\n".join(report.violations[:30])
         log = made.log()[-3_000:] if report.violations else ""
         assert not report.violations, f"CHAOS_SEED={SEED}, {len(report.violations)} violations\n{shown}\n{log}"

@@ -6,26 +6,31 @@ same message, which is what a redelivery over Redis looks like.
 
 from typing import Any
 
-from kombu.transport.redis import Channel
-
+from workflow_state import broker
 from workflow_state.celery import app as app  # noqa: PLC0414 - what `-A doubling` looks for
 
 COPIES_KEY = "chaos:copies"
+DOUBLE = """
+local message = redis.call('LINDEX', KEYS[1], 0)
+if message then
+  redis.call('LPUSH', KEYS[1], message)
+  redis.call('RPUSH', KEYS[2], message)
+end
+"""
 
-_put = Channel._put  # noqa: SLF001 - kombu's own place for a transport to put a message
+_put = broker._Channel._put  # noqa: SLF001 - the place for a transport to put a message
 
 
-def _put_twice(self: Any, queue: str, message: Any, **options: Any) -> None:
-    _put(self, queue, message, **options)
-    if queue == "workflow_state":
+def _put_twice(self: Any, queue: str, message: Any, _publish_batch: Any = None, **options: Any) -> None:
+    _put(self, queue, message, _publish_batch, **options)
+    if queue != "workflow_state":
+        return
+    key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+    if _publish_batch is not None:
+        _publish_batch.add("eval", DOUBLE, 2, key, COPIES_KEY)
+    else:
         with self.conn_or_acquire() as client:
-            client.eval(
-                "local m = redis.call('LINDEX', KEYS[1], 0) if m then redis.call('LPUSH', KEYS[1], m) "
-                "redis.call('RPUSH', KEYS[2], m) end",
-                2,
-                queue,
-                COPIES_KEY,
-            )
+            client.eval(DOUBLE, 2, key, COPIES_KEY)
 
 
-Channel._put = _put_twice  # noqa: SLF001 - see above
+broker._Channel._put = _put_twice  # type: ignore[method-assign]  # noqa: SLF001 - see above

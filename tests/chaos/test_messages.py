@@ -50,7 +50,9 @@ def test_every_message_twice_where_requests_wait_for_permits(world, verdict, dic
             most = max(most, redis.hlen("unacked") + redis.llen("workflow_state"))
 
     world.wait_for_ends(60, watch)
-    assert 10 < most <= 4 * len(ids)
+    # Two of the plan's and two of its action's, and on a busy machine a few more, because the two numbers are read one
+    # after the other. If each wait doubled them, they would be sixteen after three.
+    assert 10 < most <= 6 * len(ids)
     verdict(world)
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -189,12 +190,12 @@ def test_what_comes_by_the_clock_may_be_left_out(proxy, client, direct):
 def test_requests_may_arrive_byte_by_byte(proxy, direct):
     """And a line may be typed."""
     request = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$4\r\n\r\n*1\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\nINCR number\r\n"
-    with raw_connection(proxy) as connection:
+    with raw_connection(proxy) as connection, connection.makefile("rb") as replies:
         for byte in request:
             connection.sendall(bytes([byte]))
             time.sleep(0.001)
         expected = b"+OK\r\n$4\r\n\r\n*1\r\n:1\r\n"
-        assert connection.recv(len(expected), socket.MSG_WAITALL) == expected
+        assert replies.read(len(expected)) == expected
     assert proxy.record == [(1, "SET", "a"), (2, "INCR", "number")]
 
 
@@ -406,13 +407,15 @@ def test_latency_delays_each_direction(proxy, client):
 
 
 def test_large_requests_and_replies_are_not_held_up(proxy, client):
-    """Neither side waits for a delayed acknowledgement, of 40 ms each."""
+    """Neither side waits for a delayed acknowledgement, of 40 ms each; a busy machine does not hold up most of them."""
     value = "x" * 100_000
-    started_s = time.perf_counter()
+    times_s = []
     for _ in range(50):
+        started_s = time.perf_counter()
         client.set("a", value)
         assert client.get("a") == value
-    assert time.perf_counter() - started_s < 2
+        times_s.append(time.perf_counter() - started_s)
+    assert median(times_s) < 0.04
 
 
 @pytest.mark.parametrize("latency_s", [0, 0.05])
@@ -452,9 +455,8 @@ def test_it_forwards_over_tcp(proxy, direct):
 
 def test_nothing_is_left(redis_url, direct):
     """Neither threads nor sockets, whatever state its connections are in."""
-    descriptors = Path("/proc/self/fd")
     gc.collect()
-    before = (threading.active_count(), len(list(descriptors.iterdir())) if descriptors.exists() else 0)
+    before = threads_and_sockets()
     with resp_proxy(redis_url) as proxy, raw_connection(proxy) as plain, raw_connection(proxy) as silenced:
         plain.sendall(b"PING\r\n")
         plain.recv(100)
@@ -467,9 +469,15 @@ def test_nothing_is_left(redis_url, direct):
             slow.sendall(b"SET a 1\r\n")
     with pytest.raises(ConnectionRefusedError), raw_connection(proxy):
         pass
-    after = (threading.active_count(), len(list(descriptors.iterdir())) if descriptors.exists() else 0)
-    assert after == before
+    # What earlier tests have left may end meanwhile.
+    assert threads_and_sockets() <= before
     wait_until(lambda: len(direct.client_list()) == 1, "Redis has lost them all")
+
+
+def threads_and_sockets():
+    """Return this process's threads and, on Linux, its sockets, each by a name of its own."""
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").glob("*") if path.is_symlink()]
+    return {*threading.enumerate(), *(link for link in links if link.startswith("socket:"))}
 
 
 # --- A worker ----------------------------------------------------------------------------------------------------
@@ -497,7 +505,7 @@ def test_a_worker_runs_a_plan_through_it(proxy, redis_url, tmp_path):
                 state = ask_in_another_process(redis_url, STATE, execution_id, **variables)
                 return state if state["status"] in {"completed", "failed"} else None
 
-            state = wait_until(ended, "the execution ends", timeout_s=30)
+            state = wait_until(ended, "the execution ends")
         assert state["status"] == "completed", state
         assert len(service.journal) == 3
     assert [write.number for write in proxy.record] == list(range(1, len(proxy.record) + 1))

@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import in_time
 
 from workflow_state.actions.catalog import forget_catalog, register_action_definition
 from workflow_state.actions.client import close_client, get_client
@@ -179,11 +179,8 @@ def outcome(server: Server, inputs: dict[str, Any] | None = None, **fields: Any)
     return detail.category.value, detail.retryable
 
 
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
+def in_time_at(deadline_s: float, *arguments: Any, **fields: Any) -> tuple[str, bool]:
+    return in_time(deadline_s + SLACK_S, lambda: outcome(*arguments, timeout=round(deadline_s * 1000), **fields))
 
 
 # --- What goes well
@@ -507,8 +504,7 @@ def test_an_endless_body_is_cut_at_the_limit(server):
             connection.sendall(b"x" * 65536)
 
     server.answer = answer
-    with at_most(2):
-        assert failure(server).detail.code == "response_too_large"
+    assert in_time(2, lambda: failure(server)).detail.code == "response_too_large"
 
 
 def test_an_error_with_an_unusable_body_is_still_that_error(server):
@@ -625,8 +621,7 @@ def test_a_body_longer_than_its_length_ends_where_it_says(server):
 
 def test_a_server_that_says_nothing_is_given_up_at_the_deadline(server):
     server.hang()
-    with at_most(0.3 + SLACK_S):
-        assert outcome(server, timeout=300) == ("network_timeout", True)
+    assert in_time_at(0.3, server) == ("network_timeout", True)
     assert outcome(server, timeout=50, method="POST") == ("network_timeout", False)
 
 
@@ -640,23 +635,20 @@ def test_a_server_that_says_nothing_is_given_up_at_the_deadline(server):
 )
 def test_a_slow_answer_is_given_up_at_the_deadline(server, response):
     server.drip(response, pause_s=0.05)
-    with at_most(0.3 + SLACK_S):
-        assert outcome(server, timeout=300) == ("network_timeout", True)
+    assert in_time_at(0.3, server) == ("network_timeout", True)
 
 
 def test_a_server_that_does_not_read_is_given_up_at_the_deadline(server):
     server.read_first = False
     server.hang()
-    with at_most(0.3 + SLACK_S):
-        assert outcome(server, {"body": "x" * 20_000_000}, timeout=300, method="PUT") == ("network_timeout", True)
+    assert in_time_at(0.3, server, {"body": "x" * 20_000_000}, method="PUT") == ("network_timeout", True)
 
 
 def test_a_tls_handshake_that_hangs_is_given_up_at_the_deadline(server):
     server.read_first = False
     server.hang()
     url = server.url.replace("http:", "https:")
-    with at_most(0.3 + SLACK_S):
-        assert outcome(server, timeout=300, method="POST", endpoint={"url": url}) == ("network_timeout", True)
+    assert in_time_at(0.3, server, method="POST", endpoint={"url": url}) == ("network_timeout", True)
 
 
 def test_a_connection_that_does_not_come_about_is_given_up_at_the_deadline(server):
@@ -664,8 +656,7 @@ def test_a_connection_that_does_not_come_about_is_given_up_at_the_deadline(serve
         address = full.getsockname()
         waiting.connect(address)
         url = f"http://127.0.0.1:{address[1]}/"
-        with at_most(0.3 + SLACK_S):
-            assert outcome(server, timeout=300, method="POST", endpoint={"url": url}) == ("network_timeout", True)
+        assert in_time_at(0.3, server, method="POST", endpoint={"url": url}) == ("network_timeout", True)
 
 
 def test_an_answer_in_time_is_not_cut(server):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import pairwise
 
 import pytest
 from redis import Redis
@@ -57,6 +58,27 @@ def ask(client, definition, name, **fields):
     return permit.held_back is None, permit.delay_s
 
 
+def ask_when(client, definition, name):
+    """Return whether it may be sent, in how many s, and the times before and after the question."""
+    before_s = time.monotonic()
+    return *ask(client, definition, name), before_s, time.monotonic()
+
+
+def are_spaced(answers, every_s):
+    """Return whether each may be sent so long after the one before, or at once where that is longer ago already.
+
+    However long a question took: its answer holds from a moment between the times before and after it.
+    """
+    tolerance_s = 0.001
+    for (_, earlier_delay_s, *earlier), (_, delay_s, *asked) in pairwise(answers):
+        soonest_s, latest_s = (at_s + earlier_delay_s + every_s for at_s in earlier)
+        is_too_soon = asked[1] + delay_s < soonest_s - tolerance_s
+        is_too_late = delay_s > 0 and asked[0] + delay_s > latest_s + tolerance_s
+        if is_too_soon or is_too_late:
+            return False
+    return True
+
+
 def test_slots_are_handed_out_one_by_one_and_kept_by_name(client):
     """The first may go at once; a later run of the same attempt has the same slot, another attempt a new one."""
     even = limited(requestsPerSecond=0.5)
@@ -69,9 +91,12 @@ def test_slots_are_handed_out_one_by_one_and_kept_by_name(client):
 
 def test_who_is_near_its_slot_is_held_until_then(client):
     even = limited(requestsPerSecond=10)
-    answers = [ask(client, even, str(number)) for number in range(10)]
-    assert [round(delay_s, 1) for _, delay_s in answers[:5]] == [0, 0.1, 0.2, 0.3, 0.4]
-    assert [may_send for may_send, _ in answers[:5] + answers[7:]] == [True] * 5 + [False] * 3
+    answers = [ask_when(client, even, str(number)) for number in range(30)]
+    sent = [answer for answer in answers if answer[0]]
+    assert sent == answers[: len(sent)]
+    assert are_spaced(sent, 0.1)
+    # On a machine that is busy for 100 ms one more of them.
+    assert 5 <= len(sent) < 20
 
 
 def test_those_who_are_late_are_spaced_once_more(client, monkeypatch):
@@ -82,8 +107,9 @@ def test_those_who_are_late_are_spaced_once_more(client, monkeypatch):
         ask(client, even, str(number))
     time.sleep(0.6)
     monkeypatch.setattr(permits, "MAX_HELD_S", 0.5)
-    answers = [ask(client, even, str(number)) for number in range(1, 5)]
-    assert [(may_send, round(delay_s, 1)) for may_send, delay_s in answers] == [(True, s) for s in (0, 0.1, 0.2, 0.3)]
+    answers = [ask_when(client, even, str(number)) for number in range(1, 5)]
+    assert [may_send for may_send, *_ in answers] == [True] * 4
+    assert are_spaced(answers, 0.1)
 
 
 def test_permits_are_given_back_and_taken_again(client):
@@ -97,7 +123,7 @@ def test_permits_are_given_back_and_taken_again(client):
 def test_a_permit_of_the_dead_is_free_and_one_of_the_living_is_not(client):
     """Of a process whose lease has run out, and of a run that its living process does not name."""
     few = limited(concurrent=1)
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
+    with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
         assert take_permit(client, few, claim).held_back is None
         renew_process(client, 60)
         assert not ask(client, few, "b")[0]
@@ -134,7 +160,7 @@ def test_a_pause_holds_for_everyone_and_is_never_shortened(client):
 
 
 def hold_back(client, run_attempt=1, delay_s=30.0):
-    with claimed(client, "e", "a", attempt=run_attempt, retention_s=100) as claim:
+    with claimed(client, "e", "a", attempt=run_attempt, retention_s=100) as (claim, _):
         await_retry(client, claim, delay_s=delay_s, trace=[], message="{}", held_back="limit")
     return claim
 
@@ -144,17 +170,17 @@ def test_who_is_held_back_makes_the_same_attempt_later(client):
     hold_back(client)
     assert isinstance(find_whereabouts(client, "e", ["a"])["a"], float)
     assert client.hget(progress_key("e"), ":retries") is None, "it costs the execution no retry"
-    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as early:
+    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as (early, _):
         assert early is None
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as doubled:
+    with claimed(client, "e", "a", attempt=1, retention_s=100) as (doubled, _):
         assert doubled is None, "its own message comes when it is due, this one is a second one"
     client.delete(progress_key("e"))
     hold_back(client, delay_s=-2)
-    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as due:
+    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as (due, _):
         assert due.attempt == 1
         assert find_whereabouts(client, "e", ["a"])["a"] == "running"
         await_retry(client, due, delay_s=-2, trace=[], message="{}")
-    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as second:
+    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as (second, _):
         assert second.attempt == 2
     with pytest.raises(ClaimLostError):
         await_retry(client, due, delay_s=1, trace=[], message="{}", held_back="limit")
@@ -179,20 +205,20 @@ def test_the_version_grows_with_every_wait(client):
     assert versions == sorted(set(versions))
     raw = json.loads(client.hget(progress_key("e"), "a"))
     client.hset(progress_key("e"), "a", json.dumps({**raw, "losses": 3}))
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
+    with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
         assert claim.losses == 3
 
 
 def test_pauses_are_counted_for_each_attempt(client):
     """Waits for a limit don't count."""
     for number, why in enumerate(("pause", "limit", "pause")):
-        with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
+        with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
             assert claim.pauses == (0, 1, 1)[number]
             await_retry(client, claim, delay_s=1, trace=[], message="{}", held_back=why)
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as claim:
+    with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
         assert claim.pauses == 2
         await_retry(client, claim, delay_s=1, trace=[], message="{}")
-    with claimed(client, "e", "a", attempt=2, retention_s=100) as claim:
+    with claimed(client, "e", "a", attempt=2, retention_s=100) as (claim, _):
         assert claim.pauses == 0
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpcore
 import pytest
+from support import in_time
 
 from workflow_state.actions.client import close_client
 from workflow_state.actions.deadline import DeadlineBackend
@@ -266,11 +267,10 @@ def test_a_circle_and_a_long_way_end(server):
 def test_the_time_is_for_all_hops_together(server):
     for number in range(5):
         server.answer(f"/{number}", 302, f"/{number + 1}", pause_s=0.3)
-    started_s = time.monotonic()
-    error = failure(server, "/0", timeout=800)
-    assert time.monotonic() - started_s < 0.8 + 0.5
+    error = in_time(0.8 + 0.5, lambda: failure(server, "/0", timeout=800))
     assert error.detail.category == "network_timeout"
-    assert len(error.http_trace) == 3
+    # The third is cut off; on a busy machine the second. Each by itself would be in time.
+    assert len(error.http_trace) in {2, 3}
 
 
 def test_a_secret_in_a_location_is_not_shown(server, other):

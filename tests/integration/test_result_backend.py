@@ -1,5 +1,6 @@
 """How results are stored, on a real Redis."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ def redis_url():
 @pytest.fixture
 def backend(redis_url):
     """Return a backend as our application has one."""
-    app = Celery("test", backend=redis_url, set_as_current=False)
+    app = Celery("test", broker=redis_url, backend=redis_url, set_as_current=False)
     app.loader.override_backends = OVERRIDES
     app.conf.result_expires = 60
     yield app.backend
@@ -88,3 +89,67 @@ def test_what_celery_calls_a_failure_is_no_end_of_an_action(backend, client):
     )
     backend.mark_as_failure("a", ValueError("x"), None, request)
     assert client.keys("*") == []
+
+
+LEVEL = {"task": "workflow_state.execute_action", "chord": {"task": "x"}, "group": "e.level-1", "errbacks": None}
+NEXT = {
+    "task": "workflow_state.execute_level",
+    "args": [2],
+    "kwargs": {},
+    "options": {"task_id": "e"},
+    "immutable": True,
+}
+
+
+def end_action(backend, name, **fields):
+    """Let an action of execution `e`, level 1, end as a worker does."""
+    backend.mark_as_done(f"e.{name}", {"n": name}, SimpleNamespace(**{**LEVEL, "id": f"e.{name}", **fields}))
+
+
+@pytest.fixture
+def published(backend, client):
+    """Return which messages were published; level 1 of execution `e` has three actions."""
+    client.hset("workflow_state:execution:e", mapping={"started": 1, "parts": 3, "next": json.dumps(NEXT)})
+    return lambda: [json.loads(raw)["headers"] for raw in client.lrange("celery", 0, -1)]
+
+
+def test_whoever_ends_last_publishes_what_comes_next(backend, client, published):
+    """What the record says, with the options that are there; of the counting nothing is left."""
+    end_action(backend, "a")
+    end_action(backend, "b[0]")
+    assert published() == []
+    end_action(backend, "b[1]")
+    assert [(message["task"], message["id"]) for message in published()] == [("workflow_state.execute_level", "e")]
+    assert sorted(client.keys("celery-task*")) == [
+        f"celery-task-meta-e.{name}".encode() for name in ("a", "b[0]", "b[1]")
+    ]
+
+
+def test_who_ends_twice_is_counted_once(backend, client, published):
+    """A message that came twice, or was published again without its place in the group."""
+    for name in ("a", "b", "a", "b", "a"):
+        end_action(backend, name)
+    assert published() == []
+    assert 0 < client.ttl("celery-taskset-meta-e.level-1.d") <= 60
+    end_action(backend, "c")
+    assert len(published()) == 1
+
+
+def test_who_comes_from_an_earlier_level_ends_no_other(backend, published):
+    """Its level has been over for long; the one that runs now has an end of its own."""
+    for name in ("x", "y", "z"):
+        end_action(backend, name, group="e.level-0")
+    assert published() == []
+
+
+def test_what_could_not_be_published_is_published_by_who_comes_again(backend, published, monkeypatch):
+    """A worker that dies between counting and publishing leaves the count, and its message."""
+    end_action(backend, "a")
+    end_action(backend, "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(backend.app, "signature", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            end_action(backend, "c")
+    assert published() == []
+    end_action(backend, "c")
+    assert len(published()) == 1

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 from workflow_state.actions.catalog import (
+    check_action_definition,
     forget_catalog,
+    forget_definition_files,
     list_action_definitions,
     load_action_definition,
     load_catalog,
     register_action_definition,
+    replace_definition_files,
 )
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.settings import get_settings
@@ -335,3 +338,14 @@ def test_a_registered_definition_needs_no_files(folder):
     (folder / "broken.yaml").write_text("{")
     register_action_definition(minimal("mine"))
     assert load_action_definition("mine").id == "mine"
+
+
+def test_definitions_can_be_given_in_place_of_files() -> None:
+    """Until they are forgotten; what is registered in code stays."""
+    given = check_action_definition({"id": "given", "endpoint": {"url": "https://api.example/"}})
+    register_action_definition({"id": "registered", "endpoint": {"url": "https://api.example/"}})
+    replace_definition_files({"given": given})
+    assert set(load_catalog()) == {"given", "registered"}
+    assert load_action_definition("given") is given
+    forget_definition_files()
+    assert set(load_catalog()) == {"registered"}

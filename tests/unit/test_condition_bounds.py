@@ -70,10 +70,10 @@ NUMBERS = {"inputs": {"l": list(range(10_000)), "s": "ab" * 200_000, "p": "(.{0,
 )
 def test_what_would_hold_the_interpreter_for_long_is_refused(text):
     """One of these took two minutes, in which no other thread of the worker ran."""
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ConditionError):
         evaluate_condition(text, NUMBERS)
-    assert time.monotonic() - started < AT_ONCE_S
+    assert time.process_time() - started < AT_ONCE_S
 
 
 def test_a_condition_over_a_long_list_of_objects_is_no_attack():
@@ -86,9 +86,9 @@ def test_a_condition_over_a_long_list_of_objects_is_no_attack():
 
 def test_an_evil_pattern_is_matched_in_linear_time():
     """`(a+)+$` never ends in a backtracking engine."""
-    started = time.monotonic()
+    started = time.process_time()
     assert not evaluate_condition("${inputs.s}.matches('^(a+)+$')", {"inputs": {"s": "a" * 50_000 + "b"}})
-    assert time.monotonic() - started < AT_ONCE_S
+    assert time.process_time() - started < AT_ONCE_S
 
 
 def test_a_pattern_too_large_for_its_text_does_not_pass():
@@ -96,9 +96,9 @@ def test_a_pattern_too_large_for_its_text_does_not_pass():
     validation = OutcomeValidation(
         name="v", reference="${inputs.s}", operator="matches", value="(?:[ab]{1,400}[abc]){1,20}[0-9]"
     )
-    started = time.monotonic()
+    started = time.process_time()
     result = evaluate_validation(validation, NUMBERS)
-    assert (result.passed, time.monotonic() - started < AT_ONCE_S) == (False, True)
+    assert (result.passed, time.process_time() - started < AT_ONCE_S) == (False, True)
     assert "too large" in result.message
 
 

@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.ConditionError("not CEL"),
     errors.SettingsError("wrong"),
     errors.StorageError("gone"),
+    errors.DrawingError("too large"),
 ]
 
 

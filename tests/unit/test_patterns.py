@@ -115,9 +115,9 @@ def test_a_chain_of_ten_thousand_actions_has_as_many_levels(group):
     """No recursion, and linear."""
     chain = [PlannedAction.model_validate(action("a0"))]
     chain += [PlannedAction.model_validate(action(f"a{number}", [f"a{number - 1}"])) for number in range(1, 10_000)]
-    started = time.monotonic()
+    started = time.process_time()
     assert len(group(chain)) == 10_000
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_ring_of_ten_thousand_actions_is_refused_in_a_short_message():
@@ -205,9 +205,9 @@ def test_a_long_chain_of_alternatives_is_quick():
     """Linear: it took eight seconds once."""
     chain = [PlannedAction.model_validate(instead(f"a{number}", f"a{number + 1}")) for number in range(9_999)]
     chain.append(PlannedAction.model_validate(action("a9999")))
-    started = time.monotonic()
+    started = time.process_time()
     assert ids(schedule_levels(chain)) == [["a0"]]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 # --- States --------------------------------------------------------------------------------------------------------

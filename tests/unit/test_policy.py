@@ -2,7 +2,14 @@
 
 import pytest
 
-from workflow_state.policy import Blocked, find_block, reads_plan_inputs, retry_delay_ms, stopping_failure
+from workflow_state.policy import (
+    Blocked,
+    find_block,
+    level_priority,
+    reads_plan_inputs,
+    retry_delay_ms,
+    stopping_failure,
+)
 from workflow_state.schema import ErrorDetail, PlannedAction, RetryPolicy
 
 COMPLETED = {"status": "completed", "result": {"status": "success", "output": 1}}
@@ -98,3 +105,12 @@ def test_the_largest_policy_stays_finite():
 def test_plan_inputs_are_read_only_where_they_are_referenced(fields, reads):
     """It saves most actions a read."""
     assert reads_plan_inputs(act(**fields)) is reads
+
+
+@pytest.mark.parametrize(
+    ("messages", "priority"),
+    [(0, 0), (1, 0), (100, 0), (101, 3), (500, 3), (501, 6), (2_500, 6), (2_501, 9), (10_000, 9)],
+)
+def test_what_comes_in_small_numbers_goes_first(messages, priority):
+    """0 is first on Redis; kombu has a list for each of these four."""
+    assert level_priority(messages) == priority

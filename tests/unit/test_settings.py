@@ -67,3 +67,19 @@ def test_a_wrong_rule_for_hosts_is_an_error_at_start(monkeypatch):
     assert "WORKFLOW_STATE_ALLOWED_HOSTS: entry 2 is no host name" in message
     assert "WORKFLOW_STATE_DENIED_HOSTS: entry 1 has address bits beyond its prefix" in message
     assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("redis://127.0.0.1", "redis://127.0.0.1"),
+        ("redis+socket:///run/redis.sock?virtual_host=0", "redis+socket:///run/redis.sock?virtual_host=0"),
+        ("rediss://h:6380/1", "rediss://h:6380/1?ssl_cert_reqs=CERT_REQUIRED"),
+        ("rediss://h?ssl_ca_certs=/ca.pem", "rediss://h?ssl_ca_certs=/ca.pem&ssl_cert_reqs=CERT_REQUIRED"),
+        ("rediss://h/0?ssl_cert_reqs=CERT_NONE", "rediss://h/0?ssl_cert_reqs=CERT_NONE"),
+    ],
+)
+def test_a_redis_behind_tls_has_to_prove_who_it_is_unless_the_url_says_otherwise(monkeypatch, url, taken):
+    """Celery refuses a URL that leaves it open; what is certain is better than a refusal."""
+    monkeypatch.setenv("WORKFLOW_STATE_REDIS_URL", url)
+    assert get_settings().redis_url == taken

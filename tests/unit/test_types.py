@@ -89,17 +89,17 @@ def test_published_dialects_and_recursion_are_allowed(schema):
 def test_no_regular_expression_can_hold_a_worker_up():
     """The engine is linear: these take seconds to centuries with one that backtracks."""
     schema = compile_schema({"pattern": "^(a+)+$"})
-    started_s = time.monotonic()
+    started_s = time.process_time()
     assert schema.find_mismatches("a" * 200_000 + "!")
-    assert time.monotonic() - started_s < 1
+    assert time.process_time() - started_s < 1
 
 
 def test_an_answer_that_is_wrong_everywhere_is_refused_at_once():
     """The first mismatch is enough; all of them would take seconds."""
     rows = compile_schema({"items": {"anyOf": [{"type": "string"}, {"type": "null"}]}})
-    started_s = time.monotonic()
+    started_s = time.process_time()
     assert rows.find_mismatches([{"id": "x"}] * 200_000, limit=1)
-    assert time.monotonic() - started_s < 1
+    assert time.process_time() - started_s < 1
     [found] = rows.find_mismatches([1] * 200_000, limit=1)
     assert found.path == (0,)
 
@@ -451,9 +451,9 @@ def test_large_plans_are_checked_in_time():
         actions.append(
             {"id": f"a{number}", "actionDefinitionId": "mail.send", "dependencies": ["a0"], "inputs": inputs}
         )
-    started_s = time.monotonic()
+    started_s = time.process_time()
     validate_execution_plan({"name": "x", "actions": actions}, definitions=CATALOG)
-    assert time.monotonic() - started_s < 10
+    assert time.process_time() - started_s < 10
 
 
 OPEN = st.sampled_from(["${p.output.x}", "x${p.output.x}", "${p.output}", "${inputs.n}"])
@@ -504,6 +504,6 @@ def test_what_is_told_of_a_plan_is_wrong_whatever_it_reads(properties, inputs, p
 def test_a_large_value_is_refused_in_a_moment(schema):
     """The library would collect an error for each element of each branch first."""
     value = ["a"] * 300_000
-    begun_s = time.perf_counter()
+    begun_s = time.process_time()
     assert compile_schema(schema).find_mismatches(value, 3)
-    assert time.perf_counter() - begun_s < 1
+    assert time.process_time() - begun_s < 1

@@ -760,3 +760,12 @@ def test_an_alternative_runs_once():
     [problem] = caught.value.errors
     assert problem["path"] == "/actions/0/errorHandling/alternativeActionId"
     assert "forEach" in problem["message"]
+
+
+@pytest.mark.parametrize("operator", [[], {}, None, 1])
+def test_an_operator_that_is_no_text_is_a_problem_like_any_other(operator):
+    """It was looked up in a set, which a list can't be."""
+    plan = {**graph(a=[]), "expectedOutcome": outcome(reference="${a.output}", operator=operator)}
+    with pytest.raises(PlanValidationError) as caught:
+        validate_execution_plan(plan)
+    assert [problem["path"] for problem in caught.value.errors] == ["/expectedOutcome/validations/0/operator"]

@@ -21,6 +21,7 @@ from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings
 
 _registered: dict[str, ActionDefinition] = {}
+_given: Mapping[str, ActionDefinition] | None = None
 
 
 def load_action_definition(definition_id: str) -> ActionDefinition:
@@ -44,13 +45,19 @@ def register_action_definition(definition: ActionDefinition | Mapping[str, Any])
 
     Raises ActionDefinitionError listing all that is wrong with it.
     """
+    checked = check_action_definition(definition)
+    _registered[checked.id] = checked
+    return checked
+
+
+def check_action_definition(definition: ActionDefinition | Mapping[str, Any]) -> ActionDefinition:
+    """Return the definition where it can be used. Raises ActionDefinitionError listing all that is wrong with it."""
     try:
         checked = ActionDefinition.model_validate(definition)
     except ValidationError as error:
         raise _refuse(describe_validation_error(error)) from None
     if problems := find_definition_problems(checked):
         raise _refuse(problems)
-    _registered[checked.id] = checked
     return checked
 
 
@@ -66,13 +73,33 @@ def list_action_definitions() -> list[ActionDefinition]:
 
 def load_catalog() -> Mapping[str, ActionDefinition]:
     """Return all definitions by id; those registered in code come before those in files."""
-    return {**_read_configured_files(), **_registered}
+    return {**_definitions_in_files(), **_registered}
 
 
 def forget_catalog() -> None:
     """Forget what was read and registered, so that the files are read again when they are next needed."""
     _registered.clear()
+    forget_definition_files()
+
+
+def forget_definition_files() -> None:
+    """Forget what was read, or given in its place, and not what was registered in code."""
+    global _given  # noqa: PLW0603 - a process has one catalog
+    _given = None
     _read_configured_files.cache_clear()
+
+
+def replace_definition_files(definitions: Mapping[str, ActionDefinition]) -> None:
+    """Take these for what is in the files, until that is forgotten; they have been checked before.
+
+    For tests: reading hundreds of definitions from a file takes most of a second.
+    """
+    global _given  # noqa: PLW0603 - likewise
+    _given = definitions
+
+
+def _definitions_in_files() -> Mapping[str, ActionDefinition]:
+    return _read_configured_files() if _given is None else _given
 
 
 @cache
@@ -84,4 +111,4 @@ def _describe_sources() -> str:
     paths = get_settings().actions
     if not paths:
         return "no folder with definitions is configured; set WORKFLOW_STATE_ACTIONS"
-    return f"{len(_read_configured_files())} definitions were found in {', '.join(map(str, paths))}"
+    return f"{len(_definitions_in_files())} definitions were found in {', '.join(map(str, paths))}"

@@ -1,0 +1,126 @@
+"""The pages: tables are up to date, examples are valid, commands and links lead somewhere. Nothing is run here."""
+
+import ast
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+
+import click
+import pytest
+import yaml
+from markdown import PAGES, ROOT, anchors_of, blocks_of, links_of
+from plans import action
+
+import workflow_state
+from workflow_state.actions.definition_files import read_definition_files
+from workflow_state.cli import commands
+from workflow_state.validation import validate_execution_plan
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+# What every machine that runs this has, or can be expected to know.
+OTHERS = {"cd", "mkdir", "touch", "rm", "export", "eval", "python", "redis-cli", "redis-server", "curl", "tee", "head"}
+OTHERS |= {"git", "kill", "systemctl", "cp", "cat"}
+
+
+def test_tables_are_those_of_the_models():
+    """`make docs` writes them."""
+    specification = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
+    tables = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(tables)
+    for page in tables.PAGES:
+        assert tables.with_tables(page.read_text()) == page.read_text(), f"{page.name}: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files_and_headings(page):
+    """Those within the repository."""
+    for file, anchor in links_of(page):
+        assert file.exists(), (page.name, file)
+        if anchor:
+            assert anchor in anchors_of(file), (page.name, file.name, anchor)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
+def test_json_is_a_plan_or_an_action_of_one(block):
+    """What it depends on is put beside it."""
+    document = json.loads(block.text)
+    if block.words.get("file") in {"answer.json", "broken.json"}:
+        return
+    if "actionDefinitionId" in document:
+        document = {"name": "x", "actions": [document, *map(action, document.get("dependencies", []))]}
+    validate_execution_plan(document)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)
+def test_yaml_holds_definitions(block, tmp_path):
+    """They load, all of them."""
+    (tmp_path / "page.yaml").write_text(block.text)
+    assert len(read_definition_files([tmp_path])) == len(yaml.safe_load(block.text))
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "python"], ids=str)
+def test_python_compiles_and_imports_what_is_there(block):
+    """Names from the package are public."""
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.ImportFrom) and node.module == "workflow_state":
+            assert {name.name for name in node.names} <= set(workflow_state.__all__)
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "sh"], ids=str)
+def test_commands_are_there(block):
+    """With their options, extras and targets."""
+    # A quoted program of several lines is one word.
+    for line in re.sub(r"'[^']*'", lambda found: found[0].replace("\n", " "), block.text).splitlines():
+        for words in commands_in(line):
+            check(words)
+
+
+def commands_in(line):
+    """Yield the words of each command of a line; variables that are set before it are left out."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;")
+    lexer.whitespace_split = True
+    words = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set("|&;"):
+            while words and re.match(r"\w+=", words[0]):
+                words.pop(0)
+            if words:
+                yield words
+            words = []
+        elif word not in (">", "<", ">>"):
+            words.append(word)
+
+
+def check(words):
+    """Require that what the words call is there."""
+    program, *rest = words
+    match program:
+        case "workflow-state":
+            command = commands
+            while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+                command = command.commands[rest.pop(0)]
+            known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+            known |= {"--help", "-h", "--version"}
+            assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, words
+        case "celery":
+            assert rest[:2] == ["-A", "workflow_state"]
+            assert rest[2] in {"worker", "flower", "inspect", "control", "beat", "purge"}
+        case "opentelemetry-instrument":
+            check(rest)
+        case "pip":
+            assert rest[0] == "install"
+            for extra in re.findall(r"workflow-state\[([\w,]+)\]", " ".join(rest)):
+                assert set(extra.split(",")) <= EXTRAS.keys()
+        case "make":
+            assert set(rest) <= set(TARGETS)
+        case "./run":
+            assert re.search(rf"^{rest[0]}( \||\))", (ROOT / "run").read_text(), re.MULTILINE)
+        case "docker":
+            assert rest[0] == "compose"
+            assert (ROOT / "docker-compose.yml").exists()
+        case _:
+            assert program in OTHERS, words
