@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench recovery format clean
+.PHONY: check test chaos demo bench recovery docs format clean pictures
 
 check:
 	./run check
@@ -13,12 +13,21 @@ chaos:
 demo:
 	./run demo
 
+# Ten minutes; `.venv/bin/python benchmarks/peers.py install` beforehand adds celery-director and Prefect.
 bench:
-	.venv/bin/python benchmarks/overhead.py
+	./run bench
 
 # How soon a lost worker's actions run elsewhere, and what looking after executions costs; seven minutes.
 recovery:
 	.venv/bin/python benchmarks/recovery.py
+
+# The tables of fields in docs/, from the models.
+docs:
+	.venv/bin/python docs/tables.py
+
+# The pictures in docs/pictures, of real runs.
+pictures:
+	.venv/bin/python docs/pictures.py
 
 format:
 	.venv/bin/ruff check --fix .

@@ -2,22 +2,19 @@
 
 import base64
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from support import wait_until
+from support import free_port, wait_until
 
 
 @contextmanager
 def flower_on(redis_url: str) -> Iterator[Callable[..., str]]:
     """Run `celery -A workflow_state flower`, and yield a function that reads its pages."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "celery", "-A", "workflow_state", "flower", f"--port={port}", "--address=127.0.0.1"],
         env={**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": "ops:secret"},
@@ -30,7 +27,7 @@ def flower_on(redis_url: str) -> Iterator[Callable[..., str]]:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Basic {encoded}"}
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -40,8 +37,10 @@ def flower_on(redis_url: str) -> Iterator[Callable[..., str]]:
         except OSError:
             return False
 
+    # For a browser, with who is there.
+    get.address = f"http://ops:secret@127.0.0.1:{port}"  # type: ignore[attr-defined]
     try:
-        wait_until(is_up, "Flower knows the worker", timeout_s=30)
+        wait_until(is_up, "Flower knows the worker")
         yield get
     finally:
         process.terminate()

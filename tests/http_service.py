@@ -1,7 +1,8 @@
 """A real HTTP server on loopback, with a journal of every request: what the acceptance tests call.
 
 An entry of the journal says when the request was there (`at`), when it was over (`endedAt`), and how it was answered
-(`status`); None where the client had gone away by then.
+(`status`); None where the client had gone away by then. It is over before the answer leaves: what the client does on it
+comes later, however busy the machine is.
 """
 
 import json
@@ -40,6 +41,7 @@ def http_service() -> Iterator[Service]:
     /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
     /status/<code>/<name>   that status, with the headers that were sent
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
+    /later/<s>/<name>       503 with Retry-After: <s> for the first request to this very path, then like /echo
     /stall/<part>/<name>    the first answer ends after half of its header or body; the next are like /echo
     /unavailable/<name>     503, with Retry-After: 280
     /pause/<s>/<name>       the first request to any of them: 503, with Retry-After: <s>; the next are like /echo
@@ -92,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
             count = service.seen[split.path]
             service.seen["/pause"] += split.path.startswith("/pause/")
             is_first_pause = split.path.startswith("/pause/") and service.seen["/pause"] == 1
+            is_first_pause |= split.path.startswith("/later/") and count == 1
         delay_ms = query.get("delay_ms", query.get("delay_once_ms", 0) if count == 1 else 0)
         if self._is_left_alone_for(int(delay_ms) / 1000):
             entry["endedAt"] = time.time()
@@ -162,12 +165,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+        self.entry["endedAt"] = time.time()
         try:
             self.wfile.flush()
             self.entry["status"] = status
         except ConnectionError:
             self.close_connection = True
-        self.entry["endedAt"] = time.time()
 
     def log_message(self, *_: Any) -> None:
         """Say nothing: the journal has it."""

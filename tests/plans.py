@@ -17,3 +17,17 @@ def action(action_id: str, dependencies: list[str] | None = None, **fields: Any)
 def plan(*actions: dict[str, Any], name: str = "a test plan", **graph: list[str]) -> dict[str, Any]:
     """Return a plan of these actions, and of one echoing action for each name with its dependencies."""
     return {"name": name, "actions": [*actions, *(action(key, value) for key, value in graph.items())]}
+
+
+def asking(
+    action_id: str, dependencies: list[str] | None = None, timeout: int | None = None, **fields: Any
+) -> dict[str, Any]:
+    """Return an action that waits for a confirmation."""
+    confirmation: dict[str, Any] = {
+        "required": True,
+        "title": f"Send {action_id}?",
+        "message": "It can't be taken back.",
+    }
+    if timeout is not None:
+        confirmation["timeout"] = timeout
+    return action(action_id, dependencies, userConfirmation=confirmation, **fields)

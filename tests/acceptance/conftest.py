@@ -1,12 +1,16 @@
 """One real Redis, one real HTTP service and one real worker for all acceptance tests of a run."""
 
 import importlib
+import json
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from http_service import Service, http_service
+from support import COMMAND
 
 from workflow_state import celeryconfig
 from workflow_state.actions import catalog
@@ -29,8 +33,8 @@ DEFINITIONS = """
   endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 19, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 - id: patient
-  endpoint: {{url: "{url}/flaky/1/{{name}}", method: GET}}
-  retryPolicy: {{maxAttempts: 2, initialDelayMs: 1500, maxDelayMs: 1500, backoffMultiplier: 1}}
+  endpoint: {{url: "{url}/later/2/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 - id: very_patient
   endpoint: {{url: "{url}/unavailable/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
@@ -89,3 +93,36 @@ def worker(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log_file = tmp_path_factory.mktemp("worker") / "worker.log"
     with local_worker(redis_url, log_file=log_file, extra_arguments=("-E",)):
         yield log_file
+
+
+@pytest.fixture
+def cli(definitions, tmp_path):
+    """Run the command in an empty folder; without a Redis unless one is given."""
+
+    def run(*arguments, redis_url="", stdin="", **variables):
+        environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "TMPDIR": str(tmp_path)}
+        environment |= {"WORKFLOW_STATE_ACTIONS": str(definitions), "TEST_API_TOKEN": "t", **variables}
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    """Write a plan into a file and return its path."""
+
+    def write(document):
+        path = tmp_path / f"{uuid4().hex}.json"
+        path.write_text(document if isinstance(document, str) else json.dumps(document))
+        return str(path)
+
+    return write

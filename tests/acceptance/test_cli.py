@@ -5,49 +5,15 @@ import os
 import pty
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from plans import action, plan
-from support import wait_until
+from support import COMMAND, wait_until
 
-COMMAND = [sys.executable, "-m", "workflow_state.cli"]
-
-
-@pytest.fixture
-def cli(definitions, tmp_path):
-    """Run the command in an empty folder; without a Redis unless one is given."""
-
-    def run(*arguments, redis_url="", stdin="", **variables):
-        environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "TMPDIR": str(tmp_path)}
-        environment |= {"WORKFLOW_STATE_ACTIONS": str(definitions), "TEST_API_TOKEN": "t", **variables}
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture
-def plan_file(tmp_path):
-    """Write a plan into a file and return its path."""
-
-    def write(document):
-        path = tmp_path / f"{uuid4().hex}.json"
-        path.write_text(document if isinstance(document, str) else json.dumps(document))
-        return str(path)
-
-    return write
+from workflow_state import get_execution_state
 
 
 def test_run_brings_its_own_redis_and_worker(cli, plan_file, tmp_path):
@@ -181,8 +147,8 @@ def test_confirm_cancel_and_resume(cli, plan_file, redis_url, worker):
         execution_id = cli("submit", path, redis_url=redis_url).stdout.strip()
 
         def is_paused():
-            state = json.loads(cli("status", execution_id, "--json", redis_url=redis_url).stdout)
-            return state["status"] == "paused_for_confirmation" and state["actionStates"]["beside"]["result"]
+            state = get_execution_state(execution_id)
+            return state.status == "paused_for_confirmation" and state.action_states["beside"].result
 
         wait_until(is_paused, "it asks")
         return execution_id

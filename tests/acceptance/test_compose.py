@@ -12,20 +12,13 @@ import pytest
 import yaml
 from redis import Redis
 from redis.exceptions import RedisError
-from support import wait_until
+from support import free_port, wait_until
 
 from workflow_state.local import find_server
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 BIN = Path(sys.executable).parent
-
-
-def free_port():
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def natively(command, port):
@@ -114,4 +107,4 @@ def test_each_service_is_healthy_by_its_own_check(stack):
 
         wait_until(is_healthy, f"{name} is healthy", timeout_s=40)
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(f"http://127.0.0.1:{flower_port}/api/workers", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{flower_port}/api/workers", timeout=30)

@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import free_port
 
 from workflow_state.local import local_redis, local_worker
 
@@ -39,9 +39,7 @@ EXPECTED = {
 def run_example(tmp_path_factory):
     """Run httpbin, a Redis and a worker, and return a function that runs an example on them to its final state."""
     folder = tmp_path_factory.mktemp("examples")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     definitions = (EXAMPLES / "actions" / "httpbin.yaml").read_text()
     (folder / "httpbin.yaml").write_text(re.sub(r"\b8765\b", str(port), definitions))
     service = subprocess.Popen(

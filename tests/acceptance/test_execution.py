@@ -196,7 +196,7 @@ def test_a_bad_plan_that_was_put_on_the_queue_ends_failed():
 
 def test_the_state_can_be_read_at_any_moment():
     """It never goes backwards while the execution runs, and ends as the handle's result."""
-    document = plan(action("slow", inputs={"name": "slow", "query.delay_ms": 400}), fast=[], last=["slow", "fast"])
+    document = plan(action("slow", inputs={"name": "slow", "query.delay_ms": 1_500}), fast=[], last=["slow", "fast"])
     handle = execute_plan.delay(document)
     seen = [get_execution_state(handle.id)]
     while seen[-1].status not in {"completed", "failed"}:
@@ -338,3 +338,15 @@ def test_an_execution_that_begins_too_late_is_cancelled(service: Service):
     assert late.get(timeout=TIMEOUT_S)["status"] == "cancelled"
     assert in_time.get(timeout=TIMEOUT_S)["status"] == "completed"
     assert service.requests_to(f"/echo/{name}") == []
+
+
+def test_a_small_plan_overtakes_a_large_level(service: Service):
+    """Three hundred actions are in line when it comes, and most of them still are when it has ended."""
+    name = uuid4().hex
+    large = plan(*(action(f"a{number}", inputs={"name": name, "query.delay_ms": 200}) for number in range(300)))
+    slow = execute_plan.delay(large)
+    wait_until(lambda: service.requests_to(f"/echo/{name}"), "the large one has begun")
+    assert execute_plan.delay(plan(a=[], b=["a"], c=["b"])).get(timeout=30)["status"] == "completed"
+    assert len(service.requests_to(f"/echo/{name}")) < 200
+    assert slow.get(timeout=30)["status"] == "completed"
+    assert len(service.requests_to(f"/echo/{name}")) == 300

@@ -1,9 +1,13 @@
-"""Rate limits and pauses, shared by two real workers and by every plan: what the server's journal says."""
+"""Rate limits and pauses, shared by two real workers and by every plan: what the server's journal says.
+
+On a busy machine requests come late. None may come too soon all the same; and how late they may come is told by as many
+requests without a limit, which the same workers send in the same test.
+"""
 
 import json
 import signal
 import time
-from itertools import pairwise
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -24,6 +28,8 @@ DEFINITIONS = """
 - id: few
   endpoint: {{url: "{url}/echo/{{name}}?delay_ms=200", method: GET}}
   rateLimit: {{concurrent: 3}}
+- id: free
+  endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
 - id: one
   endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
   rateLimit: {{concurrent: 1}}
@@ -62,6 +68,11 @@ class Stage:
 
         return wait_until(ended, "the execution ends", timeout_s)
 
+    def free_span_s(self, count):
+        """Return how long as many actions without a limit take, from the beginning of their execution."""
+        state = self.end_of(self.submit(many(count, "free")))
+        return max(entry["at"] for entry in self.service.journal) - begin_of(state)
+
     def keys_without_end(self):
         """Return our keys that have no TTL."""
         return ask_in_another_process(self.url, LEFT_WITHOUT_END, **self.environment)
@@ -96,6 +107,16 @@ def many(count, definition_id):
     )
 
 
+def begin_of(state):
+    """Return when the execution began."""
+    return datetime.fromisoformat(state["startedAt"]).timestamp()
+
+
+def are_on_time(times_s, begun_s, every_s):
+    """Return whether no request came before its slot, the first of which was there when the execution began."""
+    return all(at_s >= begun_s + number * every_s - 0.01 for number, at_s in enumerate(sorted(times_s)))
+
+
 def most_within(times_s, window_s):
     """Return the largest number of times that lie within any window of that length."""
     return max(sum(start <= at < start + window_s for at in times_s) for start in times_s)
@@ -122,11 +143,14 @@ def test_sixty_actions_of_two_plans_keep_to_twenty_a_second(stage, two_workers):
     assert [(state["status"], attempts(state)) for state in states] == [("completed", {1})] * 2
     times_s = [entry["at"] for entry in stage.service.journal]
     assert len(times_s) == 60
-    span_s = max(times_s) - min(times_s)
-    print(f"60 at 20/s: {span_s:.2f} s, {most_within(times_s, 1)} at most in a second")  # noqa: T201 - the figure
-    # They leave evenly. On the way to the journal a busy machine lets one catch up with the one before.
-    assert most_within(times_s, 1) <= 25
-    assert 2.8 < span_s < 4.5
+    begun_s = min(map(begin_of, states))
+    span_s, free_span_s = max(times_s) - begun_s, stage.free_span_s(60)
+    print(f"60 at 20/s: {span_s:.2f} s, {most_within(times_s, 1)} at most in a second, free {free_span_s:.2f} s")  # noqa: T201 - the figures
+    # They leave evenly. On a busy machine those that a worker holds until their slots, for half a second at most, may
+    # come together. Two workers with a limit each would send forty in a second, and all of them in half the time.
+    assert most_within(times_s, 1) <= 20 + 10 + 5
+    assert are_on_time(times_s, begun_s, 1 / 20)
+    assert span_s < 59 / 20 + 1.5 + free_span_s
     assert stage.keys_without_end() == []
 
 
@@ -140,13 +164,16 @@ def test_what_waits_for_its_slot_reads_as_running_with_the_time(stage, two_worke
         versions.append(state["version"])
         return [item for item in state["actionStates"].values() if item.get("nextAttemptAt")]
 
-    found = wait_until(lambda: len(waiting()) == 2 and waiting(), "two wait", timeout_s=15)
+    found = wait_until(lambda: len(waiting()) == 2 and waiting(), "two wait")
     assert {(item["status"], item["attempts"]) for item in found} == {("running", 1)}
     state = stage.end_of(execution_id)
     versions.append(state["version"])
     assert versions == sorted(versions)
     times_s = sorted(entry["at"] for entry in stage.service.journal)
-    assert [round(later - earlier) for earlier, later in pairwise(times_s)] == [2, 2]
+    assert len(times_s) == 3
+    assert are_on_time(times_s, begin_of(state), 2)
+    # Nor did one miss a slot.
+    assert all(at_s - times_s[0] < 2 * number + 2 for number, at_s in enumerate(times_s))
 
 
 def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
@@ -156,7 +183,6 @@ def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
         wait_until(
             lambda: sum("nextAttemptAt" in item for item in stage.state(execution_id)["actionStates"].values()) == 2,
             "two wait",
-            timeout_s=20,
         )
         worker.send_signal(signal.SIGKILL)
         worker.wait()
@@ -169,11 +195,12 @@ def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
 def test_never_more_than_three_at_once(stage, two_workers):
     states = [stage.end_of(stage.submit(many(30, "few")))]
     assert [(state["status"], attempts(state)) for state in states] == [("completed", {1})]
-    entries = stage.service.journal
+    entries = [*stage.service.journal]
     span_s = max(entry["endedAt"] for entry in entries) - min(entry["at"] for entry in entries)
-    print(f"30 of 0.2 s, three at once: {span_s:.2f} s")  # noqa: T201 - the figure
+    free_span_s = stage.free_span_s(30)
+    print(f"30 of 0.2 s, three at once: {span_s:.2f} s, free {free_span_s:.2f} s")  # noqa: T201 - the figures
     assert (len(entries), most_at_once(entries)) == (30, 3)
-    assert span_s < 6
+    assert span_s < 6 + free_span_s
     assert stage.keys_without_end() == []
 
 
@@ -182,11 +209,9 @@ def test_a_killed_workers_permit_is_free_again(stage, tmp_path):
     slow = action("a", actionDefinitionId="one", inputs={"name": "slow", "query.delay_once_ms": 30_000})
     with local_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
         first = stage.submit(plan(slow))
-        wait_until(lambda: stage.service.journal, "the request has arrived", timeout_s=20)
+        wait_until(lambda: stage.service.journal, "the request has arrived")
         second = stage.submit(many(1, "one"))
-        wait_until(
-            lambda: "nextAttemptAt" in stage.state(second)["actionStates"]["a0"], "the other one waits", timeout_s=20
-        )
+        wait_until(lambda: "nextAttemptAt" in stage.state(second)["actionStates"]["a0"], "the other one waits")
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         killed_at_s = time.time()
@@ -201,10 +226,11 @@ def test_a_killed_workers_permit_is_free_again(stage, tmp_path):
 def test_what_is_held_back_can_be_cancelled(stage, two_workers):
     """It ends at once, and sends nothing more."""
     execution_id = stage.submit(many(20, "slow"))
-    wait_until(lambda: stage.service.journal, "the first request has arrived", timeout_s=20)
+    wait_until(lambda: stage.service.journal, "the first request has arrived")
     ask_in_another_process(stage.url, CANCEL, execution_id)
     count = len(stage.service.journal)
-    state = stage.end_of(execution_id, timeout_s=5)
+    # The last of them would be due after 38 s.
+    state = stage.end_of(execution_id, timeout_s=15)
     assert (state["status"], attempts(state) <= {0, 1}) == ("cancelled", True)
     assert len(stage.service.journal) <= count + 1
 
@@ -212,7 +238,7 @@ def test_what_is_held_back_can_be_cancelled(stage, two_workers):
 def test_a_pause_that_the_server_asks_for_holds_for_every_plan(stage, two_workers):
     """One plan's 503 with Retry-After keeps the others from asking at all; it costs them no attempt."""
     first = stage.submit(many(1, "asks_for_a_pause"))
-    wait_until(lambda: stage.service.journal, "the request has arrived", timeout_s=20)
+    wait_until(lambda: stage.service.journal, "the request has arrived")
     wait_until(
         lambda: any(
             item.get("nextAttemptAt") or item["attempts"] > 1 for item in stage.state(first)["actionStates"].values()

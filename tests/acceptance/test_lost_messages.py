@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from http_service import Service
 from plans import action, plan
-from processes import SUBMIT, ask_in_another_process
+from processes import STATE, SUBMIT, ask_in_another_process
 from redis import Redis
 from support import wait_until
 
@@ -32,6 +32,7 @@ from workflow_state import executor
 executor.Task.apply_async = lambda *args, **options: os._exit(9)
 execute_plan.apply_async((json.loads(sys.argv[1]),), task_id=sys.argv[2])
 """
+CANCEL = "print(json.dumps(cancel_execution(sys.argv[1]) is None))"
 CONFIRM = "print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada').confirmed))"
 
 
@@ -95,13 +96,13 @@ def test_executions_whose_messages_are_all_deleted_complete(redis, client, lossy
             after=["a"],
         ),
     )
-    wait_until(lambda: service.requests_to(f"/flaky/1/{name}-retry"), "the first attempt", timeout_s=20)
+    wait_until(lambda: service.requests_to(f"/later/2/{name}-retry"), "the first attempt")
     for _ in range(40):
         lose_all_messages(client)
         time.sleep(0.1)  # the damage goes on for four seconds, whatever happens meanwhile
     states = ends_of(redis, [*many, retrying, handed_over])
     assert [state["status"] for state in states] == ["completed"] * len(states)
-    assert len(service.requests_to(f"/flaky/1/{name}-retry")) == 2
+    assert len(service.requests_to(f"/later/2/{name}-retry")) == 2
     assert not client.exists("workflow_state", "unacked")
 
 
@@ -115,6 +116,20 @@ def test_an_execution_that_was_registered_and_never_published_runs(redis, client
     assert end_of(redis, execution_id)["status"] == "completed"
 
 
+def test_a_large_level_in_line_hides_no_loss(redis, client, lossy_worker, service: Service):
+    """A message of a small plan that is not there is not behind those of a large one."""
+    name = uuid4().hex
+    inputs = {"name": name, "query.delay_ms": 600}
+    large = submit(redis, plan(*(action(f"a{number}", inputs=inputs) for number in range(600))))
+    wait_until(lambda: service.requests_to(f"/echo/{name}"), "the large one has begun")
+    execution_id = str(uuid4())
+    with pytest.raises(AssertionError):
+        ask_in_another_process(redis, REGISTER_ONLY, json.dumps(plan(a=[])), execution_id, **VARIABLES)
+    assert end_of(redis, execution_id)["status"] == "completed"
+    assert ask_in_another_process(redis, STATE, large)["status"] == "running"
+    ask_in_another_process(redis, CANCEL, large)
+
+
 def test_an_answer_whose_message_is_lost_counts(redis, client, tmp_path, service: Service):
     """The message was published while no worker ran, and deleted."""
     name = uuid4().hex
@@ -122,7 +137,7 @@ def test_an_answer_whose_message_is_lost_counts(redis, client, tmp_path, service
     document = plan(action("ask", inputs={"name": name}, userConfirmation=confirmation), last=["ask"])
     with local_worker(redis, log_file=tmp_path / "one.log", environment=VARIABLES):
         execution_id = submit(redis, document)
-        wait_until(lambda: client.hexists(f"workflow_state:progress:{execution_id}", "ask:asks"), "asked", timeout_s=20)
+        wait_until(lambda: client.hexists(f"workflow_state:progress:{execution_id}", "ask:asks"), "asked")
     assert ask_in_another_process(redis, CONFIRM, execution_id, **VARIABLES) is True
     lose_all_messages(client)
     with local_worker(redis, log_file=tmp_path / "two.log", environment=VARIABLES):

@@ -27,7 +27,7 @@ def lose_a_worker(redis_url, tmp_path, service: Service):
         with local_redis() as url:
             with local_worker(url, log_file=tmp_path / "one.log", environment=variables) as worker:
                 execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document))
-                wait_until(lambda: service.requests_to(path), "the request has arrived", timeout_s=20)
+                wait_until(lambda: service.requests_to(path), "the request has arrived")
                 worker.send_signal(signal.SIGKILL)
                 worker.wait()
             with local_worker(url, log_file=tmp_path / "two.log", environment=variables):
@@ -67,14 +67,14 @@ def test_a_killed_child_of_a_prefork_pool_loses_nothing(redis_url, tmp_path, ser
         ) as worker,
     ):
         execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document))
-        wait_until(lambda: service.requests_to(f"/echo/{name}"), "the request has arrived", timeout_s=20)
+        wait_until(lambda: service.requests_to(f"/echo/{name}"), "the request has arrived")
         for child in children_of(worker.pid):
             os.kill(child, signal.SIGKILL)
 
         def completed():
             return ask_in_another_process(url, STATE, execution_id)["status"] == "completed"
 
-        wait_until(completed, "the execution completes", timeout_s=20)
+        wait_until(completed, "the execution completes")
     assert len(service.requests_to(f"/echo/{name}")) == 2
 
 

@@ -9,6 +9,7 @@ from conftest import API_TOKEN
 from flower_service import flower_on
 from plans import action, plan
 from support import wait_until
+from web_server import chromium
 
 from workflow_state import execute_plan
 
@@ -47,6 +48,42 @@ def test_flower_shows_each_action_by_its_name_and_nothing_else(flower):
     pages = json.dumps(tasks) + "".join(flower(f"/task/{uuid}") for uuid in tasks)
     assert marker not in pages
     assert API_TOKEN not in pages
+
+
+def test_a_person_finds_an_executions_tasks_and_the_way_back(flower, tmp_path):
+    """In a browser: searched by the execution's id, in the order of the plan; each task's page names its execution."""
+    handle = execute_plan.delay(plan(first=[], second=["first"], third=["second"]))
+    assert handle.get(timeout=30)["status"] == "completed"
+
+    def is_known():
+        mine = [
+            task for uuid, task in json.loads(flower("/api/tasks?limit=1000")).items() if uuid.startswith(handle.id)
+        ]
+        return len(mine) == 4 and all(task["state"] == "SUCCESS" for task in mine)
+
+    wait_until(is_known, "Flower has all four tasks")
+    with chromium(tmp_path / "profile") as browser:
+        browser.get(f"{flower.address}/tasks")
+
+        def texts(selector):
+            # In one step: the page draws its table anew whenever it likes.
+            return browser.execute_script(
+                "return [...document.querySelectorAll(arguments[0])].map((element) => element.innerText)", selector
+            )
+
+        def rows():
+            return texts("#tasks-table tbody tr")
+
+        search = wait_until(lambda: browser.find_elements("css selector", "input[type=search]"), "the page is there")[0]
+        search.send_keys(handle.id)
+        found = wait_until(lambda: len(rows()) == 4 and all(handle.id in row for row in rows()) and rows(), "4 tasks")
+        for name in ("first", "second", "third"):
+            assert sum(f"execute_action.{name}" in row and "SUCCESS" in row for row in found) == 1
+        browser.get(f"{flower.address}/task/{handle.id}.second")
+        page = wait_until(lambda: (text := texts("body")[0]) and "Root" in text and text, "its page")
+        assert f"('{handle.id}', 'second')" in page
+        # The execution's own task, whose page has the same id as `workflow-state status`.
+        assert any(handle.id in text for text in texts("a"))
 
 
 def test_flower_asks_who_is_there(flower):

@@ -29,6 +29,7 @@ def test_the_wheel_installs_one_package_and_nothing_beside_it(tmp_path):
         assert {name.split("/")[0].split("-")[0] for name in names} == {"workflow_state"}
         assert b"broker_url" in archive.read("workflow_state/celeryconfig.py")
         assert "workflow_state/py.typed" in names
+        assert {"workflow_state/web/static/style.css", "workflow_state/web/pages/execution.html"} <= set(names)
 
 
 def test_a_teams_own_celeryconfig_counts_but_for_what_must_hold(tmp_path):

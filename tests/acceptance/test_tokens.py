@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 from uuid import uuid4
 
 from oauth_server import token_server
@@ -108,11 +109,18 @@ def test_nothing_is_sent_that_was_cancelled_while_its_token_was_waited_for(redis
     may_have_token = threading.Event()
     with token_server() as server, local_redis() as url:
         environment = prepare(server, tmp_path)
-        server.answer_token = lambda _: may_have_token.wait(20) and None
+        # Whoever has waited for a moment only is not asked whether it is wanted still.
+        server.answer_token = lambda _: may_have_token.wait(20) and time.sleep(1)
         with local_worker(url, log_file=tmp_path / "worker.log", environment=environment):
             two = [action(name, actionDefinitionId="api", inputs={"name": name}) for name in ("a", "b")]
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(plan(*two)), **environment)
             wait_until(lambda: server.token_requests, "a token is asked for")
+
+            def both_run():
+                state = ask_in_another_process(url, STATE, execution_id, **environment)
+                return [item["status"] for item in state["actionStates"].values()] == ["running"] * 2
+
+            wait_until(both_run, "both wait for it")
             ask_in_another_process(url, CANCEL, execution_id, **environment)
             may_have_token.set()
             state = end_of(url, execution_id, environment)

@@ -120,7 +120,7 @@ def lost(redis_url, definitions, tmp_path_factory, service: Service):
                     "completed",
                 ]
 
-            wait_until(under_way, "all requests have arrived", timeout_s=15)
+            wait_until(under_way, "all requests have arrived")
             worker.send_signal(signal.SIGKILL)
             worker.wait()
         with local_worker(url, log_file=folder / "two.log", environment=VARIABLES):

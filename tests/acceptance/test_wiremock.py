@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import urllib.request
 
 import pytest
 from plans import action, plan
 from processes import SUBMIT, ask_in_another_process
-from support import wait_until
+from support import free_port, wait_until
 
 from workflow_state.local import local_redis, local_worker
 
@@ -94,8 +93,7 @@ def wiremock(tmp_path_factory):
     if done.returncode:
         pytest.skip(f"WireMock can't be installed: {done.stderr.strip().splitlines()[-1]}")
     [jar] = folder.glob("node_modules/wiremock/build/*.jar")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         "java",
         "-Xmx128m",
