@@ -34,7 +34,7 @@ def main() -> int:
             return 1
         with tempfile.TemporaryDirectory(prefix="workflow-state-demo-") as folder:
             definitions = (HERE / "actions" / "httpbin.yaml").read_text()
-            Path(folder, "httpbin.yaml").write_text(re.sub(r"\b8765\b", str(port), definitions))
+            Path(folder, "httpbin.yaml").write_text(re.sub(r"\b18081\b", str(port), definitions))
             # Whatever this machine is set up for, the demo brings a Redis and a worker of its own.
             others = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_STATE_")}
             environment = {

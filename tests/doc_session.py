@@ -2,10 +2,14 @@
 
 - `sh run` is run by bash, and must end with 0, or with `exit=N`; `python run` likewise.
 - `sh background=WORD` is started, and goes on until the page ends; the next block waits for the WORD in its output.
+- `sh each=WORD` is started line by line, each in a terminal of its own: what does not end by itself must print the WORD
+  (`one|another`), and is then ended by Ctrl-C.
 - `… file=NAME` is written into a file.
 - `text printed` is what the block before it printed. Durations, ids and times may differ; UPDATE_DOCS=1 writes it anew.
+- `… with=SCENE` is not run with the rest of the page, but where that scene is set (see doc_scenes.py).
 
-The ports that pages name are replaced by free ones, and `redis-server` and `./run demo` by what the tests have of them.
+The ports that pages name are replaced by free ones, and so are the hosts that a scene stands in for. `redis-server`,
+`./run demo` and `pip install` are what the tests have of them; the last says whether all that it would bring is there.
 """
 
 import os
@@ -13,7 +17,7 @@ import re
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +26,9 @@ from support import free_port, wait_until
 
 from workflow_state.local import find_server
 
-PORTS = ("18080", "6379")
+PORTS = ("18080", "6379", "9464")
+# Where a command listens that is not told where.
+OWN_PORTS = ("WORKFLOW_STATE_WEB_PORT", "FLOWER_PORT")
 VARYING = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "UUID"),
     (re.compile(r"\d+(\.\d+)? s\b"), "N s"),
@@ -44,21 +50,31 @@ exit $code
 
 
 class DocSession:
-    """A folder, a shell's variables and background processes; a context manager, which ends them."""
+    """A folder, a shell's variables and background processes; a context manager, which ends them.
+
+    `substitutes` are texts of the page, and what stands in for them; `stack` is closed at the end.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ports = {port: str(free_port()) for port in PORTS}
+        self.substitutes: dict[str, str] = {}
+        self.stack = ExitStack()
         self.background: list[subprocess.Popen[bytes]] = []
         self.output = ""
+        home = folder / ".home"
+        home.mkdir()
         programs = folder / ".programs"
         programs.mkdir()
         self._write_program(programs / "redis-server", f'exec {find_server()[0]} "$@"')
+        self._write_program(programs / "pip", f'exec {sys.executable} {ROOT / "tests" / "installed.py"} "$@"')
         self._write_program(folder / "run", f'shift; exec {sys.executable} {ROOT / "examples" / "run_demo.py"} "$@"')
         (folder / "examples").symlink_to(ROOT / "examples")
         own = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_STATE_")}
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self.environment = {**own, "PATH": path, "SESSION": str(folder), "NO_COLOR": "1", "COLUMNS": "200"}
+        own |= {name: str(free_port()) for name in OWN_PORTS}
+        shell = {"PATH": path, "SESSION": str(folder), "HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"}
+        self.environment = {**own, **shell}
 
     @staticmethod
     def _write_program(path: Path, command: str) -> None:
@@ -70,40 +86,32 @@ class DocSession:
 
     def __exit__(self, *_: object) -> None:
         for process in reversed(self.background):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+            _signal(process, signal.SIGTERM)
         for process in self.background:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            _wait(process)
+        self.stack.close()
 
     def do(self, block: Block) -> None:
         """Do what the words of the block say."""
         if "file" in block.words:
             path = self._here() / block.words["file"]
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(self._with_free_ports(block.text))
+            path.write_text(self._with_substitutes(block.text))
         elif "background" in block.words:
-            self._start(block)
+            self.start(block.text, block.words["background"])
+        elif "each" in block.words:
+            for line in block.text.splitlines():
+                self._try(line, block.words["each"])
         elif "run" in block.words:
             text = block.text if block.language == "sh" else f"python - <<'PYTHON'\n{block.text}PYTHON"
-            code = self._run(text)
-            assert code == int(block.words.get("exit", 0)), f"{block} ended with {code}:\n{self.output}"
+            self.run(text, int(block.words.get("exit", 0)))
         elif "printed" in block.words:
             self._compare(block)
 
-    def _here(self) -> Path:
-        folder = self.folder / ".folder"
-        return Path(folder.read_text().strip()) if folder.exists() else self.folder
-
-    def _with_free_ports(self, text: str) -> str:
-        return re.sub(r"\b(18080|6379)\b", lambda found: self.ports[found[0]], text)
-
-    def _run(self, text: str) -> int:
+    def run(self, text: str, code: int = 0) -> None:
+        """Run commands in the shell; fail where they don't end with that code."""
         done = subprocess.run(
-            ["bash", "-c", SCRIPT.replace("{text}", self._with_free_ports(text))],
+            ["bash", "-c", SCRIPT.replace("{text}", self._with_substitutes(text))],
             cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -116,11 +124,29 @@ class DocSession:
         self.output = done.stdout
         for port, free in self.ports.items():
             self.output = self.output.replace(free, port)
-        return done.returncode
+        assert done.returncode == code, f"ended with {done.returncode}, not {code}:\n{text}\n{self.output}"
 
-    def _start(self, block: Block) -> None:
+    def start(self, text: str, words: str) -> subprocess.Popen[bytes]:
+        """Start a command that goes on, and wait until it prints one of the words (`one|another`)."""
+        process, log = self._open(text)
+        said = re.compile(words, re.IGNORECASE)
+        wait_until(lambda: said.search(log.read_text()) or process.poll() is not None, f"{text} says {words}")
+        assert process.poll() is None, f"{text} has ended: {log.read_text()}"
+        return process
+
+    def _try(self, line: str, words: str) -> None:
+        process, log = self._open(line)
+        said = re.compile(words, re.IGNORECASE)
+        wait_until(lambda: said.search(log.read_text()) or process.poll() is not None, f"{line} says {words}")
+        if process.poll() is None:
+            _signal(process, signal.SIGINT)
+            _wait(process)
+        else:
+            assert process.returncode == 0, f"{line} ended with {process.returncode}: {log.read_text()}"
+
+    def _open(self, text: str) -> tuple[subprocess.Popen[bytes], Path]:
         log = self.folder / f".log-{len(self.background)}"
-        script = SCRIPT.partition("code=$?")[0].replace("{text}", self._with_free_ports(block.text))
+        script = SCRIPT.partition("code=$?")[0].replace("{text}", self._with_substitutes(text))
         with log.open("wb") as file:
             process = subprocess.Popen(
                 ["bash", "-c", script],
@@ -132,9 +158,16 @@ class DocSession:
                 start_new_session=True,
             )
         self.background.append(process)
-        word = block.words["background"].lower()
-        wait_until(lambda: word in log.read_text().lower() or process.poll() is not None, f"{block} says {word}")
-        assert process.poll() is None, f"{block} has ended: {log.read_text()}"
+        return process, log
+
+    def _here(self) -> Path:
+        folder = self.folder / ".folder"
+        return Path(folder.read_text().strip()) if folder.exists() else self.folder
+
+    def _with_substitutes(self, text: str) -> str:
+        for told, meant in self.substitutes.items():
+            text = text.replace(told, meant)
+        return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: self.ports[found[0]], text)
 
     def _compare(self, block: Block) -> None:
         if os.environ.get("UPDATE_DOCS"):
@@ -143,6 +176,19 @@ class DocSession:
         assert _steady(self.output) == _steady(block.text), (
             f"{block} says something else than was printed:\n{self.output}"
         )
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        _signal(process, signal.SIGKILL)
+        process.wait()
 
 
 def _steady(text: str) -> str:

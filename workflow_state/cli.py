@@ -16,15 +16,13 @@ from typing import Any, NoReturn
 import click
 
 from workflow_state import display
-from workflow_state.actions.catalog import list_action_definitions, load_action_definition
-from workflow_state.actions.definition_yaml import write_definitions
-from workflow_state.actions.openapi_document import read_openapi
-from workflow_state.actions.openapi_import import describe_import, import_openapi, require_some
+from workflow_state.actions.catalog import list_action_definitions
 from workflow_state.actions.storage import read_stored
+from workflow_state.actions_command import actions_group
 from workflow_state.celery import app
 from workflow_state.command_errors import guarded
 from workflow_state.command_help import USAGE_ERROR, help_end
-from workflow_state.command_options import actions_option, set_for_all, use_actions
+from workflow_state.command_options import actions_option, json_option, print_json, set_for_all, use_actions
 from workflow_state.completion import LASTING, RESUMABLE, completed_actions, completion, execution_ids, waiting_actions
 from workflow_state.decision_options import ask_for_decisions, json_or_text, name_assumed, split_assumed
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError
@@ -53,7 +51,6 @@ _inputs_option = click.option(
     metavar="NAME=VALUE",
     help="A plan input, read as ${inputs.NAME}; JSON where it parses as JSON, text otherwise. May be repeated.",
 )
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 _plan_type = click.Path(exists=True, allow_dash=True, dir_okay=False)
 _plan_argument = click.argument("plan_file", metavar="PLAN.json", type=_plan_type)
 
@@ -64,6 +61,7 @@ def commands() -> None:
     """Run plans of HTTP actions on Celery and Redis."""
 
 
+commands.add_command(actions_group)
 commands.add_command(completion)
 commands.add_command(dev)
 commands.add_command(web)
@@ -75,7 +73,7 @@ commands.add_command(schema)
 @_plan_argument
 @actions_option
 @_inputs_option
-@_json_option
+@json_option
 @click.option("--yes", "confirms_all", is_flag=True, help="Answer every confirmation with yes.")
 def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool, confirms_all: bool) -> int:  # noqa: FBT001 - click
     """Run a plan, show its progress, and print its final state.
@@ -92,7 +90,7 @@ def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: 
             set_for_all("REDIS_URL", engine.redis_url)
             state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all, engine=engine)
     if as_json:
-        _print_json(state.to_json_data())
+        print_json(state.to_json_data())
     else:
         click.echo(display.summary(state))
         for line in display.explanation(state) + (display.next_commands(state) if is_shared else []):
@@ -105,7 +103,7 @@ def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: 
 @actions_option
 @_inputs_option
 @click.option("--id", "execution_id", help="The execution's id. Submitting the same id again starts nothing new.")
-@_json_option
+@json_option
 def submit(
     plan_file: str,
     actions: Sequence[str],
@@ -118,7 +116,7 @@ def submit(
     _require_redis()
     handle = execute_plan.apply_async((plan,), task_id=execution_id)
     if as_json:
-        _print_json({"id": handle.id})
+        print_json({"id": handle.id})
     else:
         click.echo(handle.id)
     return 0
@@ -128,7 +126,7 @@ def submit(
 @_plan_argument
 @actions_option
 @_inputs_option
-@_json_option
+@json_option
 def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
     """Check a plan, and list every problem that it has."""
     try:
@@ -136,10 +134,10 @@ def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_j
     except PlanValidationError as error:
         if not as_json:
             raise
-        _print_json({"valid": False, "errors": error.errors})
+        print_json({"valid": False, "errors": error.errors})
         return USAGE_ERROR
     if as_json:
-        _print_json({"valid": True, "errors": []})
+        print_json({"valid": True, "errors": []})
     else:
         levels = len(schedule_levels(plan.actions))
         unchecked = (
@@ -154,13 +152,13 @@ def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_j
 @commands.command(epilog=help_end("status"))
 @click.argument("execution_id", metavar="ID", shell_complete=execution_ids())
 @click.option("--watch", is_flag=True, help="Follow it until it ends; exit like `run`.")
-@_json_option
+@json_option
 def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT001
     """Show the state of an execution."""
     _require_redis()
     state = follow(execution_id, Watching(), silent=as_json) if watch else get_execution_state(execution_id)
     if as_json:
-        _print_json(state.to_json_data())
+        print_json(state.to_json_data())
     else:
         click.echo(f"{state.id}  {display.summary(state)}")
         lines = display.action_lines(state.action_states) + display.explanation(state)
@@ -174,13 +172,13 @@ def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT00
 @click.option(
     "--status", "wanted", type=click.Choice([str(item) for item in ExecutionStatus]), help="Only those of this status."
 )
-@_json_option
+@json_option
 def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa: FBT001
     """List executions, the newest first."""
     _require_redis()
     summaries = list_executions(limit=limit, status=wanted)
     if as_json:
-        _print_json([summary.to_json_data() for summary in summaries])
+        print_json([summary.to_json_data() for summary in summaries])
     elif summaries:
         for line in display.executions_table(summaries):
             click.echo(line)
@@ -278,7 +276,7 @@ def expire() -> int:
 )
 @actions_option
 @_inputs_option
-@_json_option
+@json_option
 def resume(
     execution_id: str | None,
     plan_file: str | None,
@@ -319,7 +317,7 @@ def resume(
     report = get_execution_state(handle.id).resumed
     told = {} if report is None else report.actions
     if as_json:
-        _print_json({"id": handle.id, "actions": {name: item.to_json_data() for name, item in told.items()}})
+        print_json({"id": handle.id, "actions": {name: item.to_json_data() for name, item in told.items()}})
         return 0
     click.echo(handle.id)
     rows = []
@@ -334,67 +332,6 @@ def resume(
         ]
     for line in display.aligned(rows):
         click.echo(line)
-    return 0
-
-
-@commands.group(name="actions", epilog=help_end("actions"))
-def actions_group() -> None:
-    """Look at the action definitions."""
-
-
-@actions_group.command(name="list", epilog=help_end("actions list"))
-@actions_option
-@_json_option
-def actions_list(actions: Sequence[str], as_json: bool) -> int:  # noqa: FBT001
-    """List the action definitions."""
-    use_actions(actions)
-    definitions = sorted(list_action_definitions(), key=lambda definition: definition.id)
-    if as_json:
-        _print_json([definition.to_json_data() for definition in definitions])
-    elif definitions:
-        rows = [("ID", "METHOD", "EFFECT", "URL", "NAME")]
-        rows += [
-            (item.id, item.endpoint.method, str(item.effective_effect), item.endpoint.url, item.name)
-            for item in definitions
-        ]
-        for line in display.aligned(rows):
-            click.echo(line)
-    else:
-        click.echo("no action definitions: name a folder with --actions or WORKFLOW_STATE_ACTIONS")
-    return 0
-
-
-@actions_group.command(name="show", epilog=help_end("actions show"))
-@click.argument("definition_id", metavar="ID")
-@actions_option
-def actions_show(definition_id: str, actions: Sequence[str]) -> int:
-    """Show one action definition, as JSON."""
-    use_actions(actions)
-    _print_json(load_action_definition(definition_id).to_json_data())
-    return 0
-
-
-@actions_group.command(name="import", epilog=help_end("actions import"))
-@click.argument("document", metavar="OPENAPI", type=click.Path(exists=True, allow_dash=True, dir_okay=False))
-@click.option("--server", metavar="URL", help="Where the API is, in place of the document's own servers.")
-@click.option("--prefix", default="", metavar="TEXT", help="What each id starts with, `github.` say.")
-@click.option("--no-output-schemas", is_flag=True, help="Leave out what the API is said to answer.")
-@click.option("--out", type=click.Path(dir_okay=False), help="The YAML file to write. Default: standard output.")
-def actions_import(document: str, server: str | None, prefix: str, no_output_schemas: bool, out: str | None) -> int:  # noqa: FBT001
-    """Make action definitions of an OpenAPI 3 document (YAML or JSON).
-
-    What has no counterpart is listed on standard error, and so are the environment variables for credentials.
-    """
-    text = sys.stdin.buffer.read() if document == "-" else Path(document).read_bytes()
-    report = import_openapi(read_openapi(text), server=server, prefix=prefix, with_output_schemas=not no_output_schemas)
-    require_some(report)
-    definitions = write_definitions(report.definitions, f"Imported from the OpenAPI document of {report.title}")
-    if out is None:
-        click.echo(definitions, nl=False)
-    else:
-        Path(out).write_text(definitions, encoding="utf-8")
-    for line in describe_import(report):
-        click.echo(line, err=True)
     return 0
 
 
@@ -447,10 +384,6 @@ def _require_redis() -> None:
     """Find out now, with one try, whether Redis is there; the message names the server without its password."""
     client = redis_client(app.backend)
     client.ping()
-
-
-def _print_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -1,8 +1,10 @@
-"""Options that several commands have."""
+"""Options that several commands have, and how they print JSON."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +16,7 @@ actions_option = click.option(
     multiple=True,
     help="Folder or file with action definitions; may be repeated. Default: WORKFLOW_STATE_ACTIONS.",
 )
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 
 def use_actions(paths: Sequence[str]) -> None:
@@ -26,3 +29,8 @@ def set_for_all(name: str, value: str) -> None:
     """Set WORKFLOW_STATE_<name> for this process and those that it starts."""
     os.environ[f"{PREFIX}{name}"] = value
     get_settings.cache_clear()
+
+
+def print_json(data: Any) -> None:
+    """Print a document as people read it, letters beyond ASCII as they are."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))

@@ -5,13 +5,14 @@ A string literal that holds references is bound as a whole: `'${a.output.kind}' 
 `===` and `!==` are read as `==` and `!=`. All references are resolved first, those after a clause that is false too.
 """
 
+import importlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
-import cel
 from pydantic import JsonValue
 
 from workflow_state.condition_bounds import TOKEN, Macros, check_cost, check_length, check_match, find_macros
@@ -157,7 +158,7 @@ def _is_equal(actual: Any, value: Any) -> bool:
 def _is_match(text: str, pattern: str) -> bool:
     check_match(text, pattern)
     try:
-        return bool(cel.evaluate("text.matches(pattern)", {"text": text, "pattern": pattern}))
+        return bool(_cel().evaluate("text.matches(pattern)", {"text": text, "pattern": pattern}))
     except Exception as error:
         raise ConditionError(f"the pattern {_shown(pattern)} is no regular expression (RE2 syntax)") from error
 
@@ -210,9 +211,15 @@ def _content_of(token: re.Match[str]) -> str:
     return str(_compile(token["literal"], {}).execute({}))
 
 
+@cache
+def _cel() -> Any:
+    """Return the library; with it comes a command line of its own, a tenth of what any command takes to start."""
+    return importlib.import_module("cel")
+
+
 def _compile(expression: str, bound: Mapping[str, str]) -> Any:
     try:
-        return cel.compile(expression)
+        return _cel().compile(expression)
     except Exception as error:
         # The message quotes the expression, whose own text must not be taken for the library's words.
         complaints = _SYNTAX_ERROR.findall(str(error).replace(expression, "", 1))
@@ -258,7 +265,7 @@ def _operator_instead(piece: str, expression: str) -> str:
 
 def _evaluate(expression: str, values: Mapping[str, Any], shown: Iterable[str], text: str) -> Any:
     try:
-        return cel.evaluate(expression, dict(values))
+        return _cel().evaluate(expression, dict(values))
     except TypeError as error:
         where = "; ".join([*shown][:_VALUES_SHOWN])
         raise ConditionError(

@@ -23,7 +23,12 @@ from workflow_state.settings import PREFIX, get_settings
 def _address_options(command: Callable[..., int]) -> Callable[..., int]:
     options = [
         click.option(
-            "--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="0: any free one."
+            "--port",
+            type=click.IntRange(0, 65_535),
+            default=8765,
+            show_default=True,
+            envvar=f"{PREFIX}WEB_PORT",
+            help="0: any free one. Or in WORKFLOW_STATE_WEB_PORT.",
         ),
         click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.option(

@@ -41,7 +41,7 @@ def run_example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     port = free_port()
     definitions = (EXAMPLES / "actions" / "httpbin.yaml").read_text()
-    (folder / "httpbin.yaml").write_text(re.sub(r"\b8765\b", str(port), definitions))
+    (folder / "httpbin.yaml").write_text(re.sub(r"\b18081\b", str(port), definitions))
     service = subprocess.Popen(
         [sys.executable, EXAMPLES / "demo_service.py", str(port)], stdout=subprocess.PIPE, text=True
     )

@@ -251,7 +251,7 @@ def test_the_commands_of_its_readme_work(tmp_path):
     """Each curl command of the README, against what the commands above them start."""
     port = free_port()
     definitions = (EXAMPLES / "actions" / "httpbin.yaml").read_text()
-    (tmp_path / "httpbin.yaml").write_text(re.sub(r"\b8765\b", str(port), definitions))
+    (tmp_path / "httpbin.yaml").write_text(re.sub(r"\b18081\b", str(port), definitions))
     variables = {
         "WORKFLOW_STATE_ACTIONS": str(tmp_path),
         "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
