@@ -26,6 +26,7 @@ class Service:
     url: str
     journal: list[dict[str, Any]] = field(default_factory=list)
     seen: Counter[str] = field(default_factory=Counter)
+    released: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def requests_to(self, path_prefix: str) -> list[dict[str, Any]]:
@@ -39,6 +40,7 @@ def http_service() -> Iterator[Service]:
     """Serve until the block ends.
 
     /echo/<name>            what was sent, as JSON; ?delay_ms=… waits first, ?delay_once_ms=… only the first time
+    /hold/<name>            the same, once the name is in `released`
     /status/<code>/<name>   that status, with the headers that were sent
     /flaky/<n>/<name>       503 for the first n requests to this very path, then like /echo
     /later/<s>/<name>       503 with Retry-After: <s> for the first request to this very path, then like /echo
@@ -96,11 +98,11 @@ class _Handler(BaseHTTPRequestHandler):
             is_first_pause = split.path.startswith("/pause/") and service.seen["/pause"] == 1
             is_first_pause |= split.path.startswith("/later/") and count == 1
         delay_ms = query.get("delay_ms", query.get("delay_once_ms", 0) if count == 1 else 0)
-        if self._is_left_alone_for(int(delay_ms) / 1000):
+        kind, *rest = split.path.strip("/").split("/")
+        if self._is_left_alone_for(int(delay_ms) / 1000) or (kind == "hold" and self._is_left_alone_with(rest[-1])):
             entry["endedAt"] = time.time()
             self.close_connection = True
             return
-        kind, *rest = split.path.strip("/").split("/")
         if kind == "status":
             self._answer(int(rest[0]), {"error": f"as asked for: {rest[0]}", "headers": entry["headers"]})
         elif kind == "flaky" and count <= int(rest[0]):
@@ -145,6 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
             return True
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the names that http.server looks for
+
+    def _is_left_alone_with(self, name: str) -> bool:
+        """Wait until the name is released, and return whether the client went away before."""
+        service: Service = self.server.service  # type: ignore[attr-defined]
+        while name not in service.released:
+            if self._is_left_alone_for(0.05):
+                return True
+        return False
 
     def _stall(self, part: str) -> None:
         """Send half of an answer, and wait until the client is gone."""

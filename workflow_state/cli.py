@@ -26,7 +26,13 @@ from workflow_state.command_options import actions_option, json_option, print_js
 from workflow_state.completion import LASTING, RESUMABLE, completed_actions, completion, execution_ids, waiting_actions
 from workflow_state.decision_options import ask_for_decisions, json_or_text, name_assumed, split_assumed
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError
-from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
+from workflow_state.executions import (
+    cancel_execution,
+    confirm_action,
+    get_execution_state,
+    list_executions,
+    require_redis,
+)
 from workflow_state.executor import execute_plan
 from workflow_state.expiry import expire_outputs
 from workflow_state.fan_out import element_id
@@ -34,7 +40,6 @@ from workflow_state.graph_command import graph
 from workflow_state.local import Engine, local_engine
 from workflow_state.outputs import find_output, text_of
 from workflow_state.patterns import schedule_levels
-from workflow_state.records import redis_client
 from workflow_state.resume import read_undecided, resume_execution
 from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
 from workflow_state.schema_command import schema
@@ -113,7 +118,7 @@ def submit(
 ) -> int:
     """Put a plan on the queue, and print the execution's id."""
     plan = _read_plan(plan_file, actions, inputs)
-    _require_redis()
+    require_redis()
     handle = execute_plan.apply_async((plan,), task_id=execution_id)
     if as_json:
         print_json({"id": handle.id})
@@ -155,8 +160,11 @@ def validate(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_j
 @json_option
 def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT001
     """Show the state of an execution."""
-    _require_redis()
-    state = follow(execution_id, Watching(), silent=as_json) if watch else get_execution_state(execution_id)
+    if watch:
+        state = follow(execution_id, Watching(), silent=as_json)
+    else:
+        require_redis()
+        state = get_execution_state(execution_id)
     if as_json:
         print_json(state.to_json_data())
     else:
@@ -175,7 +183,7 @@ def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT00
 @json_option
 def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa: FBT001
     """List executions, the newest first."""
-    _require_redis()
+    require_redis()
     summaries = list_executions(limit=limit, status=wanted)
     if as_json:
         print_json([summary.to_json_data() for summary in summaries])
@@ -191,7 +199,7 @@ def list_command(limit: int, wanted: str | None, as_json: bool) -> int:  # noqa:
 @click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
 def cancel(execution_id: str) -> int:
     """Ask an execution to end. Nothing more is started, a request under way ends by itself."""
-    _require_redis()
+    require_redis()
     state = cancel_execution(execution_id)
     click.echo(f"{execution_id} has ended already: {state.status}" if state.status in ENDED else "cancelling")
     return 0
@@ -205,7 +213,7 @@ def cancel(execution_id: str) -> int:
 @click.option("--user", "user_id", help="Who answers. Default: the name you are logged in by.")
 def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user_id: str | None) -> int:  # noqa: FBT001
     """Answer an action that waits for a person. Shows first what will be sent."""
-    _require_redis()
+    require_redis()
     waiting = get_execution_state(execution_id).confirmations
     shown = next((item for item in waiting if item.action_id == action_id and item.confirmed is None), None)
     if shown and not reject:
@@ -229,7 +237,7 @@ def output(execution_id: str, action_id: str, out: Path | None) -> int:
 
     As JSON, or the bytes themselves where they are stored. ACTION[3] is one element of a list.
     """
-    _require_redis()
+    require_redis()
     value, location = find_output(execution_id, action_id)
     data = read_stored(location) if location else f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode()
     if out:
@@ -248,7 +256,7 @@ def output(execution_id: str, action_id: str, out: Path | None) -> int:
 @commands.command(epilog=help_end("expire"))
 def expire() -> int:
     """Remove stored outputs that have expired. The workers do so once an hour."""
-    _require_redis()
+    require_redis()
     count = expire_outputs(app)
     click.echo(f"removed the stored outputs of {display.count(count, 'execution')}")
     return 0
@@ -301,7 +309,7 @@ def resume(
         raise click.UsageError("Missing argument 'ID'.")
     use_actions(actions)
     plan = _read_plan(plan_file, actions, inputs) if plan_file else None
-    _require_redis()
+    require_redis()
     texts = split_assumed(assumed)
     try:
         assume_done = name_assumed(execution_id, texts, again, partial(read_undecided, execution_id, plan))
@@ -370,7 +378,7 @@ def _parse_input(text: str) -> tuple[str, Any]:
 def _run_and_watch(
     plan: ExecutionPlan, *, as_json: bool, confirms_all: bool, engine: Engine | None = None
 ) -> ExecutionState:
-    _require_redis()
+    require_redis()
     # The handle itself is let go: it would look for its Redis when Python ends, after our own has gone.
     execution_id = execute_plan.delay(plan).id
     if not engine and not as_json:
@@ -378,12 +386,6 @@ def _run_and_watch(
     # On a Redis of our own nobody else can answer a confirmation; on a shared one, that is for others to do.
     answer = answer_yes if confirms_all else ask_on_terminal if engine else None
     return follow(execution_id, Watching(engine, answer), name=plan.name, silent=as_json)
-
-
-def _require_redis() -> None:
-    """Find out now, with one try, whether Redis is there; the message names the server without its password."""
-    client = redis_client(app.backend)
-    client.ping()
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

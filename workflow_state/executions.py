@@ -27,6 +27,12 @@ _LISTED_AT_ONCE = 100
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
 
 
+def require_redis() -> None:
+    """Find out with one try whether Redis is there; Celery's own ways try for long. Raises RedisError."""
+    client: Any = redis_client(app.backend)
+    client.ping()
+
+
 def get_execution_state(execution_id: str) -> ExecutionState:
     """Return the state of an execution as it is now, running or ended, in one or two Redis round trips.
 

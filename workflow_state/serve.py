@@ -11,12 +11,11 @@ from typing import Any
 
 import click
 
-from workflow_state.celery import app
 from workflow_state.command_help import help_end
 from workflow_state.command_options import actions_option, set_for_all, use_actions
 from workflow_state.errors import SettingsError
+from workflow_state.executions import require_redis
 from workflow_state.local import local_engine, local_flower, require_running
-from workflow_state.records import redis_client
 from workflow_state.settings import PREFIX, get_settings
 
 
@@ -77,7 +76,7 @@ def dev(data: Path | None, actions: Sequence[str], wants_flower: bool, flower_po
         if given is None:
             set_for_all("REDIS_URL", engine.redis_url)
             click.echo(f"export {PREFIX}REDIS_URL={shlex.quote(engine.redis_url)}")
-        _require_redis()
+        require_redis()
         click.echo(f"the worker's log: {engine.worker_log}")
         if wants_flower and importlib.util.find_spec("flower"):
             _start_flower(stack, flower_port, engine.worker_log.with_name("flower.log"))
@@ -90,7 +89,7 @@ def dev(data: Path | None, actions: Sequence[str], wants_flower: bool, flower_po
 def web(**address: Any) -> int:
     """Serve the run page, until Ctrl-C. It shows what is in the Redis of WORKFLOW_STATE_REDIS_URL."""
     _require_web()
-    _require_redis()
+    require_redis()
     _serve(**address)
     return 0
 
@@ -120,8 +119,3 @@ def _require_web() -> None:
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise SettingsError(f"the run page needs {' and '.join(missing)}: pip install 'workflow-state[web]'")
-
-
-def _require_redis() -> None:
-    client: Any = redis_client(app.backend)
-    client.ping()

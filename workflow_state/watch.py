@@ -16,7 +16,7 @@ from workflow_state import display
 from workflow_state.celery import app
 from workflow_state.command_help import INTERRUPTED
 from workflow_state.errors import ConfirmationError
-from workflow_state.executions import confirm_action, get_execution_state
+from workflow_state.executions import confirm_action, get_execution_state, require_redis
 from workflow_state.level_view import beside_primaries
 from workflow_state.local import Engine, require_running
 from workflow_state.records import read_record, redis_client
@@ -66,6 +66,7 @@ def follow(execution_id: str, watching: Watching, *, name: str | None = None, si
     On a Redis that is not the command's own it goes on without it: Ctrl-C raises LeftRunning.
     """
     try:
+        require_redis()
         state = get_execution_state(execution_id)
         return _wait(state, watching) if silent else _show(state, watching, name or execution_id)
     except KeyboardInterrupt:

@@ -21,6 +21,8 @@ from workflow_state.settings import get_settings
 DEFINITIONS = """
 - id: echo
   endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
+- id: hold
+  endpoint: {{url: "{url}/hold/{{name}}", method: GET}}
 - id: post
   endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
 - id: status

@@ -177,7 +177,7 @@ def test_what_waits_for_its_slot_reads_as_running_with_the_time(stage, two_worke
 
 
 def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
-    """Killed while two wait, and every message deleted: the sweep takes them up when they are due, once each."""
+    """Killed while some wait, and every message deleted: the sweep takes them up when they are due, once each."""
     with local_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
         execution_id = stage.submit(many(3, "slow"))
         wait_until(
@@ -187,9 +187,12 @@ def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
         worker.send_signal(signal.SIGKILL)
         worker.wait()
     ask_in_another_process(stage.url, DELETE_MESSAGES)
+    statuses = [item["status"] for item in stage.state(execution_id)["actionStates"].values()]
+    # What was sent, and had not ended when the worker was killed, is sent again.
+    expected = len(stage.service.journal) + 3 - statuses.count("completed")
     with local_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment):
         state = stage.end_of(execution_id, timeout_s=40)
-    assert (state["status"], attempts(state), len(stage.service.journal)) == ("completed", {1}, 3)
+    assert (state["status"], attempts(state), len(stage.service.journal)) == ("completed", {1}, expected)
 
 
 def test_never_more_than_three_at_once(stage, two_workers):

@@ -1,12 +1,14 @@
 """Flower, over HTTP, on a real worker that sends events."""
 
 import json
+import re
 import urllib.error
 from uuid import uuid4
 
 import pytest
 from conftest import API_TOKEN
 from flower_service import flower_on
+from markdown import ROOT
 from plans import action, plan
 from support import wait_until
 from web_server import chromium
@@ -84,6 +86,18 @@ def test_a_person_finds_an_executions_tasks_and_the_way_back(flower, tmp_path):
         assert f"('{handle.id}', 'second')" in page
         # The execution's own task, whose page has the same id as `workflow-state status`.
         assert any(handle.id in text for text in texts("a"))
+
+
+def test_flower_counts_what_the_worker_does(flower):
+    """The metrics that docs/telemetry.md names are at /metrics; tasks are labelled with the actions' names."""
+    name = f"count_{uuid4().hex}"
+    execute_plan.delay(plan(action(name))).get(timeout=30)
+    page = (ROOT / "docs" / "telemetry.md").read_text()
+    wait_until(lambda: f'{{task="execute_action.{name}",type="task-succeeded"' in flower("/metrics"), "it is counted")
+    metrics = flower("/metrics")
+    documented = set(re.findall(r"`(flower_\w+)`", page))
+    assert documented
+    assert {name for name in documented if f"\n{name}" not in metrics} == set()
 
 
 def test_flower_asks_who_is_there(flower):

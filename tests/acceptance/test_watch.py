@@ -20,14 +20,36 @@ SHOW_CURSOR = b"\x1b[?25h"
 HIDE_CURSOR = b"\x1b[?25l"
 
 
-def slow_execution():
-    """Submit a plan of one action that takes a second and a half, and return its id."""
-    slow = action("slow", inputs={"name": "slow", "query.delay_ms": 1_500})
-    return execute_plan.apply_async((plan(slow),), task_id=f"watch-{uuid4()}").id
+@pytest.fixture
+def held_plan(service):
+    """Yield a plan of one action that runs until its name is released, as it is at the end; its id is the name."""
+    name = f"slow-{uuid4().hex}"
+    yield plan(action(name, actionDefinitionId="hold", inputs={"name": name}))
+    service.released.add(name)
 
 
-def watch_on_terminal(execution_id, *, until=None, **variables):
-    """Watch it on a terminal of its own; send Ctrl-C once `until` is on the screen. Return the screen and the code."""
+@pytest.fixture
+def held_execution(held_plan, worker):
+    """Submit it, and return the execution's id once it runs."""
+    handle = execute_plan.apply_async((held_plan,), task_id=f"watch-{uuid4()}")
+    (name,) = [item["id"] for item in held_plan["actions"]]
+    wait_until(lambda: get_execution_state(handle.id).action_states[name].started_at, "it runs")
+    return handle.id
+
+
+def goes_on_to_the_end(execution_id, service):
+    """Require that an execution of the held plan still runs, and completes once it may."""
+    state = get_execution_state(execution_id)
+    assert state.status == "running"
+    service.released.update(state.action_states)
+    wait_until(lambda: get_execution_state(execution_id).status == "completed", "it went on")
+
+
+def watch_on_terminal(execution_id, then, **variables):
+    """Watch it on a terminal of its own, and call `then` with the process once the action is on the screen.
+
+    Return the screen and the exit code.
+    """
     ours, theirs = pty.openpty()
     command = subprocess.Popen(
         [*COMMAND, "status", execution_id, "--watch"],
@@ -41,9 +63,9 @@ def watch_on_terminal(execution_id, *, until=None, **variables):
     try:
         while chunk := os.read(ours, 65536):
             seen += chunk
-            if until and until in seen:
-                command.send_signal(signal.SIGINT)
-                until = None
+            if then and b"slow" in seen:
+                then(command)
+                then = None
     except OSError:  # the command has closed its end
         pass
     finally:
@@ -52,72 +74,76 @@ def watch_on_terminal(execution_id, *, until=None, **variables):
 
 
 @pytest.mark.parametrize("options", [["--watch"], ["--watch", "--json"]], ids=" ".join)
-def test_ctrl_c_leaves_the_execution_going_and_says_how_to_come_back(worker, options):
+def test_ctrl_c_leaves_the_execution_going_and_says_how_to_come_back(held_execution, service, options):
     """Exit code 130, one line on standard error, and the execution completes."""
-    execution_id = slow_execution()
-    wait_until(lambda: get_execution_state(execution_id).action_states["slow"].started_at, "it runs")
     with subprocess.Popen(
-        [*COMMAND, "status", execution_id, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "status", held_execution, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as command:
         if "--json" not in options:
             assert "slow" in command.stdout.readline()
         else:
-            # It prints nothing before the end; once it has a connection to Redis, it looks.
-            wait_until(lambda: has_connection(command.pid), "it watches")
+            # It prints nothing before the end; once it asks Redis, it looks.
+            wait_until(lambda: has_connection(command.pid), "it looks")
         command.send_signal(signal.SIGINT)
-        assert command.wait(30) == 130
         told = command.stderr.read()
-    back = f"workflow-state status {execution_id} --watch"
-    assert told == f"{execution_id} goes on without you; come back to it: {back}\n"
-    wait_until(lambda: get_execution_state(execution_id).status == "completed", "it went on")
+        assert command.wait(30) == 130, told
+    back = f"workflow-state status {held_execution} --watch"
+    assert told == f"{held_execution} goes on without you; come back to it: {back}\n"
+    goes_on_to_the_end(held_execution, service)
 
 
 def has_connection(pid):
     """Return whether a process, whose standard streams are pipes, has a socket."""
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
+    process = Path(f"/proc/{pid}")
+    # Until it has become the command it has all that this process has.
+    if b"workflow_state.cli" not in (process / "cmdline").read_bytes():
+        return False
+    for entry in (process / "fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
             if str(entry.readlink()).startswith("socket:"):
                 return True
     return False
 
 
-def test_run_on_a_shared_redis_is_left_in_the_same_way(cli, plan_file, redis_url, worker):
+def test_run_on_a_shared_redis_is_left_in_the_same_way(held_plan, plan_file, worker, service):
     """The id is said at the start, and the way back at Ctrl-C."""
-    slow = action("slow", inputs={"name": "slow", "query.delay_ms": 1_500})
     with subprocess.Popen(
-        [*COMMAND, "run", plan_file(plan(slow))], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "run", plan_file(held_plan)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as command:
         execution_id = command.stdout.readline().removeprefix("execution ").strip()
         assert "slow" in command.stdout.readline()
         command.send_signal(signal.SIGINT)
         assert command.wait(30) == 130
         assert f"come back to it: workflow-state status {execution_id} --watch" in command.stderr.read()
-    wait_until(lambda: get_execution_state(execution_id).status == "completed", "it went on")
+    goes_on_to_the_end(execution_id, service)
 
 
-def test_ctrl_c_gives_the_cursor_back(worker):
+def test_ctrl_c_gives_the_cursor_back(held_execution):
     """The picture hides it; a shell without a cursor is what remained."""
-    seen, code = watch_on_terminal(slow_execution(), until=b"slow")
+    seen, code = watch_on_terminal(held_execution, lambda command: command.send_signal(signal.SIGINT))
     assert code == 130
     assert seen.count(HIDE_CURSOR) == seen.count(SHOW_CURSOR) == 1
     assert b"goes on without you" in seen
 
 
-def test_no_color_is_honoured(worker):
+def test_no_color_is_honoured(held_execution):
     """https://no-color.org: a picture without a colour; with the variable empty or unset there are some."""
-    execution_id = slow_execution()
-    plain, _ = watch_on_terminal(execution_id, NO_COLOR="1")
-    coloured, _ = watch_on_terminal(execution_id, NO_COLOR="")
+    plain, _ = watch_on_terminal(held_execution, lambda command: command.send_signal(signal.SIGINT), NO_COLOR="1")
+    coloured, _ = watch_on_terminal(held_execution, lambda command: command.send_signal(signal.SIGINT), NO_COLOR="")
     assert b"slow" in plain
     assert not COLOUR.search(plain)
     assert COLOUR.search(coloured)
 
 
-def test_a_dumb_terminal_gets_lines(worker):
+def test_a_dumb_terminal_gets_lines(held_execution, service):
     """What can't move its cursor is not painted over."""
-    seen, code = watch_on_terminal(slow_execution(), TERM="dumb")
+    actions = get_execution_state(held_execution).action_states
+    seen, code = watch_on_terminal(held_execution, lambda _: service.released.update(actions), TERM="dumb")
     assert code == 0
-    assert b"slow: completed in" in seen
+    assert re.search(rb"slow-\w+: completed in", seen)
     assert b"\x1b" not in seen
 
 
