@@ -38,16 +38,9 @@ from workflow_state.fan_out import list_elements
 from workflow_state.logger import WorkflowLogger
 from workflow_state.permits import pause_definition, pause_key, return_permit, take_permit
 from workflow_state.policy import find_block, is_of_unknown_outcome, reads_plan_inputs, retry_delay_ms, settle_failure
-from workflow_state.records import (
-    Outlook,
-    action_task_id,
-    parse_outlook,
-    queue_outlook,
-    read_actions,
-    read_inputs,
-    redis_client,
-)
+from workflow_state.records import action_task_id, read_actions, read_inputs, redis_client
 from workflow_state.reference_parser import resolve_value
+from workflow_state.results import Outlook, parse_outlook, queue_outlook
 from workflow_state.schema import (
     OUTCOME_UNKNOWN,
     ActionDefinition,

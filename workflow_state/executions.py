@@ -11,13 +11,8 @@ from workflow_state.alarms import read_alarmed, set_alarm
 from workflow_state.celery import app
 from workflow_state.delivery import progress_key, record_key
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
-from workflow_state.records import (
-    index_key,
-    parse_record,
-    read_results,
-    redis_client,
-    request_cancel,
-)
+from workflow_state.records import index_key, parse_record, redis_client, request_cancel
+from workflow_state.results import read_results
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.settings import get_settings
 from workflow_state.states import ENDED, Progress, confirmation_states, parse_progress, running_state

@@ -38,13 +38,13 @@ from workflow_state.records import (
     begin_execution,
     end_execution,
     mark_end,
-    read_results,
     read_standing,
     redis_client,
     register_execution,
     request_cancel,
     require_execution_id,
 )
+from workflow_state.results import read_results
 from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,

@@ -32,9 +32,9 @@ from workflow_state.records import (
     level_group_id,
     read_actions,
     read_inputs,
-    read_results,
     redis_client,
 )
+from workflow_state.results import read_results
 from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.states import with_unneeded

@@ -12,7 +12,7 @@ from workflow_state.errors import StorageError, WorkflowStateError
 from workflow_state.executions import get_execution_state
 from workflow_state.expiry import EXPIRE_TASK, expire_outputs
 from workflow_state.fan_out import split_state
-from workflow_state.records import read_results
+from workflow_state.results import read_results
 from workflow_state.schema import ActionExecutionState, ActionSuccess, StorageLocation
 
 logger = logging.getLogger(__name__)

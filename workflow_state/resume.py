@@ -20,7 +20,8 @@ from workflow_state.executions import get_execution_state
 from workflow_state.executor import execute_plan
 from workflow_state.fan_out import element_id, split_state
 from workflow_state.plan_check import validate_execution_plan
-from workflow_state.records import action_task_id, read_record, read_results, redis_client
+from workflow_state.records import action_task_id, read_record, redis_client
+from workflow_state.results import read_results
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
