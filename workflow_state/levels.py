@@ -145,14 +145,14 @@ def _runs_of(
     yield element_id(name, element)
     while element is None:
         # What the level does not know is an alternative that stands in for a whole list.
-        action = known.get(name) or read_action(task, name)
+        action = known.get(name) or _read_action(task, name)
         if action is None or action.error_handling.alternative_action_id is None:
             return
         name = action.error_handling.alternative_action_id
         yield name
 
 
-def read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]
+def _read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]
     """Return an action of the running task's execution, or None where its record has none of that id."""
     found = read_actions(redis_client(task.app.backend), str(task.request.id), [action_id])
     return found[0] if found else None
@@ -201,7 +201,7 @@ def _join(
         # It may have been done: nothing takes its place.
         return _store(task, action, state), None
     alternative_id = action.error_handling.alternative_action_id
-    alternative = read_action(task, alternative_id) if alternative_id else None
+    alternative = _read_action(task, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
         remember_failure(client, execution_id, action.id, state.to_json_data())
         return {}, _signature(task, alternative, action.id, stands_in_for=[action.id])

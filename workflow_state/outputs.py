@@ -13,7 +13,7 @@ from workflow_state.executions import get_execution_state
 from workflow_state.expiry import EXPIRE_TASK, expire_outputs
 from workflow_state.fan_out import split_state
 from workflow_state.results import read_results
-from workflow_state.schema import ActionExecutionState, ActionSuccess, StorageLocation
+from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionState, StorageLocation
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def find_output(execution_id: str, action_id: str) -> tuple[JsonValue, StorageLo
 
     Raises ExecutionNotFoundError, and StorageError where there is no output.
     """
-    state = find_action_state(execution_id, action_id)
+    state = find_action_state(get_execution_state(execution_id), action_id)
     if not isinstance(state.result, ActionSuccess):
         raise StorageError(f"{action_id} has no output: it is {state.status}")
     return state.result.output, state.result.output_location
@@ -59,12 +59,12 @@ def text_of(data: bytes, content_type: str) -> str | None:
     return data.decode(errors="replace") if is_json(content_type) else decode_text(data, content_type)
 
 
-def find_action_state(execution_id: str, action_id: str) -> ActionExecutionState:
-    """Return the state of an action, or of one element of a list (`each[3]`).
+def find_action_state(execution: ExecutionState, action_id: str) -> ActionExecutionState:
+    """Return the state of an action, or of one element of a list (`each[3]`), of an execution.
 
-    Raises ExecutionNotFoundError, and StorageError where the execution has no such action.
+    Raises StorageError where the execution has no such action.
     """
-    states = get_execution_state(execution_id).action_states
+    states = execution.action_states
     if action_id in states:
         return states[action_id]
     name, _, rest = action_id.partition("[")
@@ -72,10 +72,10 @@ def find_action_state(execution_id: str, action_id: str) -> ActionExecutionState
     if name in states and rest[:-1].isdecimal() and rest.endswith("]"):
         backend: Any = app.backend
         # Its own state is there while others of the list still run; the list's keeps it for longer.
-        if data := read_results(backend, execution_id, [action_id]).get(action_id):
+        if data := read_results(backend, execution.id, [action_id]).get(action_id):
             return ActionExecutionState.model_validate(data)
         element = split_state(states[name]).get(int(rest[:-1]))
     if element is None:
         there = ", ".join(list(states)[:20])
-        raise StorageError(f"execution {execution_id} has no output of {action_id!r}; its actions are {there}")
+        raise StorageError(f"execution {execution.id} has no output of {action_id!r}; its actions are {there}")
     return element

@@ -14,12 +14,10 @@ from uuid import uuid4
 import httpx
 import pytest
 from plans import action, asking, plan
-from support import wait_until
+from support import COMMAND, free_port, wait_until
 from web_server import stream
 
 from workflow_state import cancel_execution, execute_plan
-
-COMMAND = [sys.executable, "-m", "workflow_state.cli"]
 
 
 def run(*arguments, command=COMMAND, **variables):
@@ -55,12 +53,6 @@ def running(*arguments, cwd, **variables):
     finally:
         process.kill()
         process.wait()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "workflows.example.com"])  # noqa: S104 - that is refused

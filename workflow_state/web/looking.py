@@ -158,8 +158,8 @@ def _read_graph(execution_id: str) -> dict[str, Any]:
 
 
 def _read_action(execution_id: str, action_id: str) -> dict[str, Any]:
-    state = find_action_state(execution_id, action_id)
     whole = get_execution_state(execution_id)
+    state = find_action_state(whole, action_id)
     base = action_id.partition("[")[0]
     detail: dict[str, Any] = {"id": action_id, "state": _slim(state)}
     # Of a list those of its elements as well.
