@@ -6,6 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from redis import Redis
 
 from workflow_state import get_execution_state
 from workflow_state.schema import ConfirmationState
@@ -49,6 +52,11 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def client_of(redis_url: str) -> Redis:
+    """Return a client of a private Redis, whose address is a socket's."""
+    return Redis(unix_socket_path=unquote(urlsplit(redis_url).path))
 
 
 def in_time(at_most_s: float, call: Callable[[], Any]) -> Any:

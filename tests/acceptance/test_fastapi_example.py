@@ -10,15 +10,14 @@ import sys
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import pytest
 from http_service import Service
 from plans import action, plan
-from redis import Redis
-from support import free_port, in_time, wait_until
+from support import client_of, free_port, in_time, wait_until
 
 from workflow_state.local import local_redis, local_worker
 
@@ -229,7 +228,7 @@ def test_an_execution_that_nobody_follows_is_not_read(api, redis_url, log):
     """The watcher ends with its last client, however that one goes; and two clients have one watcher."""
     execution_id = api.post("/executions", json=plan(action("ask", userConfirmation=CONFIRMATION))).json()["id"]
     path = f"/executions/{execution_id}/events"
-    with Redis(unix_socket_path=unquote(redis_url.partition("://")[2].partition("?")[0])) as client:
+    with client_of(redis_url) as client:
 
         def reads_in(seconds):
             before = client.info("commandstats")["cmdstat_hgetall"]["calls"]

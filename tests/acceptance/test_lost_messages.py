@@ -8,8 +8,7 @@ import pytest
 from http_service import Service
 from plans import action, plan
 from processes import STATE, SUBMIT, ask_in_another_process
-from redis import Redis
-from support import wait_until
+from support import client_of, wait_until
 
 from workflow_state.local import local_redis, local_worker
 
@@ -46,7 +45,7 @@ def redis(redis_url):
 @pytest.fixture
 def client(redis):
     """Speak to that Redis as whoever empties its queues does."""
-    with Redis(unix_socket_path=redis.removeprefix("redis+socket://").partition("?")[0]) as connection:
+    with client_of(redis) as connection:
         connection.flushall()
         yield connection
 

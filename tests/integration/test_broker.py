@@ -5,7 +5,7 @@ import json
 import pytest
 from celery import Celery
 from kombu import Exchange, Queue
-from redis import Redis
+from support import client_of
 
 from workflow_state.local import local_redis
 
@@ -22,7 +22,7 @@ def redis_url():
 @pytest.fixture
 def client(redis_url):
     """Look at what is there."""
-    with Redis(unix_socket_path=redis_url.removeprefix("redis+socket://").partition("?")[0]) as connection:
+    with client_of(redis_url) as connection:
         connection.flushall()
         yield connection
 

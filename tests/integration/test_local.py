@@ -8,8 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from redis import Redis
-from support import wait_until
+from support import client_of, wait_until
 
 from workflow_state import local
 from workflow_state.errors import SettingsError
@@ -21,11 +20,6 @@ HOLD_AN_ENGINE = textwrap.dedent("""
         print(engine.redis_url, engine.worker.pid, flush=True)
         time.sleep(60)
 """)
-
-
-def client_of(url: str) -> Redis:
-    """Return a client of the server at a redis+socket URL."""
-    return Redis(unix_socket_path=url.removeprefix("redis+socket://").split("?")[0])
 
 
 def test_a_private_server_starts_and_leaves_nothing():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery import Celery
-from redis import Redis
+from support import client_of
 
 from workflow_state.local import local_redis
 from workflow_state.result_backend import OVERRIDES
@@ -31,7 +31,7 @@ def backend(redis_url):
 @pytest.fixture
 def client(redis_url):
     """Look at what is stored."""
-    with Redis(unix_socket_path=redis_url.removeprefix("redis+socket://").partition("?")[0]) as connection:
+    with client_of(redis_url) as connection:
         connection.flushall()
         yield connection
 
