@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 from redis.exceptions import RedisError
 
+from workflow_state.engine.local import local_redis
 from workflow_state.errors import WorkflowStateError
-from workflow_state.local import local_redis
 
 sys.path.insert(0, str(Path(__file__).with_name("peers")))
 

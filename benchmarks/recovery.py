@@ -18,7 +18,7 @@ from http_service import http_service
 from plans import action, plan
 from redis import Redis
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 ROUNDS = 5
 EXECUTIONS = 1_000

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from redis import Redis
 
-from workflow_state.local import local_redis
+from workflow_state.engine.local import local_redis
 
 HERE = Path(__file__).parent
 CONCURRENCY = 16

@@ -23,11 +23,12 @@ from support import wait_until
 from web_server import chromium, served
 
 from workflow_state.celery import app
-from workflow_state.display import live_view
-from workflow_state.level_view import beside_primaries
-from workflow_state.local import local_redis, local_worker
-from workflow_state.records import read_record, redis_client
+from workflow_state.cli.screen import live_view
+from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.plans.levels import beside_primaries
 from workflow_state.schema import ExecutionState
+from workflow_state.store.connection import redis_client
+from workflow_state.store.records import read_record
 
 PICTURES = Path(__file__).with_name("pictures")
 DEFINITIONS = """

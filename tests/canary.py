@@ -14,8 +14,8 @@ import threading
 import time
 from pathlib import Path
 
-from workflow_state.actions.client import close_client
-from workflow_state.actions.http import execute_http_action
+from workflow_state.actions.execute import execute_http_action
+from workflow_state.actions.network.client import close_client
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings

@@ -24,7 +24,7 @@ from typing import Self
 from markdown import ROOT, Block, blocks_of
 from support import free_port, wait_until
 
-from workflow_state.local import find_server
+from workflow_state.engine.local import find_server
 
 PORTS = ("18080", "6379", "9464")
 # Where a command listens that is not told where.

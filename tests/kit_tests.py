@@ -2,13 +2,7 @@
 
 import pytest
 
-from workflow_state import (
-    ExecutionPlan,
-    PlanValidationError,
-    execute_plan,
-    read_output,
-    resume_execution,
-)
+from workflow_state import ExecutionPlan, PlanValidationError, execute_plan, read_output, resume_execution
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.testing import assert_completed, assert_failed, assert_skipped, output_of
 

@@ -2,8 +2,11 @@
 
 import sys
 
-from workflow_state.actions.catalog import load_action_definition, register_action_definition
-from workflow_state.actions.http import execute_http_action
+from workflow_state.actions.definitions.catalog import load_action_definition, register_action_definition
+from workflow_state.actions.execute import execute_http_action
+from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state, list_executions
+from workflow_state.client.outputs import read_output
+from workflow_state.client.resume import resume_execution
 from workflow_state.errors import (
     ActionDefinitionError,
     ConfirmationError,
@@ -18,13 +21,10 @@ from workflow_state.errors import (
     StorageError,
     WorkflowStateError,
 )
-from workflow_state.executions import cancel_execution, confirm_action, get_execution_state, list_executions
 from workflow_state.executor import execute_plan
 from workflow_state.logger import WorkflowLogger
-from workflow_state.outputs import read_output
 from workflow_state.patterns import (
     are_dependencies_satisfied,
-    calculate_execution_metrics,
     create_batch_processing,
     create_conditional_branch,
     create_fan_out_fan_in_pattern,
@@ -34,10 +34,9 @@ from workflow_state.patterns import (
     find_circular_dependencies,
     group_actions_by_dependency_level,
 )
-from workflow_state.plan_check import json_schema_of_plans, validate_execution_plan, validate_plan_logic
-from workflow_state.plan_json_schema import read_strict_plan
-from workflow_state.reference_parser import ParsedReference, parse_reference, resolve_reference
-from workflow_state.resume import resume_execution
+from workflow_state.plans.document_schema import read_strict_plan
+from workflow_state.plans.references import ParsedReference, parse_reference, resolve_reference
+from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.schema import (
     ActionDefinition,
     ActionExecutionState,
@@ -47,6 +46,7 @@ from workflow_state.schema import (
     PlannedAction,
     StorageLocation,
 )
+from workflow_state.validation import json_schema_of_plans, validate_execution_plan, validate_plan_logic
 
 __all__ = [
     "ActionDefinition",
@@ -100,6 +100,6 @@ __all__ = [
 
 # Where `opentelemetry-instrument` has been here before us; otherwise it costs nothing.
 if "opentelemetry.instrumentation.celery" in sys.modules:
-    from workflow_state.telemetry import instrument
+    from workflow_state.engine.telemetry import instrument
 
     instrument()

@@ -10,15 +10,15 @@ from celery.app.defaults import NAMESPACES, flatten
 from celery.signals import task_postrun, worker_init, worker_process_init
 from celery.utils.imports import cwd_in_path
 
-from workflow_state.actions.catalog import load_catalog
-from workflow_state.actions.storage import check_storage
-from workflow_state.delivery import begin_incarnation, end_run
+from workflow_state.actions.definitions.catalog import load_catalog
+from workflow_state.actions.storage.outputs import check_storage
+from workflow_state.engine.expiry import Expiry
+from workflow_state.engine.lease import Lease, keep_child_alive
+from workflow_state.engine.result_backend import OVERRIDES, never_subscribe
+from workflow_state.engine.sweep import Alarm
 from workflow_state.errors import WorkflowStateError
-from workflow_state.expiry import Expiry
-from workflow_state.lease import Lease, keep_child_alive
-from workflow_state.result_backend import OVERRIDES, never_subscribe
 from workflow_state.settings import get_settings
-from workflow_state.sweep import Alarm
+from workflow_state.store.leases import begin_incarnation, end_run
 
 CORE_SETTINGS = (
     "task_default_queue",
@@ -68,9 +68,9 @@ def _settings_in(module: str) -> dict[str, Any]:
 # bare AsyncResult's go on meaning theirs.
 app = Celery(
     "workflow_state",
-    amqp="workflow_state.broker:LeanAMQP",
+    amqp="workflow_state.engine.broker:LeanAMQP",
     set_as_current=_state._tls.current_app is None,  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public question for it
-    include=["workflow_state.executor", "workflow_state.outputs"],
+    include=["workflow_state.executor", "workflow_state.client.outputs"],
 )
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)

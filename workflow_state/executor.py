@@ -22,29 +22,16 @@ from celery.result import AsyncResult
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.utils.json import dumps
 
-from workflow_state.alarms import remove_alarm
-from workflow_state.attempt import perform
 from workflow_state.celery import app
-from workflow_state.delivery import ACTION_TASK, CONNECTION_ERRORS, LEVEL_TASK
+from workflow_state.engine.attempt import perform
+from workflow_state.engine.expiry import expire_outputs
+from workflow_state.engine.levels import message_after, publish_lost, start_level, what_lacks
+from workflow_state.engine.messages import ActionMessage, Summary
 from workflow_state.errors import PlanValidationError, WorkflowStateError
-from workflow_state.fan_out import element_id
-from workflow_state.levels import message_after, publish_lost, start_level, what_lacks
 from workflow_state.logger import WorkflowLogger
-from workflow_state.plan_check import validate_execution_plan
-from workflow_state.policy import stopping_failure
-from workflow_state.records import (
-    FirstMessage,
-    Standing,
-    begin_execution,
-    end_execution,
-    mark_end,
-    read_standing,
-    redis_client,
-    register_execution,
-    request_cancel,
-    require_execution_id,
-)
-from workflow_state.results import read_results
+from workflow_state.rules.for_each import element_id
+from workflow_state.rules.policy import stopping_failure
+from workflow_state.rules.states import final_state, refused_state
 from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
@@ -54,8 +41,22 @@ from workflow_state.schema import (
     ResumeReport,
 )
 from workflow_state.settings import get_settings
-from workflow_state.states import final_state, refused_state
-from workflow_state.work import ActionMessage, Summary
+from workflow_state.store.alarms import remove_alarm
+from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
+from workflow_state.store.names import ACTION_TASK, EXPIRE_TASK, LEVEL_TASK
+from workflow_state.store.records import (
+    FirstMessage,
+    Standing,
+    begin_execution,
+    end_execution,
+    mark_end,
+    read_standing,
+    register_execution,
+    request_cancel,
+    require_execution_id,
+)
+from workflow_state.store.results import read_results
+from workflow_state.validation import validate_execution_plan
 
 logger = logging.getLogger(__name__)
 
@@ -320,3 +321,17 @@ def execute_action(  # noqa: PLR0913, PLR0917 - what a message says
     if state is None:
         raise Ignore
     return Summary(state)
+
+
+logger = logging.getLogger(__name__)
+
+
+@app.task(name=EXPIRE_TASK, ignore_result=True)
+def expire() -> None:
+    """Remove stored outputs that nobody needs any more."""
+    try:
+        count = expire_outputs(app)
+    except WorkflowStateError as error:
+        logger.warning("Stored outputs could not be expired; trying again in an hour: %s", error)
+        return
+    logger.info("The stored outputs of %d executions have expired", count)

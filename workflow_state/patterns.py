@@ -5,23 +5,17 @@ change their arguments; they take PlannedActions or their JSON data.
 """
 
 import json
-from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final, TypedDict
 
 from pydantic import JsonValue
 
-from workflow_state.graphs import find_cycles, find_levels, refuse_graph, show_cycles
-from workflow_state.reference_parser import parse_reference
-from workflow_state.schema import (
-    ActionExecutionState,
-    ActionStatus,
-    Condition,
-    ExecutionMetrics,
-    ExecutionState,
-    PlannedAction,
-)
+from workflow_state.plans.graphs import find_cycles
+from workflow_state.plans.levels import Planned, _group_by_level, _planned, schedule_levels
+from workflow_state.plans.references import parse_reference
+from workflow_state.rules.metrics import _field, _states_of, _status, calculate_execution_metrics
+from workflow_state.schema import ActionStatus, Condition, ExecutionState, PlannedAction
 
 __all__ = [
     "Branch",
@@ -38,9 +32,6 @@ __all__ = [
     "group_actions_by_dependency_level",
     "schedule_levels",
 ]
-
-Planned = PlannedAction | Mapping[str, Any]
-State = ActionExecutionState | Mapping[str, Any] | str
 
 _INT64: Final = 2**63
 
@@ -70,33 +61,6 @@ def group_actions_by_dependency_level(actions: Sequence[Planned]) -> list[list[P
     return _group_by_level(planned, {action.id: action.dependencies for action in planned})
 
 
-def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
-    """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
-
-    An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
-    alternative depends on; what depends on an alternative comes after the primary. A dependency between an alternative
-    and the action in whose place it runs is left out. Raises PlanValidationError as group_actions_by_dependency_level
-    does, and for alternatives that lead back to where they started.
-    """
-    planned = [_planned(action) for action in actions]
-    by_id = {action.id: action for action in planned}
-    alternatives = {
-        action.id: name
-        for action in planned
-        if (name := action.error_handling.alternative_action_id) is not None and name in by_id
-    }
-    places = _places_of_alternatives(alternatives)
-    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in places}
-    for action in planned:
-        for place in places.get(action.id, [action.id]):
-            for dependency in action.dependencies:
-                ahead = places.get(dependency, [dependency])
-                # An action that names itself stays as it is, to be refused.
-                waits_for[place].update((name, None) for name in ahead if name != place or dependency == action.id)
-    in_levels = [action for action in planned if action.id in waits_for]
-    return _group_by_level(in_levels, {name: list(ahead) for name, ahead in waits_for.items()})
-
-
 def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]) -> bool:
     """Return whether every dependency has completed, or was skipped by its own condition."""
     return all(_is_satisfied(action_states.get(dependency)) for dependency in _planned(action).dependencies)
@@ -110,27 +74,6 @@ def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState
         if result and _status(state) == ActionStatus.COMPLETED:
             results[name] = _field(result, "output")
     return results
-
-
-def calculate_execution_metrics(
-    action_states: Mapping[str, Any] | ExecutionState, *, total_duration: int | None = None
-) -> ExecutionMetrics:
-    """Count the actions by how they ended; `total_duration` is in milliseconds.
-
-    Takes the states by action id, or a whole execution, whose own duration is kept where no other is given.
-    """
-    if total_duration is None and (isinstance(action_states, ExecutionState) or _is_execution(action_states)):
-        total_duration = _field(_field(action_states, "metrics") or {}, "totalDuration")
-    statuses = [_status(state) for state in _states_of(action_states).values()]
-    metrics = ExecutionMetrics(
-        total_actions=len(statuses),
-        completed_actions=statuses.count(ActionStatus.COMPLETED),
-        failed_actions=statuses.count(ActionStatus.FAILED),
-        skipped_actions=statuses.count(ActionStatus.SKIPPED),
-    )
-    if total_duration is not None:
-        metrics.total_duration = total_duration
-    return metrics
 
 
 # --- Builders ----------------------------------------------------------------------------------------------------
@@ -241,13 +184,6 @@ def create_batch_processing(
     return actions
 
 
-# --- Parts -------------------------------------------------------------------------------------------------------
-
-
-def _planned(action: Planned) -> PlannedAction:
-    return action if isinstance(action, PlannedAction) else PlannedAction.model_validate(action)
-
-
 def _after(action: PlannedAction, ahead: Iterable[str]) -> PlannedAction:
     """Return a copy that shares nothing with the action, and depends on these as well."""
     dependencies = list(dict.fromkeys([*action.dependencies, *ahead]))
@@ -286,55 +222,6 @@ def _within_int64(value: Any) -> Any:
     return value
 
 
-def _group_by_level(
-    actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
-) -> list[list[PlannedAction]]:
-    if len(waits_for) < len(actions):
-        twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
-        raise refuse_graph("duplicate_action_id", f"{twice} is the id of more than one action")
-    level_of = find_levels(waits_for)
-    levels: list[list[PlannedAction]] = [[] for _ in range(max(level_of.values(), default=-1) + 1)]
-    for action in actions:
-        levels[level_of[action.id]].append(action)
-    return levels
-
-
-def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
-    """Return for each alternative the actions in levels in whose place it may run, through chains of alternatives.
-
-    `alternatives` maps primaries to alternatives; along a chain, each is looked at after all its primaries.
-    """
-    primaries_left = Counter(alternatives.values())
-    places: dict[str, dict[str, None]] = {name: {} for name in primaries_left}
-    ready = deque(name for name in alternatives if name not in primaries_left)
-    while ready:
-        name = ready.popleft()
-        if (alternative := alternatives.get(name)) is None:
-            continue
-        places[alternative].update(places.get(name, {name: None}))
-        primaries_left[alternative] -= 1
-        if not primaries_left[alternative]:
-            ready.append(alternative)
-    if any(primaries_left.values()):
-        cycles = find_cycles({primary: [name] for primary, name in alternatives.items()})
-        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
-        raise refuse_graph("alternative_cycle", message)
-    return places
-
-
-def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:
-    """Return the states by action id; `action_states` may be a whole execution, as `handle.get()` returns it."""
-    if isinstance(action_states, ExecutionState) or _is_execution(action_states):
-        states: Mapping[str, Any] = action_states["actionStates"]
-        return states
-    return action_states
-
-
-def _is_execution(document: Mapping[str, Any]) -> bool:
-    # An action may be called `actionStates`; none has a state that is a plan's id.
-    return isinstance(document.get("planId"), str) and isinstance(document.get("actionStates"), Mapping)
-
-
 def _is_satisfied(state: Any) -> bool:
     if state is None:
         return False
@@ -343,15 +230,3 @@ def _is_satisfied(state: Any) -> bool:
         return bool(status == ActionStatus.COMPLETED)
     result = _field(state, "result")
     return not (result and _field(result, "blockedBy"))
-
-
-def _status(state: State) -> Any:
-    return state if isinstance(state, str) else _field(state, "status")
-
-
-def _field(document: Any, name: str) -> Any:
-    """Read a field by its JSON name, of a model or of JSON data; None where there is none."""
-    try:
-        return document[name]
-    except KeyError:
-        return None

@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
 from workflow_state.errors import SettingsError
-from workflow_state.host_lists import read_host_list
+from workflow_state.hosts import read_host_list
 
 PREFIX = "WORKFLOW_STATE_"
 

@@ -1,21 +1,12 @@
-"""Whether a plan can be run: every problem of its form and of its logic, found in one pass.
+"""Plans and the action definitions that this process knows: what the package's users call."""
 
-The problems are written so that a language model can repair its plan from them: a code to branch on, a JSON Pointer
-into the document as it was submitted, what is wrong, what to do, and where the repair is certain a JSON Patch.
-"""
-
-from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
-from workflow_state.errors import PlanProblem, PlanValidationError
-from workflow_state.plan_document import make_problem, read_document
-from workflow_state.plan_logic import find_logic_problems
-from workflow_state.plan_schema import parse_plan
+from workflow_state.actions.definitions.catalog import load_catalog
+from workflow_state.plans.document_schema import make_plan_json_schema
+from workflow_state.plans.validation import validator as validation
 from workflow_state.schema import ActionDefinition, ExecutionPlan
-
-MAX_PROBLEMS: Final = 1_000
-_MAX_INDEX_DIGITS: Final = 9
 
 
 def validate_execution_plan(
@@ -23,23 +14,12 @@ def validate_execution_plan(
     *,
     definitions: Mapping[str, ActionDefinition] | None = None,
 ) -> ExecutionPlan:
-    """Return the plan as a model of its own, or raise PlanValidationError with all of its problems.
+    """Return the plan (a model, JSON data or JSON text) as a model; PlanValidationError with all problems otherwise.
 
-    `plan` is a model, JSON data or JSON text (UTF-8); it is left alone. With `definitions`, the catalog by id, the
-    actions' definitions and the inputs that those require are checked too. A plan without an id gets one.
-
-    Where the form of one action is wrong, the logic of all others is still checked. At most MAX_PROBLEMS problems are
-    listed, and then one that counts the rest. Linear in the size of the plan; may be called any number of times.
+    `definitions` are those of this process unless others are given. Where it knows none (an API that only submits),
+    it is left to the workers to know them.
     """
-    data, problems = read_document(plan)
-    parsed, schema_problems = parse_plan(data)
-    told = {problem["path"] for problem in problems}
-    # What is no JSON value is a wrong field as well; once is enough.
-    problems += [problem for problem in schema_problems if not _is_told(problem["path"], told)]
-    problems += find_logic_problems(data, definitions=definitions)
-    if problems or parsed is None:
-        raise PlanValidationError(_listed(problems, data))
-    return parsed
+    return validation.validate_execution_plan(plan, definitions=_or_known(definitions))
 
 
 def validate_plan_logic(
@@ -47,47 +27,18 @@ def validate_plan_logic(
     *,
     definitions: Mapping[str, ActionDefinition] | None = None,
 ) -> None:
-    """Raise PlanValidationError where the plan's graph, references or conditions are wrong, whatever its other fields.
+    """Check what refers to what in a plan, as validate_execution_plan does, but not the form of its fields."""
+    validation.validate_plan_logic(plan, definitions=_or_known(definitions))
 
-    The parameters, the bounds and the problems are those of validate_execution_plan, without the check of the form.
+
+def json_schema_of_plans(*, strict: bool = False) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a plan that names only definitions of this process, where it knows any.
+
+    With `strict`, one that models can be held to (OpenAI's and Anthropic's structured outputs): their answer is made a
+    plan by `read_strict_plan`.
     """
-    data, problems = read_document(plan)
-    problems += find_logic_problems(data, definitions=definitions)
-    if problems:
-        raise PlanValidationError(_listed(problems, data))
+    return make_plan_json_schema(load_catalog(), strict=strict)
 
 
-def _is_told(path: str, told: set[str]) -> bool:
-    """Return whether `path`, or a place above it, is among the places that a problem was told of."""
-    while told and path:
-        if path in told:
-            return True
-        path = path.rpartition("/")[0]
-    return False
-
-
-def _listed(problems: list[PlanProblem], data: Any) -> list[PlanProblem]:
-    """Return the problems in the order of the document, and no more of them than someone could read."""
-    fields = {key: position for position, key in enumerate(data)} if isinstance(data, dict) else {}
-
-    def place(problem: PlanProblem) -> tuple[int, int]:
-        _, _, rest = problem["path"].partition("/")
-        field, _, below = rest.partition("/")
-        index = below.partition("/")[0]
-        # A field that is missing comes first: nothing of it is in the document.
-        return fields.get(field, -1), int(index) if field == "actions" and index.isdecimal() and len(
-            index
-        ) <= _MAX_INDEX_DIGITS else -1
-
-    ordered = sorted(problems, key=place)
-    if len(ordered) <= MAX_PROBLEMS:
-        return ordered
-    counts = Counter(problem["code"] for problem in ordered[MAX_PROBLEMS:])
-    rest = ", ".join(f"{count} {code}" for code, count in counts.most_common())
-    summary = make_problem(
-        "schema",
-        "",
-        f"at least {sum(counts.values())} more problems are not listed ({rest})",
-        suggestion="mend the listed ones and validate again",
-    )
-    return [*ordered[:MAX_PROBLEMS], summary]
+def _or_known(definitions: Mapping[str, ActionDefinition] | None) -> Mapping[str, ActionDefinition] | None:
+    return definitions if definitions is not None else load_catalog() or None

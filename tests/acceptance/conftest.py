@@ -13,9 +13,9 @@ from http_service import Service, http_service
 from support import COMMAND
 
 from workflow_state import celeryconfig
-from workflow_state.actions import catalog
+from workflow_state.actions.definitions import catalog
 from workflow_state.celery import app, load_configuration
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 from workflow_state.settings import get_settings
 
 DEFINITIONS = """

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from support import free_port, wait_until
 
-from workflow_state.local import find_server
+from workflow_state.engine.local import find_server
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import free_port
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

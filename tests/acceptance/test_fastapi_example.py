@@ -19,7 +19,7 @@ from http_service import Service
 from plans import action, plan
 from support import client_of, free_port, in_time, wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -12,7 +12,7 @@ import pytest
 from plans import action, plan
 from processes import SUBMIT, ask_in_another_process
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 TIMEOUT_MS = 1_500
 SLACK_MS = 500

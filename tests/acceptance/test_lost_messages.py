@@ -10,7 +10,7 @@ from plans import action, plan
 from processes import STATE, SUBMIT, ask_in_another_process
 from support import client_of, wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 # An execution without a sign of life is looked after five seconds later.
 VARIABLES = {"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3"}

@@ -12,7 +12,7 @@ from plans import action, plan
 from processes import STATE, SUBMIT, ask_in_another_process
 from support import wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 # A dead worker's messages come back after this long.
 VISIBILITY_S = "3"

@@ -11,7 +11,7 @@ from plans import action, plan
 from processes import STATE, SUBMIT, ask_in_another_process
 from support import wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 CONFIRM = "print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada').confirmed))"
 AT_REST = """

@@ -6,12 +6,7 @@ import pytest
 from http_service import Service
 from plans import action, plan
 
-from workflow_state import (
-    ExecutionConflictError,
-    ExecutionNotFoundError,
-    execute_plan,
-    resume_execution,
-)
+from workflow_state import ExecutionConflictError, ExecutionNotFoundError, execute_plan, resume_execution
 
 pytestmark = pytest.mark.usefixtures("worker")
 

@@ -15,7 +15,7 @@ from plans import action, plan
 from processes import DUMP, SUBMIT, ask_in_another_process
 from support import wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 # With characters that are written in other ways in URLs, in JSON and in headers.
 SECRETS = {name: f"{name}-s3cret/+&= of the tests" for name in ("TOKEN", "KEY", "PASSWORD", "CLIENT")}
@@ -33,7 +33,7 @@ print(json.dumps(state.to_json_data()))
 """
 FAILED_IN_PYTHON = """
 import pickle, traceback
-from workflow_state.actions.http import execute_http_action
+from workflow_state.actions.execute import execute_http_action
 from workflow_state.errors import HttpActionError
 told = []
 for name in sys.argv[1:]:

@@ -19,10 +19,10 @@ from workflow_state import (
     get_execution_state,
     list_executions,
 )
-from workflow_state.alarms import ALARMS_KEY
 from workflow_state.celery import app
-from workflow_state.sweep import look_after_execution
-from workflow_state.waiting import look_after
+from workflow_state.engine.sweep import look_after_execution
+from workflow_state.engine.waiting import look_after
+from workflow_state.store.names import ALARMS_KEY
 
 TIMEOUT_S = 30
 

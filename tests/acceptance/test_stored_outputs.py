@@ -15,16 +15,10 @@ from http_service import Service
 from plans import action, plan
 from support import wait_until
 
-from workflow_state import (
-    StorageError,
-    execute_plan,
-    get_execution_state,
-    read_output,
-    resume_execution,
-)
+from workflow_state import StorageError, execute_plan, get_execution_state, read_output, resume_execution
 from workflow_state.celery import app
-from workflow_state.expiry import EXPIRE_EVERY_S, expire_outputs, publish_when_due
-from workflow_state.records import record_key
+from workflow_state.engine.expiry import EXPIRE_EVERY_S, expire_outputs, publish_when_due
+from workflow_state.store.names import record_key
 
 pytestmark = pytest.mark.usefixtures("worker")
 

@@ -17,7 +17,7 @@ from plans import action, plan
 from processes import STATE, SUBMIT, ask_in_another_process
 from support import free_port, wait_until
 
-from workflow_state.local import local_redis
+from workflow_state.engine.local import local_redis
 
 pytest.importorskip("opentelemetry.instrumentation.celery")
 

@@ -102,7 +102,7 @@ def test_mistakes_of_a_test_are_failures(run_pytest):
 
 def test_without_a_redis_server_one_line_says_what_to_install(run_pytest, tmp_path):
     """Every test that needs it says the same."""
-    hide = CONFTEST + "import workflow_state.local as local\nlocal._candidates = lambda: iter(())\n"
+    hide = CONFTEST + "import workflow_state.engine.local as local\nlocal._candidates = lambda: iter(())\n"
     files = {"conftest.py": hide, "test_more.py": "def test_it(workflow): ...\n"}
     done = run_pytest("-q", "test_more.py", files=files)
     assert outcomes(done) == {"error": 1}, done.stdout

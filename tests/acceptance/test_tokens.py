@@ -11,7 +11,7 @@ from plans import action, plan
 from processes import DUMP, STATE, SUBMIT, ask_in_another_process
 from support import wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 SECRET = "client-s3cret-of-the-tests"
 DEFINITION = """

@@ -16,7 +16,7 @@ from plans import action, plan
 from processes import ask_in_another_process
 from support import free_port, wait_until
 
-from workflow_state.local import local_redis
+from workflow_state.engine.local import local_redis
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -247,6 +247,6 @@ def test_no_secret_and_no_input_is_in_a_span(engine):
 
 def test_where_nothing_is_instrumented_nothing_is_followed():
     """That the packages are installed is not enough (redis-py imports them by itself, to see whether it is wanted)."""
-    code = "import sys, workflow_state; print('workflow_state.telemetry' in sys.modules)"
+    code = "import sys, workflow_state; print('workflow_state.engine.telemetry' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

@@ -18,7 +18,7 @@ from plans import action, plan
 from processes import STATE, SUBMIT, ask_in_another_process
 from support import wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 VARIABLES = {"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3"}
 SLOW_MS = 20_000

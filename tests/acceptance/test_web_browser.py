@@ -23,8 +23,8 @@ from web_server import chromium, served
 
 from workflow_state import confirm_action, execute_plan, get_execution_state
 from workflow_state.celery import app
-from workflow_state.delivery import progress_key
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.store.names import progress_key
 from workflow_state.web import create_web_app
 
 TIMEOUT_S = 30

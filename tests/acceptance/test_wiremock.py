@@ -10,7 +10,7 @@ from plans import action, plan
 from processes import SUBMIT, ask_in_another_process
 from support import free_port, wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 ENDED = """
 import time

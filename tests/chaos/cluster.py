@@ -22,7 +22,7 @@ from http_service import Service
 from redis import Redis
 from redis.exceptions import RedisError
 
-from workflow_state.local import find_server
+from workflow_state.engine.local import find_server
 
 # The smallest that the settings allow: a dead worker's messages are back after five seconds, and an execution without
 # a sign of life is looked after as soon.

@@ -6,8 +6,8 @@ same message, which is what a redelivery over Redis looks like.
 
 from typing import Any
 
-from workflow_state import broker
 from workflow_state.celery import app as app  # noqa: PLC0414 - what `-A doubling` looks for
+from workflow_state.engine import broker
 
 COPIES_KEY = "chaos:copies"
 DOUBLE = """

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 
 from workflow_state import confirm_action, execute_plan, get_execution_state, resume_execution
 from workflow_state.celery import app
-from workflow_state.delivery import CONNECTION_ERRORS
 from workflow_state.errors import ConfirmationError, ExecutionConflictError, ExecutionNotFoundError
+from workflow_state.store.connection import CONNECTION_ERRORS
 
 _PATIENCE_S = 60
 

@@ -26,7 +26,7 @@ from redis.retry import Retry
 from resp_proxy import resp_proxy
 from support import wait_until
 
-from workflow_state.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis, local_worker
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [2, 3], ids=["RESP2", "RESP3"])
 

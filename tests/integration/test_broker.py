@@ -7,7 +7,7 @@ from celery import Celery
 from kombu import Exchange, Queue
 from support import client_of
 
-from workflow_state.local import local_redis
+from workflow_state.engine.local import local_redis
 
 NAME = "workflow_state.test"
 
@@ -44,7 +44,7 @@ def make_app(redis_url):
 
 @pytest.fixture
 def ours(make_app):
-    return make_app(amqp="workflow_state.broker:LeanAMQP")
+    return make_app(amqp="workflow_state.engine.broker:LeanAMQP")
 
 
 def take(app, *, acknowledge=True):

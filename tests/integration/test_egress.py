@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from support import in_time
 
-from workflow_state.actions.client import close_client
-from workflow_state.actions.http import execute_http_action
-from workflow_state.actions.lookup import MAX_LOOKUPS, look_up
+from workflow_state.actions.execute import execute_http_action
+from workflow_state.actions.network.client import close_client
+from workflow_state.actions.network.lookup import MAX_LOOKUPS, look_up
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings
@@ -317,7 +317,7 @@ def test_a_worker_stops_though_a_look_up_hangs():
     """A look-up's thread is a daemon: Python does not wait for it at the end."""
     code = (
         "import socket, threading, time\n"
-        "from workflow_state.actions.lookup import look_up\n"
+        "from workflow_state.actions.network.lookup import look_up\n"
         "socket.getaddrinfo = lambda *a, **k: time.sleep(30)\n"
         "try: look_up('x.example', 80, 0.05, threading.BoundedSemaphore(1))\n"
         "except TimeoutError: print('left')\n"

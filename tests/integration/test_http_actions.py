@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 from support import in_time
 
-from workflow_state.actions.catalog import forget_catalog, register_action_definition
-from workflow_state.actions.client import close_client, get_client
-from workflow_state.actions.http import ActionContext, execute_http_action
+from workflow_state.actions.definitions.catalog import forget_catalog, register_action_definition
+from workflow_state.actions.execute import ActionContext, execute_http_action
+from workflow_state.actions.network.client import close_client, get_client
 from workflow_state.errors import ActionDefinitionError, HttpActionError
 from workflow_state.schema import ActionDefinition, HttpActionResult
 from workflow_state.settings import get_settings
@@ -715,10 +715,10 @@ def test_what_was_cancelled_while_it_connected_is_not_sent(server, monkeypatch):
     asked = []
     context = ActionContext(execution_id="r", action_id="a", is_wanted=lambda: asked.append(1))
     server.respond_json(1)
-    monkeypatch.setattr("workflow_state.actions.http._LONG_WAIT_S", 60)
+    monkeypatch.setattr("workflow_state.actions.execute._LONG_WAIT_S", 60)
     execute_http_action(definition(server, method="POST"), {}, context)
     assert (asked, len(server.received)) == ([], 1)
-    monkeypatch.setattr("workflow_state.actions.http._LONG_WAIT_S", -1)
+    monkeypatch.setattr("workflow_state.actions.execute._LONG_WAIT_S", -1)
     with pytest.raises(HttpActionError) as caught:
         execute_http_action(definition(server, method="POST"), {}, context)
     assert (caught.value.detail.category, caught.value.detail.retryable) == ("user_cancelled", False)

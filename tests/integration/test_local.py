@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from support import client_of, wait_until
 
-from workflow_state import local
+from workflow_state.engine import local
 from workflow_state.errors import SettingsError
 
 HOLD_AN_ENGINE = textwrap.dedent("""
     import time
-    from workflow_state.local import local_engine
+    from workflow_state.engine.local import local_engine
     with local_engine() as engine:
         print(engine.redis_url, engine.worker.pid, flush=True)
         time.sleep(60)

@@ -12,11 +12,11 @@ import pytest
 from oauth_server import token_server
 from support import in_time, wait_until
 
-from workflow_state.actions import oauth
-from workflow_state.actions.auth import resolve_grant
-from workflow_state.actions.client import close_client
-from workflow_state.actions.http import ActionContext, execute_http_action, preview_http_action
-from workflow_state.actions.oauth import forget_tokens, obtain_token
+from workflow_state.actions.auth import oauth
+from workflow_state.actions.auth.credentials import resolve_grant
+from workflow_state.actions.auth.oauth import forget_tokens, obtain_token
+from workflow_state.actions.execute import ActionContext, execute_http_action, preview_http_action
+from workflow_state.actions.network.client import close_client
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings

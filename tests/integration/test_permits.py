@@ -7,24 +7,14 @@ from itertools import pairwise
 import pytest
 from redis import Redis
 
-from workflow_state import permits
-from workflow_state.delivery import (
-    WHICHEVER_IS_DUE,
-    Claim,
-    ClaimLostError,
-    await_retry,
-    claimed,
-    end_run,
-    find_whereabouts,
-    process_name,
-    progress_key,
-    worker_key,
-)
-from workflow_state.lease import renew_process
-from workflow_state.local import local_redis
-from workflow_state.permits import MAX_PAUSE_S, MAX_PAUSES, pause_definition, return_permit, take_permit
+from workflow_state.engine.local import local_redis
+from workflow_state.rules.states import document_version, live_action_state, parse_progress
 from workflow_state.schema import ActionDefinition
-from workflow_state.states import document_version, live_action_state, parse_progress
+from workflow_state.store import permits
+from workflow_state.store.claims import WHICHEVER_IS_DUE, Claim, ClaimLostError, await_retry, claimed, find_whereabouts
+from workflow_state.store.leases import end_run, process_name, renew_process
+from workflow_state.store.names import progress_key, worker_key
+from workflow_state.store.permits import MAX_PAUSE_S, MAX_PAUSES, pause_definition, return_permit, take_permit
 
 
 @pytest.fixture(scope="module")

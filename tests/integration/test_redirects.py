@@ -12,9 +12,9 @@ import httpcore
 import pytest
 from support import in_time
 
-from workflow_state.actions.client import close_client
-from workflow_state.actions.deadline import DeadlineBackend
-from workflow_state.actions.http import ActionContext, execute_http_action
+from workflow_state.actions.execute import ActionContext, execute_http_action
+from workflow_state.actions.network.client import close_client
+from workflow_state.actions.network.deadline import DeadlineBackend
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition
 from workflow_state.settings import get_settings

@@ -7,8 +7,8 @@ import pytest
 from celery import Celery
 from support import client_of
 
-from workflow_state.local import local_redis
-from workflow_state.result_backend import OVERRIDES
+from workflow_state.engine.local import local_redis
+from workflow_state.engine.result_backend import OVERRIDES
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from workflow_state.actions.storage import (
-    check_storage,
-    keep_stored,
-    read_stored,
-    remove_expired,
-    store_output,
-)
+from workflow_state.actions.storage.outputs import check_storage, keep_stored, read_stored, remove_expired, store_output
 from workflow_state.errors import SettingsError, StorageError
 from workflow_state.schema import StorageLocation
 from workflow_state.settings import get_settings
@@ -191,7 +185,7 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     script = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-from workflow_state.actions.storage import store_output
+from workflow_state.actions.storage.outputs import store_output
 from workflow_state.errors import StorageError
 store_output(b"small", "x/y", "e1", "a", 1)
 try:

@@ -1,13 +1,6 @@
 import pytest
 
-from workflow_state.testing.answers import (
-    Answer,
-    Answers,
-    ReceivedRequest,
-    answer_by,
-    describe_missing,
-    make_answer,
-)
+from workflow_state.testing.answers import Answer, Answers, ReceivedRequest, answer_by, describe_missing, make_answer
 
 REQUEST = ReceivedRequest("mail.send", "POST", "https://mail.example/messages?a=1&a=2", {}, b'{"to": "ada"}')
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from workflow_state.carry_over import Earlier, decide_carry_over
-from workflow_state.decisions import Decisions
 from workflow_state.errors import ExecutionConflictError
-from workflow_state.fan_out import joined_state, split_state
+from workflow_state.rules.carry_over import Earlier, decide_carry_over
+from workflow_state.rules.decisions import Decisions
+from workflow_state.rules.for_each import joined_state, split_state
 from workflow_state.schema import ActionExecutionState, ExecutionPlan, PlannedAction
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workflow_state.actions.catalog import (
+from workflow_state.actions.definitions.catalog import (
     check_action_definition,
     forget_catalog,
     forget_definition_files,

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from workflow_state.cli import commands
+from workflow_state.cli.commands import commands
 
 
 def every_command(group, path=()):

@@ -2,8 +2,8 @@ import time
 
 import pytest
 
-from workflow_state.conditions import check_condition, evaluate_condition, evaluate_validation
 from workflow_state.errors import ConditionError
+from workflow_state.plans.conditions import check_condition, evaluate_condition, evaluate_validation
 from workflow_state.schema import OutcomeValidation
 
 # What would take seconds is refused at once.

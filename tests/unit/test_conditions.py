@@ -4,13 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.conditions import check_condition, evaluate_condition, evaluate_validation
-from workflow_state.errors import (
-    ConditionError,
-    ReferenceParseError,
-    ReferenceResolutionError,
-    WorkflowStateError,
-)
+from workflow_state.errors import ConditionError, ReferenceParseError, ReferenceResolutionError, WorkflowStateError
+from workflow_state.plans.conditions import check_condition, evaluate_condition, evaluate_validation
 from workflow_state.schema import ActionExecutionState, OutcomeValidation
 
 INPUTS = {

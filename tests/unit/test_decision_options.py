@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_state.decision_options import ask_for_decisions, name_assumed, split_assumed
+from workflow_state.cli.decisions import ask_for_decisions, name_assumed, split_assumed
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError
 
 

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from workflow_state.decisions import decide, find_undecided
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError
+from workflow_state.rules.decisions import decide, find_undecided
 from workflow_state.schema import ActionExecutionState, ExecutionPlan
 
 WHY = "the outcome is unknown"

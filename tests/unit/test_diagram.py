@@ -7,9 +7,9 @@ from mermaid_parser import MermaidParser
 from plans import action, plan
 from test_display import completed, execution, failed, skipped
 
-from workflow_state.diagram import draw_plan, to_dot, to_mermaid
-from workflow_state.display import plain
 from workflow_state.schema import ACTION_ID_PATTERN, ExecutionPlan
+from workflow_state.views.diagram import draw_plan, to_dot, to_mermaid
+from workflow_state.views.text import plain
 
 HOSTILE = [
     'x"] --> evil["',

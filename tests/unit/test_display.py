@@ -4,19 +4,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from workflow_state.display import (
+from workflow_state.cli.screen import exit_code, live_view
+from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
+from workflow_state.views.text import (
     action_lines,
     aligned,
     changes,
     executions_table,
-    exit_code,
     explanation,
-    live_view,
     question,
     seconds,
     summary,
 )
-from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STARTED = {"startedAt": NOW.isoformat()}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.actions.egress import EgressRules, explain_refusal, refuse_addresses, refuse_host
-from workflow_state.host_lists import read_host_list
+from workflow_state.actions.network.egress import EgressRules, explain_refusal, refuse_addresses, refuse_host
+from workflow_state.hosts import read_host_list
 
 REFUSED = [
     "0.0.0.0",  # noqa: S104

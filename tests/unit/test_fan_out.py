@@ -5,9 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from workflow_state.errors import ReferenceResolutionError
-from workflow_state.fan_out import count_elements, element_id, joined_state, list_elements, running_fan_out, split_state
+from workflow_state.rules.for_each import (
+    count_elements,
+    element_id,
+    joined_state,
+    list_elements,
+    running_fan_out,
+    split_state,
+)
+from workflow_state.rules.states import Ending, finished_state
 from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, PlannedAction, StorageLocation
-from workflow_state.states import Ending, finished_state
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 FAILURE = ActionFailure(error=ErrorDetail(category="network_timeout", message="too slow"))

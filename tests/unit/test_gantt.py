@@ -10,10 +10,10 @@ from test_diagram import texts
 from test_display import NOW, execution
 from test_timeline import ran, request
 
-from workflow_state.display import plain
-from workflow_state.gantt import clock, draw_gantt, find_ticks
 from workflow_state.schema import ExecutionPlan
-from workflow_state.timeline import find_timeline
+from workflow_state.views.gantt import clock, draw_gantt, find_ticks
+from workflow_state.views.text import plain
+from workflow_state.views.timeline import find_timeline
 
 SVG = "{http://www.w3.org/2000/svg}"
 

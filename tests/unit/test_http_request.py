@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.actions.request import BuiltRequest, build_request
+from workflow_state.actions.http.request import BuiltRequest, build_request
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 

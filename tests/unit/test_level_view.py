@@ -1,6 +1,6 @@
 from plans import action, plan
 
-from workflow_state.level_view import show_levels
+from workflow_state.plans.levels import show_levels
 from workflow_state.schema import ExecutionPlan
 
 

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.actions.definition_files import read_definition_files
-from workflow_state.actions.definition_yaml import write_definitions
-from workflow_state.actions.openapi_document import read_openapi
-from workflow_state.actions.openapi_import import describe_import, import_openapi, require_some
-from workflow_state.actions.openapi_schemas import MAX_BUNDLED_BYTES, SchemaReader, bundle_schema
+from workflow_state.actions.definitions.files import read_definition_files
+from workflow_state.actions.definitions.yaml import write_definitions
+from workflow_state.actions.openapi.document import read_openapi
+from workflow_state.actions.openapi.importer import describe_import, import_openapi, require_some
+from workflow_state.actions.openapi.schemas import MAX_BUNDLED_BYTES, SchemaReader, bundle_schema
 from workflow_state.errors import ActionDefinitionError
-from workflow_state.json_schemas import compile_schema
+from workflow_state.json_schema.compiled import compile_schema
+from workflow_state.json_schema.inputs import describe_wrong_inputs
 from workflow_state.schema import ActionDefinition
-from workflow_state.typed_inputs import describe_wrong_inputs
 
 OK = {"200": {"description": "fine"}}
 

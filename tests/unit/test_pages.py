@@ -14,9 +14,9 @@ from markdown import PAGES, ROOT, anchors_of, blocks_of, links_of
 from plans import action
 
 import workflow_state
-from workflow_state.actions.definition_files import read_definition_files
-from workflow_state.cli import commands
-from workflow_state.validation import validate_execution_plan
+from workflow_state.actions.definitions.files import read_definition_files
+from workflow_state.cli.commands import commands
+from workflow_state.plans.validation.validator import validate_execution_plan
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

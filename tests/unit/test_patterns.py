@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plans import action
 
-from workflow_state.conditions import evaluate_condition
 from workflow_state.errors import PlanValidationError, ReferenceParseError
 from workflow_state.patterns import (
     are_dependencies_satisfied,
-    calculate_execution_metrics,
     create_batch_processing,
     create_conditional_branch,
     create_fan_out_fan_in_pattern,
@@ -19,12 +17,14 @@ from workflow_state.patterns import (
     create_sequential_pipeline,
     extract_successful_results,
     find_circular_dependencies,
-    find_cycles,
     group_actions_by_dependency_level,
-    schedule_levels,
 )
+from workflow_state.plans.conditions import evaluate_condition
+from workflow_state.plans.graphs import find_cycles
+from workflow_state.plans.levels import schedule_levels
+from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.schema import ActionExecutionState, ExecutionState, PlannedAction
-from workflow_state.validation import validate_execution_plan
 
 NAMES = "abcdef"
 

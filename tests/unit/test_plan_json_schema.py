@@ -9,9 +9,9 @@ import pytest
 from plans import action, plan
 
 from workflow_state.errors import PlanValidationError
-from workflow_state.plan_json_schema import make_plan_json_schema, read_strict_plan
+from workflow_state.plans.document_schema import make_plan_json_schema, read_strict_plan
+from workflow_state.plans.validation.validator import validate_execution_plan
 from workflow_state.schema import ActionDefinition, ExecutionPlan
-from workflow_state.validation import validate_execution_plan
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.json"))
 WHOLE = make_plan_json_schema()

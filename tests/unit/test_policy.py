@@ -2,7 +2,7 @@
 
 import pytest
 
-from workflow_state.policy import (
+from workflow_state.rules.policy import (
     Blocked,
     find_block,
     level_priority,

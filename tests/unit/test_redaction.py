@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.actions.auth import resolve_credentials
-from workflow_state.actions.redaction import (
+from workflow_state.actions.auth.credentials import resolve_credentials
+from workflow_state.actions.http.redaction import (
     is_secret_name,
     make_scrubber,
     map_strings,
@@ -20,7 +20,7 @@ from workflow_state.actions.redaction import (
     redact_json,
     redact_url,
 )
-from workflow_state.actions.trace import MAX_BODY_CHARACTERS, trace_body, trace_request
+from workflow_state.actions.http.trace import MAX_BODY_CHARACTERS, trace_body, trace_request
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 

@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from workflow_state.actions.redirects import MAX_REDIRECTS, RedirectRefusedError, is_redirect, make_next_request
+from workflow_state.actions.http.redirects import MAX_REDIRECTS, RedirectRefusedError, is_redirect, make_next_request
 
 HEADERS = {
     "Accept": "application/json",

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workflow_state.errors import ReferenceParseError, ReferenceResolutionError
-from workflow_state.reference_parser import (
+from workflow_state.plans.references import (
     MAX_RESOLVED_BYTES,
     ParsedReference,
     find_references,

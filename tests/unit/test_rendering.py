@@ -7,12 +7,12 @@ from plans import action, plan
 from test_diagram import ORDER, document, texts
 from test_display import completed, execution
 
-from workflow_state import rendering
-from workflow_state.diagram import draw_plan
-from workflow_state.display import plain
 from workflow_state.errors import DrawingError
-from workflow_state.rendering import render_svg
 from workflow_state.schema import ExecutionPlan
+from workflow_state.views import svg as rendering
+from workflow_state.views.diagram import draw_plan
+from workflow_state.views.svg import render_svg
+from workflow_state.views.text import plain
 
 SVG = "{http://www.w3.org/2000/svg}"
 

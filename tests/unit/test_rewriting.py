@@ -1,11 +1,6 @@
-from workflow_state.actions.definition_rules import find_definition_problems
+from workflow_state.actions.definitions.rules import find_definition_problems
 from workflow_state.schema import ActionDefinition
-from workflow_state.testing.rewriting import (
-    find_environment_names,
-    restore_urls,
-    rewrite_definition,
-    split_path,
-)
+from workflow_state.testing.rewriting import find_environment_names, restore_urls, rewrite_definition, split_path
 
 SERVER = "http://127.0.0.1:4711"
 

@@ -2,15 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from workflow_state.schema import (
-    ActionFailure,
-    ActionSkip,
-    ActionSuccess,
-    ErrorDetail,
-    ExecutionStatus,
-    PlannedAction,
-)
-from workflow_state.states import Ending, Progress, Record, final_state, finished_state, running_state
+from workflow_state.rules.states import Ending, Progress, Record, final_state, finished_state, running_state
+from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, ExecutionStatus, PlannedAction
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

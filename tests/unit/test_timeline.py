@@ -5,7 +5,7 @@ from plans import action, plan
 from test_display import NOW, execution
 
 from workflow_state.schema import ExecutionPlan, ResumeReport
-from workflow_state.timeline import find_timeline
+from workflow_state.views.timeline import find_timeline
 
 
 def at(moment_ms):

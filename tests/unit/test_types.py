@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.actions.catalog import forget_catalog, register_action_definition
+from workflow_state.actions.definitions.catalog import forget_catalog, register_action_definition
 from workflow_state.errors import ActionDefinitionError, PlanValidationError
-from workflow_state.json_schemas import MAX_SCHEMA_BYTES, compile_schema, find_schema_problem
-from workflow_state.plan_logic import find_logic_problems
-from workflow_state.reference_parser import resolve_value
+from workflow_state.json_schema.compiled import MAX_SCHEMA_BYTES, compile_schema, find_schema_problem
+from workflow_state.json_schema.inputs import describe_wrong_inputs
+from workflow_state.json_schema.paths import SchemaView, types_of, view_schema, walk_schema
+from workflow_state.plans.references import resolve_value
+from workflow_state.plans.validation.logic import find_logic_problems
+from workflow_state.plans.validation.validator import validate_execution_plan
 from workflow_state.schema import ActionDefinition
-from workflow_state.schema_paths import SchemaView, types_of, view_schema, walk_schema
-from workflow_state.typed_inputs import describe_wrong_inputs
-from workflow_state.validation import validate_execution_plan
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 

@@ -10,10 +10,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from workflow_state.errors import PlanValidationError
-from workflow_state.patterns import schedule_levels
-from workflow_state.plan_document import MAX_PLAN_BYTES, MAX_PLAN_DEPTH
+from workflow_state.plans.levels import schedule_levels
+from workflow_state.plans.validation.document import MAX_PLAN_BYTES, MAX_PLAN_DEPTH
+from workflow_state.plans.validation.validator import MAX_PROBLEMS, validate_execution_plan, validate_plan_logic
 from workflow_state.schema import MAX_ACTIONS, ActionDefinition, ExecutionPlan, PlannedAction
-from workflow_state.validation import MAX_PROBLEMS, validate_execution_plan, validate_plan_logic
 
 MAX_EXAMPLES = 50
 

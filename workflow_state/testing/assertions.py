@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from workflow_state import display
 from workflow_state.schema import (
     ActionExecutionState,
     ActionFailure,
@@ -21,6 +20,7 @@ from workflow_state.schema import (
     ExecutionStatus,
     HttpTraceEntry,
 )
+from workflow_state.views import text as display
 
 State = ExecutionState | Mapping[str, Any]
 

@@ -16,14 +16,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from workflow_state import celeryconfig
-from workflow_state.actions.catalog import forget_definition_files, replace_definition_files
+from workflow_state.actions.definitions.catalog import forget_definition_files, replace_definition_files
 from workflow_state.celery import app, load_configuration
-from workflow_state.delivery import KEY_PREFIX
+from workflow_state.engine.local import Engine, find_server, local_redis, local_worker
 from workflow_state.errors import SettingsError
-from workflow_state.local import Engine, find_server, local_redis, local_worker
-from workflow_state.records import INDEX_KEY, redis_client
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import PREFIX, get_settings
+from workflow_state.store.connection import redis_client
+from workflow_state.store.names import INDEX_KEY, KEY_PREFIX
 from workflow_state.testing.server import CannedServer, canned_server
 
 ENVIRONMENT_FILE = "environment.json"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
-from workflow_state.actions.url_template import split_template
+from workflow_state.actions.http.url_template import split_template
 from workflow_state.schema import ActionDefinition, OAuth2ClientCredentials, RetryPolicy
 
 LONGEST_DELAY_MS = 10

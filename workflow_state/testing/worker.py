@@ -10,7 +10,7 @@ from typing import Any
 
 from celery.signals import task_prerun
 
-from workflow_state.actions.catalog import replace_definition_files
+from workflow_state.actions.definitions.catalog import replace_definition_files
 from workflow_state.celery import app
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings

@@ -11,30 +11,18 @@ from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from workflow_state.actions.catalog import check_action_definition
-from workflow_state.actions.definition_files import SUFFIXES, read_definition_files
+from workflow_state.actions.definitions.catalog import check_action_definition
+from workflow_state.actions.definitions.files import SUFFIXES, read_definition_files
+from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state
+from workflow_state.engine.local import require_running
 from workflow_state.errors import ConfirmationError
-from workflow_state.executions import cancel_execution, confirm_action, get_execution_state
 from workflow_state.executor import execute_plan
-from workflow_state.local import require_running
-from workflow_state.schema import (
-    ActionDefinition,
-    ConfirmationState,
-    ExecutionPlan,
-    ExecutionState,
-    ExecutionStatus,
-)
-from workflow_state.states import ENDED
+from workflow_state.rules.states import ENDED
+from workflow_state.schema import ActionDefinition, ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus
 from workflow_state.testing.answers import NO_BODY, ReceivedRequest, answer_by, make_answer
 from workflow_state.testing.assertions import describe_state
 from workflow_state.testing.engine import SharedEngine
-from workflow_state.testing.rewriting import (
-    Rewritten,
-    Route,
-    find_environment_names,
-    restore_urls,
-    rewrite_definition,
-)
+from workflow_state.testing.rewriting import Rewritten, Route, find_environment_names, restore_urls, rewrite_definition
 from workflow_state.testing.server import Board
 
 TIMEOUT_S = 30.0

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from workflow_state.celery import app
-from workflow_state.records import redis_client
+from workflow_state.store.connection import redis_client
 
 T = TypeVar("T")
 P = ParamSpec("P")

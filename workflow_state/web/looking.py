@@ -11,15 +11,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from workflow_state.actions.storage import read_stored
+from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.celery import app
-from workflow_state.delivery import record_key
+from workflow_state.client.executions import get_execution_state, list_executions
+from workflow_state.client.outputs import find_action_state, find_output, text_of
+from workflow_state.client.resume import read_undecided
 from workflow_state.errors import ExecutionNotFoundError, WorkflowStateError
-from workflow_state.executions import get_execution_state, list_executions
-from workflow_state.outputs import find_action_state, find_output, text_of
-from workflow_state.records import is_cancelled, read_record, redis_client
-from workflow_state.resume import read_undecided
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionStatus
+from workflow_state.store.connection import redis_client
+from workflow_state.store.names import record_key
+from workflow_state.store.records import is_cancelled, read_record
 from workflow_state.web.live import EventStream, Readings, event, follow, in_thread
 from workflow_state.web.overview import Snapshot, graph_of, graph_without_plan, take_snapshot
 

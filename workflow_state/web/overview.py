@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from workflow_state.level_view import beside_primaries
+from workflow_state.plans.levels import beside_primaries
+from workflow_state.rules.states import ENDED, Record
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
@@ -18,7 +19,6 @@ from workflow_state.schema import (
     ExecutionState,
     PlannedAction,
 )
-from workflow_state.states import ENDED, Record
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from workflow_state.executions import cancel_execution, confirm_action
-from workflow_state.resume import resume_execution
+from workflow_state.client.executions import cancel_execution, confirm_action
+from workflow_state.client.resume import resume_execution
+from workflow_state.rules.states import ENDED
 from workflow_state.schema import ContractModel
-from workflow_state.states import ENDED
 from workflow_state.web.live import in_thread
 
 _MOST_BYTES = 4 * 2**20

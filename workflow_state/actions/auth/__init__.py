@@ -1,0 +1,1 @@
+"""Credentials, and OAuth 2 tokens."""

@@ -1,0 +1,176 @@
+"""Credentials: `${env.NAME}` is looked up when the request is sent, and nowhere before.
+
+Pure: the environment is passed in. What was looked up is returned as secrets too, so that it can be taken out of
+everything that is kept.
+"""
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote_plus
+
+from workflow_state.actions.http.failures import make_detail
+from workflow_state.errors import HttpActionError
+from workflow_state.schema import (
+    ActionDefinition,
+    ApiKeyAuthentication,
+    Authentication,
+    BasicAuthentication,
+    BearerAuthentication,
+    ErrorCategory,
+    OAuth2ClientCredentials,
+)
+
+_ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+# The surrogates are what Python makes of bytes in the environment that are not UTF-8.
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The headers that a definition sets itself, and the secret values in them."""
+
+    headers: dict[str, str]
+    secrets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token is asked for with (RFC 6749, section 4.4). Two definitions with equal grants share their tokens.
+
+    `method` is how the client names itself (RFC 7591, `token_endpoint_auth_method`).
+    """
+
+    token_url: str
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    scopes: tuple[str, ...]
+    method: str
+    env_values: tuple[str, ...] = field(repr=False, compare=False)
+
+    @property
+    def basic_pair(self) -> str:
+        """User and password of client_secret_basic: both are form-encoded first (RFC 6749, section 2.3.1)."""
+        return f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must be in nothing that is kept."""
+        return (self.client_secret, self.basic_pair, *self.env_values)
+
+
+def find_bad_env_reference(text: str) -> str | None:
+    """Return the first `${…}` that is not `${env.NAME}`, or None where all are well written."""
+    rest = _ENV_REFERENCE.sub("", text)
+    start = rest.find("${")
+    return None if start < 0 else rest[start : start + 40]
+
+
+def name_authentication_header(authentication: Authentication | None) -> str | None:
+    """Return the name of the header that carries the credentials, or None where there are none."""
+    if authentication is None:
+        return None
+    return authentication.header if isinstance(authentication, ApiKeyAuthentication) else "Authorization"
+
+
+def resolve_grant(definition: ActionDefinition, environment: Mapping[str, str]) -> Grant | None:
+    """Return what a token is to be asked for with, or None where the definition has no OAuth 2.
+
+    Raises HttpActionError like `resolve_credentials`.
+    """
+    authentication = definition.authentication
+    if not isinstance(authentication, OAuth2ClientCredentials):
+        return None
+    templates = (authentication.client_id, authentication.client_secret)
+    client_id, client_secret = (_resolve(template, definition, environment) for template in templates)
+    values = [value for template in templates for value in _env_values(template, environment)]
+    return Grant(
+        token_url=authentication.token_url,
+        client_id=client_id,
+        client_secret=client_secret,
+        scopes=tuple(authentication.scope),
+        method=authentication.token_endpoint_auth_method,
+        env_values=tuple(values),
+    )
+
+
+def resolve_credentials(
+    definition: ActionDefinition, environment: Mapping[str, str], token: str | None = None
+) -> Credentials:
+    """Return the definition's own headers and its authentication, with the environment's values in them.
+
+    `token` is the one for OAuth 2, which the caller takes out of what is kept; without it the header says so, for a
+    request that is only looked at.
+
+    A token, key or password is a secret also where the definition spells it out; anything else only where it comes
+    from the environment (with some servers the user name is the key). Raises HttpActionError (auth_invalid, not
+    retryable) naming the variable that is missing or can't be sent, never a value.
+    """
+    templates = definition.endpoint.headers
+    headers = {name: _resolve(value, definition, environment) for name, value in templates.items()}
+    secrets = [value for template in templates.values() for value in _env_values(template, environment)]
+    match definition.authentication:
+        case None:
+            pass
+        case BearerAuthentication(token=template):
+            token = _resolve(template, definition, environment)
+            headers["Authorization"] = f"Bearer {token}"
+            secrets += [token, *_env_values(template, environment)]
+        case ApiKeyAuthentication(header=header, value=template):
+            headers[header] = _resolve(template, definition, environment)
+            secrets += [headers[header], *_env_values(template, environment)]
+        case BasicAuthentication(username=username, password=password):
+            user = _resolve(username, definition, environment)
+            if ":" in user:
+                raise _refuse(definition, "the user name of basic authentication can't contain a colon")
+            pair = f"{user}:{_resolve(password, definition, environment)}"
+            encoded = base64.b64encode(pair.encode()).decode()
+            headers["Authorization"] = f"Basic {encoded}"
+            secrets += [pair, encoded, pair.partition(":")[2]]
+            secrets += [*_env_values(username, environment), *_env_values(password, environment)]
+        case OAuth2ClientCredentials():
+            grant = resolve_grant(definition, environment)
+            headers["Authorization"] = f"Bearer {token or 'not asked for yet'}"
+            secrets += grant.secrets if grant else ()
+    return Credentials(headers, tuple(secrets))
+
+
+def _resolve(template: str, definition: ActionDefinition, environment: Mapping[str, str]) -> str:
+    def look_up(match: re.Match[str]) -> str:
+        name = match.group(1)
+        value = environment.get(name)
+        if not value:
+            raise _refuse(
+                definition,
+                f"the environment variable {name} is not set in the worker",
+                code="missing_environment_variable",
+                suggestion=f"set {name} where the worker is started, and restart it",
+            )
+        if _UNSENDABLE.search(value):
+            raise _refuse(
+                definition,
+                f"the environment variable {name} holds a character that can't be sent, maybe a line break at its end",
+                suggestion=f"set {name} to the bare value",
+            )
+        return value
+
+    return _ENV_REFERENCE.sub(look_up, template)
+
+
+def _env_values(template: str, environment: Mapping[str, str]) -> list[str]:
+    return [environment[name] for name in _ENV_REFERENCE.findall(template) if environment.get(name)]
+
+
+def _refuse(
+    definition: ActionDefinition, message: str, *, code: str = "bad_credentials", suggestion: str | None = None
+) -> HttpActionError:
+    return HttpActionError(
+        make_detail(
+            ErrorCategory.AUTH_INVALID,
+            code,
+            message,
+            context={"actionDefinitionId": definition.id},
+            suggestion=suggestion,
+        )
+    )

@@ -1,0 +1,318 @@
+"""OAuth 2 client credentials: one token for each grant, asked for once however many actions need it.
+
+Tokens are in this process's memory only: each worker process asks for its own, and a restart forgets them. Nothing of
+them is written, not even sealed: another request to the token endpoint costs less than a key to look after.
+
+A library would not take this off us: those that are maintained bring a client of their own, with neither our
+deadline nor a bound on the answer, or do it for asyncio, or only write the form's one line.
+"""
+
+import base64
+import json
+import math
+import os
+import re
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+from pydantic import JsonValue
+
+from workflow_state.actions.auth.credentials import Grant
+from workflow_state.actions.http.failures import (
+    describe_status,
+    describe_transport_error,
+    make_detail,
+    parse_retry_after,
+)
+from workflow_state.actions.http.redaction import Scrub, make_scrubber, redact_url
+from workflow_state.actions.http.request import FORM_CONTENT_TYPE
+from workflow_state.actions.http.response import MalformedResponseError, parse_json, read_body
+from workflow_state.actions.http.trace import cut, make_entry, trace_request, trace_response
+from workflow_state.actions.network.client import get_client
+from workflow_state.actions.network.deadline import begin_exchange
+from workflow_state.errors import HttpActionError
+from workflow_state.schema import ActionDefinition, Effect, ErrorCategory, ErrorDetail, HttpTraceEntry
+
+RENEW_BEFORE_S = 30
+"""How long before its end a token is not used any more; of one that lives less than a minute, half its life."""
+DEFAULT_LIFETIME_S = 300
+"""For how long a token is used whose server does not say how long it lives."""
+MAX_LIFETIME_S = 24 * 3600
+MAX_TOKEN_RESPONSE_BYTES = 64 * 1024
+
+_MAX_DESCRIPTION_CHARACTERS = 200
+# What the trace shows of an answer. Not a list of what to leave out: a token can be in a header of any name, and where
+# the answer can't be used it is not known which of its words is the token.
+_SHOWN_HEADERS = frozenset({"content-length", "content-type", "date", "retry-after"})
+# As of RFC 6750, and what Apigee says unless it is told to follow the RFC.
+_BEARER_TYPES = frozenset({"bearer", "bearertoken"})
+# RFC 6750, section 2.1, and what servers send beyond it: anything visible that a header can hold.
+_SENDABLE_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+# What a token endpoint answers to credentials or a scope that it does not like (RFC 6749, section 5.2).
+_REFUSALS = frozenset({400, 401, 403, 422})
+_ERROR_CODES = frozenset(
+    {"invalid_request", "invalid_client", "invalid_grant", "invalid_scope"}
+    | {"unauthorized_client", "unsupported_grant_type"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token; times are on the monotonic clock."""
+
+    value: str = field(repr=False)
+    asked_at_s: float
+    use_until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    """A request that gave no token. Another one is worth its while for who has more time left than `unless_given_s`."""
+
+    detail: ErrorDetail
+    unless_given_s: float
+
+
+@dataclass(slots=True)
+class _Store:
+    """A process's tokens, and the requests for one that are under way."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    tokens: dict[Grant, Token] = field(default_factory=dict)
+    under_way: dict[Grant, Future[Token | _Missed]] = field(default_factory=dict)
+    accepted: set[tuple[Grant, str]] = field(default_factory=set)
+
+
+# By process id, as the client: a child of a fork must not wait for a thread of its parent.
+_stores: dict[int, _Store] = {}
+
+
+def obtain_token(definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]) -> Token:
+    """Return a token that is good for now: the one in memory, the one that another thread asks for, or a new one.
+
+    `ends_at_s` (monotonic) bounds all of it. What is sent here is added to `trace`, without secrets. Raises
+    HttpActionError: the action itself was not sent, so where the failure may pass it is retryable whatever its effect.
+    """
+    store = _store()
+    outcome: Token | ErrorDetail | None = None
+    while outcome is None:
+        with store.lock:
+            token = store.tokens.get(grant)
+            if token and time.monotonic() < token.use_until_s:
+                return token
+            flight = store.under_way.get(grant)
+            is_ours = flight is None
+            if flight is None:
+                flight = store.under_way[grant] = Future()
+        outcome = _land(store, definition, grant, ends_at_s, trace) if is_ours else _await_landing(flight, ends_at_s)
+    if isinstance(outcome, Token):
+        return outcome
+    context = {"actionDefinitionId": definition.id, "tokenUrl": redact_url(grant.token_url), **outcome.context}
+    raise HttpActionError(outcome.model_copy(update={"context": context}), [entry.to_json_data() for entry in trace])
+
+
+def note_accepted(definition: ActionDefinition, grant: Grant) -> None:
+    """Remember that the definition's server took a token of this grant."""
+    _store().accepted.add((grant, definition.id))
+
+
+def was_accepted(definition: ActionDefinition, grant: Grant) -> bool:
+    """Return whether the definition's server has ever taken a token of this grant, as far as this process knows."""
+    return (grant, definition.id) in _store().accepted
+
+
+def drop_token(grant: Grant, token: Token) -> None:
+    """Forget a token that a server refused, unless it was replaced already. May be called twice."""
+    store = _store()
+    with store.lock:
+        if store.tokens.get(grant) is token:
+            del store.tokens[grant]
+
+
+def forget_tokens() -> None:
+    """Forget everything; for tests."""
+    _stores.clear()
+
+
+def _store() -> _Store:
+    # setdefault is one step: of two threads that come first, both get the same store.
+    return _stores.setdefault(os.getpid(), _Store())
+
+
+def _land(
+    store: _Store, definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]
+) -> Token | ErrorDetail:
+    """Ask for a token, and hand the outcome to every thread that waits for it."""
+    given_s = ends_at_s - time.monotonic()
+    broken_off = "the token request was broken off"
+    landed: Token | _Missed = _Missed(
+        make_detail(ErrorCategory.STATE_INCONSISTENT, "token_request_broken_off", broken_off, retryable=True), 0.0
+    )
+    try:
+        outcome = _ask(definition, grant, ends_at_s, trace)
+        # What this attempt had no time for, one with more time can still get; anything else all have in common.
+        in_vain_s = given_s if time.monotonic() >= ends_at_s else math.inf
+        landed = outcome if isinstance(outcome, Token) else _Missed(outcome, in_vain_s)
+    finally:
+        # Also where this thread is being ended: those that wait must not wait for ever.
+        with store.lock:
+            flight = store.under_way.pop(grant)
+            if isinstance(landed, Token):
+                store.tokens[grant] = landed
+        flight.set_result(landed)
+    return outcome
+
+
+def _await_landing(flight: Future[Token | _Missed], ends_at_s: float) -> Token | ErrorDetail | None:
+    """Return what another thread's request came to, or None where another request is worth its while."""
+    try:
+        landed = flight.result(max(0.0, ends_at_s - time.monotonic()))
+    except TimeoutError:
+        return make_detail(ErrorCategory.NETWORK_TIMEOUT, "token_timeout", "no token came in time", retryable=True)
+    if isinstance(landed, Token):
+        return landed
+    return None if ends_at_s - time.monotonic() > landed.unless_given_s else landed.detail
+
+
+def _ask(
+    definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]
+) -> Token | ErrorDetail:
+    """Send the token request once."""
+    # Asking for a token changes nothing at the action's server: it may be repeated whatever the action does.
+    as_safe = definition.model_copy(update={"effect": Effect.SAFE})
+    scrub = make_scrubber(grant.secrets)
+    asked_at_s, started_at = time.monotonic(), datetime.now(UTC)
+    request = _make_request(grant, ends_at_s - asked_at_s)
+    traced = trace_request(request, scrub)
+    with begin_exchange(ends_at_s - asked_at_s) as exchange:
+        try:
+            response = get_client().send(request, stream=True)
+            try:
+                body = read_body(response, MAX_TOKEN_RESPONSE_BYTES)
+            finally:
+                response.close()
+        except httpx.TransportError as error:
+            detail = describe_transport_error(as_safe, error, exchange, redact_url(str(error), scrub))
+            trace.append(make_entry(started_at, traced, None, detail.message))
+            return _as_token_failure(detail)
+        except MalformedResponseError as error:
+            trace.append(make_entry(started_at, traced, None, str(error)))
+            return _bad_answer(str(error))
+    outcome = _read(as_safe, response, body, scrub, asked_at_s)
+    # Its body is not shown, whatever is in it: it is all about secrets, and an error's words are in the message.
+    duration_ms = round((time.monotonic() - asked_at_s) * 1000)
+    known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
+    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
+    answer = trace_response(response.status_code, headers, b"", duration_ms, known)
+    entry = make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message)
+    if isinstance(outcome, Token):
+        entry.continued = True
+    trace.append(entry)
+    return outcome
+
+
+def _make_request(grant: Grant, timeout_s: float) -> httpx.Request:
+    fields = {"grant_type": "client_credentials"}
+    if grant.scopes:
+        fields["scope"] = " ".join(grant.scopes)
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "Content-Type": FORM_CONTENT_TYPE,
+        "User-Agent": "workflow-state",
+    }
+    if grant.method == "client_secret_post":
+        fields |= {"client_id": grant.client_id, "client_secret": grant.client_secret}
+    else:
+        headers["Authorization"] = f"Basic {base64.b64encode(grant.basic_pair.encode()).decode()}"
+    return httpx.Request(
+        "POST",
+        grant.token_url,
+        headers=headers,
+        content=urlencode(fields).encode(),
+        extensions={"timeout": httpx.Timeout(max(0.001, timeout_s), connect=5.0, pool=5.0).as_dict()},
+    )
+
+
+def _read(
+    as_safe: ActionDefinition, response: httpx.Response, body: bytes, scrub: Scrub, asked_at_s: float
+) -> Token | ErrorDetail:
+    """Return the token of an answer (RFC 6749, section 5.1), or why there is none (section 5.2)."""
+    try:
+        answer = parse_json(body, response.headers.get("content-type", ""))
+    except MalformedResponseError as error:
+        answer, problem = None, str(error)
+    else:
+        problem = "it is no JSON object"
+    if not response.is_success:
+        return _describe_refusal(as_safe, response, answer, scrub)
+    if not isinstance(answer, dict):
+        return _bad_answer(problem)
+    if "access_token" not in answer and isinstance(answer.get("error"), str):
+        # Some servers refuse with 200.
+        return _refuse(response.status_code, answer, scrub)
+    value = answer.get("access_token")
+    if not isinstance(value, str) or not _SENDABLE_TOKEN.fullmatch(value):
+        return _bad_answer("it has no access_token that a header can hold")
+    if str(answer.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
+        return _bad_answer("its token is of another type than Bearer")
+    lifetime_s = _lifetime_s(answer.get("expires_in"))
+    return Token(value, asked_at_s, asked_at_s + lifetime_s - min(RENEW_BEFORE_S, lifetime_s / 2))
+
+
+def _lifetime_s(expires_in: JsonValue) -> float:
+    """Return for how many seconds the token lives; some servers write the number as a string."""
+    try:
+        lifetime_s = float(expires_in) if isinstance(expires_in, str | int | float) else math.nan
+    except (ValueError, OverflowError):
+        lifetime_s = math.nan
+    if isinstance(expires_in, bool) or math.isnan(lifetime_s):
+        return DEFAULT_LIFETIME_S
+    return max(0.0, min(lifetime_s, MAX_LIFETIME_S))
+
+
+def _describe_refusal(
+    as_safe: ActionDefinition, response: httpx.Response, answer: JsonValue, scrub: Scrub
+) -> ErrorDetail:
+    status = response.status_code
+    location: Any = response.extensions.get("location")
+    headers = response.headers
+    detail = describe_status(
+        as_safe,
+        status,
+        retry_after_ms=parse_retry_after(headers.get("retry-after"), headers.get("date"), datetime.now(UTC)),
+        location=None if location is None else redact_url(location, scrub),
+        has_key=False,
+    )
+    if status not in _REFUSALS:
+        return _as_token_failure(detail)
+    return _refuse(status, answer if isinstance(answer, dict) else {}, scrub)
+
+
+def _refuse(status: int, told: dict[str, JsonValue], scrub: Scrub) -> ErrorDetail:
+    words = [word for name in ("error", "error_description") if isinstance(word := told.get(name), str)]
+    # As JSON: it is a server's text, and may have line breaks in it.
+    said = cut(json.dumps(scrub(" - ".join(words)), ensure_ascii=False), _MAX_DESCRIPTION_CHARACTERS)
+    return make_detail(
+        ErrorCategory.AUTH_INVALID,
+        words[0] if words and words[0] in _ERROR_CODES else "token_refused",
+        f"the token endpoint answered {status} and gave no token{f': {said}' if words else ''}",
+        status_code=status,
+        suggestion="check clientId, clientSecret, scope and tokenEndpointAuthMethod of the action definition",
+    )
+
+
+def _bad_answer(problem: str) -> ErrorDetail:
+    message = f"the token endpoint's answer can't be used: {problem}"
+    return make_detail(ErrorCategory.API_RESPONSE_MALFORMED, "bad_token_response", message)
+
+
+def _as_token_failure(detail: ErrorDetail) -> ErrorDetail:
+    update = {"code": f"token_{detail.code}", "message": f"no token could be had: {detail.message}"}
+    return detail.model_copy(update=update)

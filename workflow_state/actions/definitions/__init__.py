@@ -1,0 +1,1 @@
+"""Action definitions: their files, their rules and the catalog."""

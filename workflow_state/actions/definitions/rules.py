@@ -1,0 +1,160 @@
+"""What an action definition must fulfil beyond its types: URL, headers and credentials that can really be sent.
+
+Pure functions. A problem has the path of the field that it is about, so that a file's reader can give the line.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from workflow_state.actions.auth.credentials import find_bad_env_reference, name_authentication_header
+from workflow_state.actions.http.request import find_header_problem
+from workflow_state.actions.http.url_template import find_placeholders, find_template_problems
+from workflow_state.json_schema.compiled import find_schema_problem
+from workflow_state.json_schema.paths import types_of, view_schema
+from workflow_state.schema import (
+    ActionDefinition,
+    ApiKeyAuthentication,
+    BasicAuthentication,
+    BearerAuthentication,
+    Endpoint,
+    OAuth2ClientCredentials,
+    RateLimit,
+    RetryPolicy,
+)
+
+Path = tuple[str | int, ...]
+
+_DOCUMENTS: tuple[type[BaseModel], ...] = (
+    ActionDefinition,
+    Endpoint,
+    BearerAuthentication,
+    ApiKeyAuthentication,
+    BasicAuthentication,
+    OAuth2ClientCredentials,
+    RetryPolicy,
+    RateLimit,
+)
+_NO_CREDENTIALS = frozenset({"type", "header", "token_url", "token_endpoint_auth_method"})
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionProblem:
+    """One thing that is wrong; `path` leads to the field, with camelCase names."""
+
+    path: Path
+    message: str
+
+
+def describe_validation_error(error: ValidationError) -> list[DefinitionProblem]:
+    """Return what pydantic found, in words for someone who writes a definition; values are not repeated.
+
+    A wrong value may be a secret that went into the wrong field.
+    """
+    return [
+        DefinitionProblem(_without_union_tag(problem["loc"]), _word(problem["type"], problem["msg"], problem["loc"]))
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+
+
+def _without_union_tag(path: Path) -> Path:
+    # pydantic puts the type of authentication that it tried into the path: authentication.bearer.token.
+    return (path[0], *path[2:]) if path[:1] == ("authentication",) else path
+
+
+def _word(kind: str, message: str, path: Path) -> str:
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        known = {field.alias or name for document in _DOCUMENTS for name, field in document.model_fields.items()}
+        near = difflib.get_close_matches(str(path[-1]), sorted(known), n=1)
+        return "is not a field of a definition" + (f"; did you mean '{near[0]}'?" if near else "")
+    return message.removeprefix("Value error, ")
+
+
+def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
+    """Return everything that would keep the definition's requests from being sent; nothing where it can be used."""
+    return [
+        *_check_url(definition),
+        *_check_headers(definition),
+        *_check_authentication(definition),
+        *_check_schemas(definition),
+    ]
+
+
+def _check_schemas(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    for name, schema in (("inputSchema", definition.input_schema), ("outputSchema", definition.output_schema)):
+        if schema is not None and (problem := find_schema_problem(schema)):
+            yield DefinitionProblem((name, *problem.path), problem.message)
+        elif name == "inputSchema" and schema and "object" not in types_of(view_schema(schema)):
+            yield DefinitionProblem((name,), "must describe an object: its properties are the action's inputs")
+
+
+def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    path: Path = ("endpoint", "url")
+    url = definition.endpoint.url
+    problems = find_template_problems(url)
+    yield from (DefinitionProblem(path, problem) for problem in problems)
+    if not problems:
+        filled = url
+        for name in find_placeholders(url):
+            filled = filled.replace(f"{{{name}}}", "x")
+        try:
+            httpx.URL(filled)
+        except httpx.InvalidURL as error:
+            yield DefinitionProblem(path, str(error))
+
+
+def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    credentials = name_authentication_header(definition.authentication)
+    seen = {credentials.lower(): "authentication"} if credentials else {}
+    for name, value in definition.endpoint.headers.items():
+        path: Path = ("endpoint", "headers", name)
+        if problem := find_header_problem(name, value) or _find_env_problem(value):
+            yield DefinitionProblem(path, problem)
+        if name.lower() in seen:
+            yield DefinitionProblem(path, f"the header is set by {seen[name.lower()]} too")
+        seen[name.lower()] = f"'{name}'"
+
+
+def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    authentication = definition.authentication
+    if authentication is None:
+        return
+    if isinstance(authentication, ApiKeyAuthentication) and (problem := find_header_problem(authentication.header)):
+        yield DefinitionProblem(("authentication", "header"), problem)
+    if isinstance(authentication, OAuth2ClientCredentials):
+        if problem := _find_token_url_problem(authentication):
+            yield DefinitionProblem(("authentication", "tokenUrl"), problem)
+        if not all(map(_SCOPE.fullmatch, authentication.scope)):
+            yield DefinitionProblem(("authentication", "scope"), "is not a list of words, one scope each")
+    for name, field in type(authentication).model_fields.items():
+        value = getattr(authentication, name)
+        is_credential = isinstance(value, str) and name not in _NO_CREDENTIALS
+        if is_credential and (problem := _find_credential_problem(name, value)):
+            yield DefinitionProblem(("authentication", field.alias or name), problem)
+
+
+def _find_token_url_problem(authentication: OAuth2ClientCredentials) -> str | None:
+    if problems := find_template_problems(authentication.token_url):
+        return problems[0]
+    return "the token URL can't have placeholders" if find_placeholders(authentication.token_url) else None
+
+
+def _find_credential_problem(name: str, value: str) -> str | None:
+    # The value itself is not repeated: it may be a secret.
+    if find_bad_env_reference(value) is not None:
+        return "has a reference that is not written as ${env.NAME}"
+    if not value and name != "password":
+        return "is empty"
+    return "contains a line break or another control character" if find_header_problem("X", value) else None
+
+
+def _find_env_problem(value: str) -> str | None:
+    bad = find_bad_env_reference(value)
+    return None if bad is None else f"'{bad}' is not written as ${{env.NAME}}"

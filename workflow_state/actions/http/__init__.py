@@ -1,0 +1,1 @@
+"""One HTTP message: built, read, redacted and explained."""

@@ -1,0 +1,200 @@
+"""What a failed attempt means: its category, and whether it may be tried again.
+
+Pure functions. A request that was never sent may go again whatever it does; so may one that the server says it did
+not process (425, 429, 503). Where it is unknown whether the server acted, only a request that is harmless to repeat
+goes again.
+"""
+
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from workflow_state.actions.http.redirects import is_sent_after_acting
+from workflow_state.actions.network.deadline import Exchange
+from workflow_state.actions.network.egress import explain_refusal
+from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorCategory, ErrorDetail
+
+MAX_RETRY_AFTER_MS = 300_000
+"""A server that asks for a longer pause is not obeyed in silence: the action fails, and says when."""
+
+_DAILY_FROM_MS = 3_600_000
+_LONGEST_DATE_CHARACTERS = 64
+_LONGEST_RETRY_AFTER_S = 366 * 24 * 3600
+
+# Not processed, by what the status means (RFC 8470, RFC 6585, RFC 9110).
+_NOT_PROCESSED = frozenset({425, 429, 503})
+_UNKNOWN_OUTCOME = frozenset({408, 500, 502, 504})
+
+_CATEGORY_OF_STATUS = {
+    401: ErrorCategory.AUTH_INVALID,
+    403: ErrorCategory.AUTH_INVALID,
+    404: ErrorCategory.API_ENDPOINT_REMOVED,
+    408: ErrorCategory.NETWORK_TIMEOUT,
+    410: ErrorCategory.API_ENDPOINT_REMOVED,
+    429: ErrorCategory.RATE_LIMIT_BURST,
+}
+_SUGGESTION_OF_STATUS = {
+    401: "check the credentials of the action definition",
+    403: "the credentials were understood, but do not allow this; check what they may do",
+    404: "check the URL of the action definition and the values of its placeholders",
+    410: "the endpoint was removed; the action definition needs a new one",
+    422: "the server understood the request and refuses its content; check the action's inputs",
+}
+_UNSAFE_SUGGESTION = (
+    "the server may have acted on the request, and repeating it is not safe; look there before it is run again"
+)
+
+
+def make_detail(
+    category: ErrorCategory, code: str, message: str, *, retryable: bool = False, **optional: Any
+) -> ErrorDetail:
+    """Return an ErrorDetail; an optional field that is None is left out of its JSON."""
+    given = {name: value for name, value in optional.items() if value is not None}
+    return ErrorDetail(category=category, code=code, message=message, retryable=retryable, **given)
+
+
+def parse_retry_after(retry_after: str | None, date: str | None, now: datetime) -> int | None:
+    """Return the pause that `Retry-After` asks for, in milliseconds (RFC 9110, section 10.2.3).
+
+    Digits are seconds. A date counts from the response's own `Date`, so that a wrong clock on either side does not
+    matter; without one from `now`. Anything else is None; a pause ends after a year.
+    """
+    text = (retry_after or "").strip()
+    if re.fullmatch(r"[0-9]+", text):
+        seconds = float(text) if len(text) < len(str(_LONGEST_RETRY_AFTER_S)) + 1 else _LONGEST_RETRY_AFTER_S
+    else:
+        until = _parse_http_date(text)
+        if until is None:
+            return None
+        seconds = (until - (_parse_http_date(date or "") or now)).total_seconds()
+    return round(max(0.0, min(seconds, _LONGEST_RETRY_AFTER_S)) * 1000)
+
+
+def _parse_http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text[:_LONGEST_DATE_CHARACTERS])
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def describe_status(
+    definition: ActionDefinition,
+    status: int,
+    *,
+    retry_after_ms: int | None,
+    location: str | None,
+    has_key: bool,
+    was_accepted: bool = False,
+) -> ErrorDetail:
+    """Return the failure that a status other than 2xx is.
+
+    `has_key` tells whether an Idempotency-Key was sent, `was_accepted` whether the server has taken a token of these
+    credentials before.
+    """
+    category = _CATEGORY_OF_STATUS.get(status)
+    if status == httpx.codes.UNAUTHORIZED and was_accepted:
+        category = ErrorCategory.AUTH_EXPIRED
+    if category is None:
+        is_client_error = 400 <= status < 500  # noqa: PLR2004  the class of the status (RFC 9110, section 15)
+        category = ErrorCategory.VALIDATION_FAILED if is_client_error else ErrorCategory.API_UNEXPECTED_STATUS
+    if category is ErrorCategory.RATE_LIMIT_BURST and (retry_after_ms or 0) >= _DAILY_FROM_MS:
+        category = ErrorCategory.RATE_LIMIT_DAILY
+    can_retry = _can_retry_status(definition.effective_effect, status, has_key=has_key)
+    too_long = can_retry and (retry_after_ms or 0) > MAX_RETRY_AFTER_MS
+    message = f"the server answered {_name_status(status)}"
+    suggestion = _SUGGESTION_OF_STATUS.get(status)
+    if location is not None:
+        message += f" and points to {location}"
+        suggestion = (
+            "of redirects only 301, 302, 303, 307 and 308 are followed"
+            if definition.endpoint.follow_redirects
+            else "redirects are not followed; put the final URL into the action definition, or set its "
+            "endpoint.followRedirects"
+        )
+    elif too_long:
+        message += f" and asks for a pause of {(retry_after_ms or 0) // 1000} s"
+        suggestion = "the pause is too long to wait for; run the plan again after it"
+    may_be_done = status in _UNKNOWN_OUTCOME and not can_retry
+    if may_be_done:
+        suggestion = _UNSAFE_SUGGESTION
+    return make_detail(
+        category,
+        f"http_{status}",
+        message,
+        retryable=can_retry and not too_long,
+        status_code=status,
+        retry_after=retry_after_ms,
+        suggestion=suggestion,
+        context=dict(MAY_BE_DONE) if may_be_done else None,
+    )
+
+
+def describe_refused_redirect(definition: ActionDefinition, status: int, location: str, reason: str) -> ErrorDetail:
+    """Return the failure that a redirect is which can't be followed; `location` is without secrets."""
+    unknown = definition.effective_effect is Effect.UNSAFE and is_sent_after_acting(status)
+    return make_detail(
+        ErrorCategory.API_UNEXPECTED_STATUS,
+        "redirect_refused",
+        f"the server answered {_name_status(status)} and points to {location}, which is not followed: {reason}",
+        status_code=status,
+        suggestion=_UNSAFE_SUGGESTION if unknown else "put the final URL into the action definition",
+        context=dict(MAY_BE_DONE) if unknown else None,
+    )
+
+
+def _can_retry_status(effect: Effect, status: int, *, has_key: bool) -> bool:
+    if status in _NOT_PROCESSED:
+        return True
+    # 409 under an Idempotency-Key: the first request with this key still runs (draft-ietf-httpapi-idempotency-key).
+    if status == httpx.codes.CONFLICT:
+        return effect is Effect.KEYED and has_key
+    return status in _UNKNOWN_OUTCOME and effect is not Effect.UNSAFE
+
+
+def _name_status(status: int) -> str:
+    phrase = httpx.codes.get_reason_phrase(status)
+    return f"{status} {phrase}" if phrase else str(status)
+
+
+def describe_transport_error(
+    definition: ActionDefinition, error: httpx.TransportError, exchange: Exchange, reason: str
+) -> ErrorDetail:
+    """Return the failure that a broken exchange is; `reason` is the error's text without secrets."""
+    if exchange.refused_by is not None:
+        message, suggestion = explain_refusal(exchange.refused_by)
+        return make_detail(ErrorCategory.NETWORK_CONNECTION_REFUSED, "egress_refused", message, suggestion=suggestion)
+    if exchange.certificate_problem is not None:
+        return make_detail(
+            ErrorCategory.NETWORK_CONNECTION_REFUSED,
+            "bad_certificate",
+            f"the server's certificate was refused: {exchange.certificate_problem}",
+            suggestion="the certificate must be valid for the server's name and come from a known authority",
+        )
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        message = f"the request can't be sent: {reason}"
+        return make_detail(ErrorCategory.VALIDATION_FAILED, "bad_request", message)
+    repeatable = definition.effective_effect is not Effect.UNSAFE or not exchange.sent
+    category, code, message = _name_transport_error(definition, error, exchange, reason)
+    if repeatable:
+        return make_detail(category, code, message, retryable=True)
+    return make_detail(category, code, message, suggestion=_UNSAFE_SUGGESTION, context=dict(MAY_BE_DONE))
+
+
+def _name_transport_error(
+    definition: ActionDefinition, error: httpx.TransportError, exchange: Exchange, reason: str
+) -> tuple[ErrorCategory, str, str]:
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return ErrorCategory.NETWORK_TIMEOUT, "connect_timeout", "no connection to the server came about in time"
+    if isinstance(error, httpx.TimeoutException):
+        limit = f"the attempt's {definition.endpoint.timeout} ms"
+        return ErrorCategory.NETWORK_TIMEOUT, "timeout", f"the server did not answer completely within {limit}"
+    if isinstance(error, httpx.ConnectError):
+        return ErrorCategory.NETWORK_CONNECTION_REFUSED, "connection_refused", f"no connection to the server: {reason}"
+    if exchange.disconnected:
+        lost = "the connection broke before the response was complete"
+        return ErrorCategory.NETWORK_CONNECTION_REFUSED, "connection_lost", lost
+    return ErrorCategory.API_RESPONSE_MALFORMED, "bad_http", f"the server does not speak HTTP: {reason}"

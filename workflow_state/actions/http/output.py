@@ -1,0 +1,68 @@
+"""An action's output: what its dependents read, made of the body of a successful response."""
+
+import json
+from collections.abc import Callable
+
+from pydantic import JsonValue
+
+from workflow_state.actions.http.redaction import Scrub, map_strings
+from workflow_state.actions.http.response import decode_text, is_json, media_type_of, parse_json
+from workflow_state.schema import StorageLocation
+from workflow_state.settings import get_settings
+
+MAX_CONTENT_TYPE_CHARACTERS = 200
+
+Store = Callable[[bytes, str], StorageLocation]
+Check = Callable[[JsonValue], None]
+
+
+def make_output(
+    body: bytes, content_type: str, scrub: Scrub, store: Store, check: Check | None = None
+) -> tuple[JsonValue, StorageLocation | None]:
+    """Return the output, and where it was stored if the state can't hold it.
+
+    JSON is its value, text is `{"text": …}`, nothing is null. Binary data and what is larger than the inline limit
+    is stored: `{"stored": true, "location", "size", "contentType"}`. Known secrets are taken out of JSON and text,
+    stored or not. `check` sees JSON and text as a whole also where it is stored, and of binary data what stands for
+    it. Raises MalformedResponseError where the body is not what its type says, and what
+    `store` and `check` raise.
+    """
+    if not body:
+        _run(check, None)
+        return None, None
+    output, data, stored_type = _read(body, content_type, scrub)
+    if output is not None:
+        _run(check, output[0])
+    if output is not None and len(body) <= get_settings().inline_output_bytes:
+        return output[0], None
+    location = store(data, stored_type)
+    summary: JsonValue = {
+        "stored": True,
+        "location": location.path,
+        "size": location.size,
+        "contentType": location.content_type,
+    }
+    if output is None:
+        _run(check, summary)
+    return summary, location
+
+
+def _run(check: Check | None, value: JsonValue) -> None:
+    if check is not None:
+        check(value)
+
+
+def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue] | None, bytes, str]:
+    """Return the inline output (in a tuple, because null is one; None for binary), the bytes to store, their type."""
+    shown_type = content_type[:MAX_CONTENT_TYPE_CHARACTERS]
+    if is_json(content_type):
+        value = parse_json(body, content_type)
+        clean = map_strings(value, scrub)
+        return (clean,), body if clean == value else json.dumps(clean).encode(), shown_type
+    text = decode_text(body, content_type)
+    if text is None:
+        return None, body, shown_type or "application/octet-stream"
+    clean_text = scrub(text)
+    if clean_text == text:
+        return ({"text": text},), body, shown_type or "text/plain; charset=utf-8"
+    return ({"text": clean_text},), clean_text.encode(), f"{media_type_of(content_type) or 'text/plain'}; charset=utf-8"

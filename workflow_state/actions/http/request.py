@@ -1,0 +1,259 @@
+"""From a definition and an action's inputs to the request that is sent.
+
+Pure functions: the same inputs make the same bytes, so that a retry under one Idempotency-Key is the same request.
+A plan is written by a language model and its values come from strangers' servers, so that nothing here trusts them:
+a value stays the value of its own path segment, parameter, header or property.
+"""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import httpx
+from pydantic import JsonValue
+
+from workflow_state.actions.http.failures import make_detail
+from workflow_state.actions.http.url_template import (
+    TemplateValueError,
+    encode_query_pair,
+    fill_path,
+    fill_query,
+    find_placeholders,
+    query_names,
+    split_template,
+)
+from workflow_state.errors import HttpActionError
+from workflow_state.schema import ActionDefinition, ErrorCategory
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
+JSON_CONTENT_TYPE = "application/json"
+
+# They frame the message, name its receiver or belong to the connection: a value in one of them is request smuggling.
+_FORBIDDEN_HEADERS = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"}
+    | {"cookie", "cookie2"}
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
+_BAD_IN_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltRequest:
+    """What is sent. Header values are text that goes out as UTF-8."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """An action's inputs, by where they go."""
+
+    path: dict[str, JsonValue]
+    query: dict[str, JsonValue]
+    headers: dict[str, JsonValue]
+    properties: dict[str, JsonValue]
+    body: JsonValue
+    has_body: bool
+
+
+def find_header_problem(name: str, value: str = "") -> str | None:
+    """Return why a header can't be sent, as a sentence, or None where it can (RFC 9110, section 5)."""
+    if not _HEADER_NAME.fullmatch(name):
+        return f"'{name}' is no header name"
+    if name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith("proxy-"):
+        return f"the header {name} is set by the client itself or not at all"
+    if _BAD_IN_HEADER_VALUE.search(value):
+        return f"the value of the header {name} contains a line break, a control character or half a character"
+    return None
+
+
+def build_request(
+    definition: ActionDefinition,
+    inputs: Mapping[str, JsonValue],
+    *,
+    own_headers: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+) -> BuiltRequest:
+    """Return the request for these inputs.
+
+    `own_headers` are the definition's headers with credentials in them (by default its plain headers); no input can
+    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place, a
+    placeholder without a value, or a value that can't stand where it belongs.
+    """
+    try:
+        return _build(definition, inputs, own_headers, idempotency_key)
+    except TemplateValueError as error:
+        raise reject_inputs(definition, str(error)) from None
+
+
+def reject_inputs(definition: ActionDefinition, message: str, suggestion: str | None = None) -> HttpActionError:
+    """Return the error for inputs from which no request can be made."""
+    return HttpActionError(
+        make_detail(
+            ErrorCategory.VALIDATION_FAILED,
+            "bad_input",
+            f"{message}; nothing was sent",
+            context={"actionDefinitionId": definition.id, "method": definition.endpoint.method},
+            suggestion=suggestion,
+        )
+    )
+
+
+def _build(
+    definition: ActionDefinition,
+    inputs: Mapping[str, JsonValue],
+    own_headers: Mapping[str, str] | None,
+    idempotency_key: str | None,
+) -> BuiltRequest:
+    sorted_inputs = _sort_inputs(definition, inputs)
+    headers = _build_headers(definition.endpoint.headers if own_headers is None else own_headers, sorted_inputs)
+    names = {name.lower() for name in headers}
+    if idempotency_key and definition.endpoint.method != "GET" and IDEMPOTENCY_KEY.lower() not in names:
+        headers[IDEMPOTENCY_KEY] = idempotency_key
+    body = _build_body(definition, sorted_inputs, headers)
+    return BuiltRequest(definition.endpoint.method, _build_url(definition, sorted_inputs), headers, body)
+
+
+def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) -> _Inputs:
+    places: dict[str, dict[str, JsonValue]] = {"query": {}, "header": {}, "body": {}, "": {}}
+    for key, value in inputs.items():
+        prefix, dot, name = key.partition(".")
+        if dot and name and prefix in ("query", "header", "body"):
+            places[prefix][name] = value
+        elif key != "body":
+            places[""][key] = value
+    placeholders = find_placeholders(definition.endpoint.url)
+    for key in places[""]:
+        if key not in placeholders:
+            raise reject_inputs(
+                definition, f"the input '{key}' has no place in the request", _advise(key, placeholders)
+            )
+    missing = [name for name in placeholders if places[""].get(name) is None]
+    if missing:
+        raise reject_inputs(
+            definition,
+            f"the URL needs a value for {_listed(missing)}",
+            f"add {_listed(missing)} to the action's inputs",
+        )
+    return _Inputs(
+        path=places[""],
+        query=places["query"],
+        headers=places["header"],
+        properties=places["body"],
+        body=inputs.get("body"),
+        has_body="body" in inputs,
+    )
+
+
+def _advise(key: str, placeholders: list[str]) -> str:
+    there = f"placeholders of the URL: {_listed(placeholders)}" if placeholders else "the URL has no placeholders"
+    near = difflib.get_close_matches(key, placeholders, n=1)
+    guess = f"did you mean '{near[0]}'? " if near else ""
+    return f"{guess}{there}; anything else goes as query.{key}, header.{key}, body.{key} or body"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _build_url(definition: ActionDefinition, inputs: _Inputs) -> str:
+    template = split_template(definition.endpoint.url)
+    values = {name: _scalar_text(name, value) for name, value in inputs.path.items()}
+    fixed = query_names(template).intersection(inputs.query)
+    if fixed:
+        raise reject_inputs(definition, f"the definition sets the query parameter {_listed(sorted(fixed))} itself")
+    pairs = [encode_query_pair(name, text) for name, value in inputs.query.items() for text in _texts(name, value)]
+    query = "&".join([fill_query(template.query, values), *pairs] if template.query else pairs)
+    url = template.origin + fill_path(template.path, values) + (f"?{query}" if query else "")
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise reject_inputs(definition, f"the URL can't be built: {error}") from None
+    return url
+
+
+def _build_headers(own: Mapping[str, str], inputs: _Inputs) -> dict[str, str]:
+    headers = dict(own)
+    taken = {name.lower() for name in own}
+    for name, value in inputs.headers.items():
+        if value is None:
+            continue
+        text = _scalar_text(f"header.{name}", value).strip(" \t")
+        if problem := find_header_problem(name, text):
+            raise TemplateValueError(problem)
+        if name.lower() in taken:
+            raise TemplateValueError(f"the header {name} is set twice, or by the definition itself")
+        taken.add(name.lower())
+        headers[name] = text
+    return headers
+
+
+def _build_body(definition: ActionDefinition, inputs: _Inputs, headers: dict[str, str]) -> bytes | None:
+    """Return the body, and set the Content-Type where the definition has none."""
+    if not inputs.has_body and not inputs.properties:
+        return None
+    if definition.endpoint.method == "GET":
+        raise reject_inputs(definition, "a GET request has no body", "use query.NAME in place of body.NAME")
+    body = inputs.body
+    if inputs.properties:
+        if inputs.has_body and not isinstance(body, dict):
+            raise TemplateValueError("'body' is no object, so that body.NAME can't be added to it")
+        body = {**(body if isinstance(body, dict) else {}), **inputs.properties}
+    declared = next((value for name, value in headers.items() if name.lower() == "content-type"), None)
+    if declared is None:
+        headers["Content-Type"] = declared = JSON_CONTENT_TYPE
+    return _encode_body(body, declared)
+
+
+def _encode_body(body: JsonValue, content_type: str) -> bytes:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == JSON_CONTENT_TYPE or media_type.endswith("+json"):
+        return _encode_json(body)
+    if media_type == FORM_CONTENT_TYPE:
+        if not isinstance(body, dict):
+            raise TemplateValueError("a form body must be an object of fields")
+        pairs = [encode_query_pair(name, text) for name, value in body.items() for text in _texts(name, value)]
+        return "&".join(pairs).encode()
+    if not isinstance(body, str):
+        raise TemplateValueError(f"a body of type {media_type} must be a string")
+    charset = re.search(r"charset\s*=\s*\"?([A-Za-z0-9._-]+)", content_type, re.IGNORECASE)
+    return _encode_text("body", body, charset.group(1) if charset else "utf-8")
+
+
+def _encode_json(body: JsonValue) -> bytes:
+    try:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise TemplateValueError("the body contains half a character (a lone surrogate)") from None
+    except (ValueError, TypeError, RecursionError):
+        raise TemplateValueError("the body can't be written as JSON (NaN, infinite, or nested too deeply)") from None
+
+
+def _encode_text(name: str, text: str, charset: str) -> bytes:
+    try:
+        return text.encode(charset)
+    except (LookupError, UnicodeError):
+        raise TemplateValueError(f"the value of '{name}' can't be written as {charset}") from None
+
+
+def _texts(name: str, value: JsonValue) -> list[str]:
+    """Return the values of a repeated parameter: a list's elements, nothing for null."""
+    values = value if isinstance(value, list) else [value]
+    return [_scalar_text(name, item) for item in values if item is not None]
+
+
+def _scalar_text(name: str, value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TemplateValueError(f"the value of '{name}' is not a finite number")
+    if isinstance(value, list | dict) or value is None:
+        raise TemplateValueError(f"the value of '{name}' must be a string, a number or a boolean")
+    return json.dumps(value)

@@ -1,0 +1,100 @@
+"""The trace of an attempt: what was sent and answered, short and without secrets.
+
+Pure functions. Secrets go first and the cut comes after: half a secret would not be recognised any more.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+
+import httpx
+from pydantic import JsonValue
+
+from workflow_state.actions.http.redaction import Scrub, redact_form, redact_headers, redact_json, redact_url
+from workflow_state.actions.http.request import FORM_CONTENT_TYPE
+from workflow_state.actions.http.response import MalformedResponseError, decode_text, is_json, media_type_of, parse_json
+from workflow_state.schema import HttpTraceEntry, TracedRequest, TracedResponse
+
+MAX_BODY_CHARACTERS = 2_048
+MAX_HEADER_CHARACTERS = 512
+MAX_HEADERS = 64
+_MAX_TRACED_BYTES = 64 * 1024
+
+# Bounded repetitions: the text is a server's, and an unbounded one takes minutes for a page of letters.
+_SECRET_IN_TEXT = re.compile(
+    r"""((?:token|secret|passw(?:or)?d|api[-_]?key)[\w-]{0,40}["']?\s{0,4}[:=]\s{0,4}["']?)[^\s"',;&<>]+""",
+    re.IGNORECASE,
+)
+
+
+def trace_request(request: httpx.Request, scrub: Scrub) -> TracedRequest:
+    """Return what was sent."""
+    traced = TracedRequest(
+        method=request.method,
+        url=redact_url(str(request.url), scrub),
+        headers=_trace_headers(request.headers.multi_items(), scrub),
+    )
+    if request.content:
+        traced.body = trace_body(request.content, request.headers.get("content-type", ""), scrub)
+    return traced
+
+
+def trace_response(
+    status: int, headers: Iterable[tuple[str, str]], body: bytes, duration_ms: int, scrub: Scrub
+) -> TracedResponse:
+    """Return what was answered."""
+    content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+    traced = TracedResponse(status=status, headers=_trace_headers(headers, scrub), duration=duration_ms)
+    if body:
+        traced.body = trace_body(body, content_type, scrub)
+    return traced
+
+
+def make_entry(
+    started_at: datetime, request: TracedRequest, response: TracedResponse | None, error: str | None
+) -> HttpTraceEntry:
+    """Return the trace of one attempt; a field that has nothing to say is left out."""
+    entry = HttpTraceEntry(timestamp=started_at, request=request)
+    if response is not None:
+        entry.response = response
+    if error is not None:
+        entry.error = error
+    return entry
+
+
+def trace_body(body: bytes, content_type: str, scrub: Scrub) -> JsonValue:
+    """Return a body for the trace: JSON where it is short, else text, cut with a note of how much is missing."""
+    media_type = media_type_of(content_type)
+    if len(body) > _MAX_TRACED_BYTES:
+        return f"[{len(body)} bytes of {media_type or 'unknown type'}, not shown]"
+    if is_json(content_type):
+        try:
+            value = redact_json(parse_json(body, content_type), scrub)
+        except MalformedResponseError:
+            return cut(_redact_text(body.decode(errors="replace"), scrub), MAX_BODY_CHARACTERS)
+        text = json.dumps(value, ensure_ascii=False)
+        return value if len(text) <= MAX_BODY_CHARACTERS else cut(text, MAX_BODY_CHARACTERS)
+    text_or_none = decode_text(body, content_type)
+    if text_or_none is None:
+        return f"[{len(body)} bytes of {media_type or 'unknown type'}, not shown]"
+    if media_type == FORM_CONTENT_TYPE:
+        return cut(redact_form(text_or_none, scrub), MAX_BODY_CHARACTERS)
+    return cut(_redact_text(text_or_none, scrub), MAX_BODY_CHARACTERS)
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the text, or its beginning and a note of how many characters are missing."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def _redact_text(text: str, scrub: Scrub) -> str:
+    return _SECRET_IN_TEXT.sub(r"\1[redacted]", scrub(text))
+
+
+def _trace_headers(headers: Iterable[tuple[str, str]], scrub: Scrub) -> dict[str, str]:
+    redacted = redact_headers(headers, scrub)
+    return {
+        cut(name, MAX_HEADER_CHARACTERS): cut(value, MAX_HEADER_CHARACTERS)
+        for name, value in list(redacted.items())[:MAX_HEADERS]
+    }

@@ -1,0 +1,1 @@
+"""Where the bytes go: allowed addresses, look-up, deadline, and the pool of connections."""

@@ -1,0 +1,166 @@
+"""The pooled HTTP client: one for each process, made when it is first needed.
+
+httpx's own transport takes no network backend, so a small one stands here, over httpcore's public pool. What a
+client does beyond sending is off: no proxies or netrc from the environment, no cookies, no redirects (they are followed
+by the attempt itself, where the definition says so), no logged URLs.
+"""
+
+import http.cookiejar
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpcore
+import httpx
+
+from workflow_state.actions.network.deadline import DeadlineBackend, DeadlineStream
+
+KEEPALIVE_EXPIRY_S = 5
+MAX_IDLE_CONNECTIONS = 50
+
+_clients: dict[int, httpx.Client] = {}
+_locks: dict[int, threading.Lock] = {}
+
+_HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+}
+
+
+def get_client() -> httpx.Client:
+    """Return this process's client, made at the first call.
+
+    Client and lock are kept by process id: a child of a fork must not share its parent's connections, nor wait for
+    a lock that a thread of the parent held at that moment.
+    """
+    process = os.getpid()
+    client = _clients.get(process)
+    if client is None:
+        with _locks.setdefault(process, threading.Lock()):
+            client = _clients.get(process)
+            if client is None:
+                client = _clients[process] = _make_client()
+    return client
+
+
+def close_client() -> None:
+    """Close this process's client and its connections; the next request makes a new one. May be called twice."""
+    if client := _clients.pop(os.getpid(), None):
+        client.close()
+
+
+def _make_client() -> httpx.Client:
+    # httpx logs full URLs at INFO, and httpcore logs response headers at DEBUG: both can hold secrets.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return httpx.Client(
+        transport=PooledTransport(),
+        trust_env=False,
+        follow_redirects=False,
+        cookies=_NoCookies(),
+        event_hooks={"response": [_hide_location]},
+    )
+
+
+def _hide_location(response: httpx.Response) -> None:
+    # Even with redirects off the client parses the Location, and a bad one would raise instead of a status.
+    if "location" in response.headers:
+        response.extensions["location"] = response.headers.pop("location")
+
+
+class _NoCookies(http.cookiejar.CookieJar):
+    """A jar that takes nothing: one action's session must not go along with another's request."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Take nothing."""
+
+
+class PooledTransport(httpx.BaseTransport):
+    """httpcore's connection pool, with a deadline in its streams."""
+
+    def __init__(self) -> None:
+        self._pool = httpcore.ConnectionPool(
+            # From the environment come SSL_CERT_FILE and SSL_CERT_DIR here: an operator's own authority.
+            ssl_context=httpx.create_ssl_context(),
+            # The worker's concurrency is the bound; a bound here would only make its threads wait.
+            max_connections=None,
+            max_keepalive_connections=MAX_IDLE_CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_EXPIRY_S,
+            network_backend=DeadlineBackend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send the request; return when the response's headers are there."""
+        with _as_httpx_errors():
+            response = self._pool.handle_request(
+                httpcore.Request(
+                    method=request.method,
+                    url=httpcore.URL(
+                        scheme=request.url.raw_scheme,
+                        host=request.url.raw_host,
+                        port=request.url.port,
+                        target=request.url.raw_path,
+                    ),
+                    headers=request.headers.raw,
+                    content=request.read(),
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            status_code=response.status,
+            headers=response.headers,
+            stream=_PooledBody(response),
+            extensions=response.extensions,
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+class _PooledBody(httpx.SyncByteStream):
+    """A response's body; closing it gives the connection back to the pool."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+        self._last_chunk = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        stream = self._response.stream
+        if not isinstance(stream, Iterable):
+            raise TypeError("a synchronous pool gave an asynchronous body")
+        with _as_httpx_errors():
+            for chunk in stream:
+                self._last_chunk = chunk
+                yield chunk
+
+    def close(self) -> None:
+        connection = self._response.extensions.get("network_stream")
+        # What a server sent beyond its response would be read as the response to the next request, which may be
+        # another action's. A closed connection is thrown out of the pool when it comes back.
+        if isinstance(connection, DeadlineStream) and connection.has_read_beyond(self._end_of_message()):
+            connection.close()
+        self._response.close()
+
+    def _end_of_message(self) -> bytes:
+        is_chunked = any(name.lower() == b"transfer-encoding" for name, _ in self._response.headers)
+        return self._last_chunk if self._last_chunk and not is_chunked else b"\r\n\r\n"
+
+
+@contextmanager
+def _as_httpx_errors() -> Iterator[None]:
+    try:
+        yield
+    except tuple(_HTTPX_ERRORS) as error:
+        raise _HTTPX_ERRORS[type(error)](str(error)) from error

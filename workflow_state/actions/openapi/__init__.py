@@ -1,0 +1,1 @@
+"""Definitions from OpenAPI documents."""

@@ -1,0 +1,1 @@
+"""Outputs that are too large or too binary for the state."""

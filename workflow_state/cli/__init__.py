@@ -1,0 +1,5 @@
+"""The `workflow-state` command."""
+
+from workflow_state.cli.commands import main
+
+__all__ = ["main"]

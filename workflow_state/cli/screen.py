@@ -1,0 +1,94 @@
+"""What `run` and `status --watch` show on a terminal, and the exit code of an execution."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionStatus,
+    ExecutionState,
+    ExecutionStatus,
+)
+from workflow_state.views.text import _describe, plain, seconds
+
+STYLES = {
+    "pending": "dim",
+    "initializing": "dim",
+    "running": "cyan",
+    "paused_for_confirmation": "magenta",
+    "completed": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "skipped": "yellow",
+}
+_MARKS = {
+    ActionStatus.PENDING: "·",
+    ActionStatus.RUNNING: "▶",
+    ActionStatus.COMPLETED: "✔",
+    ActionStatus.FAILED: "✘",
+    ActionStatus.SKIPPED: "-",
+}
+_MOST_ROWS = 40
+_MOST_QUESTIONS = 5
+
+
+def live_view(name: str, state: ExecutionState, levels: Sequence[Sequence[str]], now: datetime) -> RenderableType:
+    """Return the picture of a running execution: a line for each action, level by level."""
+    table = Table.grid(padding=(0, 2))
+    finished = sum(_is_finished(action) for action in state.action_states.values())
+    rows = 0
+    hidden = 0
+    for number, level in enumerate(levels, start=1):
+        # On the first row that is shown: the level's first action may be hidden.
+        label = f"level {number}"
+        for action_id in level:
+            action = state.action_states[action_id]
+            # A long plan would not fit on the screen: what is under way is what one wants to see.
+            if len(state.action_states) > _MOST_ROWS and action.status is not ActionStatus.RUNNING:
+                hidden += 1
+                continue
+            if rows >= _MOST_ROWS:
+                hidden += 1
+                continue
+            rows += 1
+            style = STYLES[action.status]
+            table.add_row(
+                Text(label, style="dim"),
+                Text(f"{_MARKS[action.status]} {action_id}", style=style),
+                Text(plain(_describe(action, now) or "waiting"), style=style),
+            )
+            label = ""
+    elapsed_ms = (now - state.started_at).total_seconds() * 1000
+    header = Text.assemble(
+        (f"{plain(name)}  ", "bold"),
+        (state.status, STYLES[state.status]),
+        f"  {finished} of {len(state.action_states)} actions  {seconds(elapsed_ms)}",
+    )
+    parts: list[RenderableType] = [header, table]
+    if hidden:
+        parts.append(Text(f"… and {hidden} more", style="dim"))
+    return Group(*parts)
+
+
+def _is_finished(state: ActionExecutionState) -> bool:
+    return state.status not in (ActionStatus.PENDING, ActionStatus.RUNNING)
+
+
+def next_commands(state: ExecutionState) -> list[str]:
+    """Return the commands that a person may want after having seen this state: to answer, or to run it again."""
+    commands: list[str] = []
+    if state.status in (ExecutionStatus.FAILED, ExecutionStatus.CANCELLED):
+        commands = [f"resume {state.id}"]
+    elif waiting := [item for item in state.confirmations if item.confirmed is None]:
+        # Of a list's elements hundreds may wait.
+        commands = [f"confirm {state.id} {item.action_id}" for item in waiting[:_MOST_QUESTIONS]]
+    return [f"  next: workflow-state {plain(command)}" for command in commands]
+
+
+def exit_code(status: ExecutionStatus) -> int:
+    """Return the exit code of a command that waited for an execution."""
+    return {ExecutionStatus.COMPLETED: 0, ExecutionStatus.CANCELLED: 3}.get(status, 1)

@@ -1,0 +1,147 @@
+"""Following an execution to its end on a terminal: what it shows meanwhile, and what it asks."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from workflow_state.celery import app
+from workflow_state.cli import screen
+from workflow_state.cli.help import INTERRUPTED
+from workflow_state.client.executions import confirm_action, get_execution_state, require_redis
+from workflow_state.engine.local import Engine, require_running
+from workflow_state.errors import ConfirmationError
+from workflow_state.plans.levels import beside_primaries
+from workflow_state.rules.states import ENDED
+from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
+from workflow_state.store.connection import redis_client
+from workflow_state.store.records import read_record
+from workflow_state.views import text as display
+
+_POLL_S = 0.1
+_NO_WORKER_S = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What a command does beside looking: see to its own engine, and answer confirmations."""
+
+    engine: Engine | None = None
+    answer: Callable[[ConfirmationState], bool] | None = None
+
+
+class LeftRunning(click.ClickException):
+    """Ctrl-C ended the looking, and not the execution."""
+
+    exit_code = INTERRUPTED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Say how to come back; it is no error."""
+        click.echo(f"\n{self.message}" if sys.stderr.isatty() else self.message, file=file, err=True)
+
+
+def answer_yes(_: ConfirmationState) -> bool:
+    """Answer whatever is asked with yes."""
+    return True
+
+
+def ask_on_terminal(confirmation: ConfirmationState) -> bool:
+    """Ask the person at the terminal; without one, nobody can say yes."""
+    for line in display.question(confirmation):
+        click.echo(line, err=True)
+    if not sys.stdin.isatty():
+        click.echo("rejected: there is no terminal to ask at; --yes confirms everything", err=True)
+        return False
+    return click.confirm("Send it?", err=True)
+
+
+def follow(execution_id: str, watching: Watching, *, name: str | None = None, silent: bool = False) -> ExecutionState:
+    """Show an execution until it has ended; a picture on a terminal, a line for each change otherwise.
+
+    On a Redis that is not the command's own it goes on without it: Ctrl-C raises LeftRunning.
+    """
+    try:
+        require_redis()
+        state = get_execution_state(execution_id)
+        return _wait(state, watching) if silent else _show(state, watching, name or execution_id)
+    except KeyboardInterrupt:
+        if watching.engine:
+            raise
+        raise LeftRunning(
+            f"{execution_id} goes on without you; come back to it: workflow-state status {execution_id} --watch"
+        ) from None
+
+
+def _wait(state: ExecutionState, watching: Watching) -> ExecutionState:
+    *_, state = _states_until_the_end(state, watching)
+    return state
+
+
+def _show(state: ExecutionState, watching: Watching, name: str) -> ExecutionState:
+    levels = _levels_of(state.id, state)
+    console = Console()
+    # A terminal without cursor movements can't be painted over.
+    is_live = console.is_terminal and not console.is_dumb_terminal
+    live = Live(console=console, auto_refresh=False)
+    before: ExecutionState | None = None
+    try:
+        for after in _states_until_the_end(state, watching):
+            now = datetime.now(UTC)
+            if not is_live:
+                for line in display.changes(before, after, levels, now):
+                    click.echo(line)
+                sys.stdout.flush()
+            elif watching.answer and after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION:
+                # A new picture below the question: the old one would be painted over it.
+                live.stop()
+                live = Live(console=console, auto_refresh=False)
+            else:
+                live.start()
+                live.update(screen.live_view(name, after, levels, now), refresh=True)
+            before = state = after
+    finally:
+        # Also on Ctrl-C: the picture hides the cursor.
+        live.stop()
+    return state
+
+
+def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
+    """Return the action ids level by level, each alternative beside the action in whose place it would run."""
+    record = read_record(redis_client(app.backend), execution_id)
+    if record is None:
+        return [list(state.action_states)]
+    return [[action.id for action in level] for level in beside_primaries(record.levels, record.standby)]
+
+
+def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator[ExecutionState]:
+    """Yield every reading of an execution's state, up to the last."""
+    yield state
+    begun_s = time.monotonic()
+    warned = False
+    while state.status not in ENDED:
+        if watching.answer:
+            _answer_all(state, watching.answer)
+        reading_s = time.monotonic()
+        state = get_execution_state(state.id)
+        yield state
+        # A huge plan's state takes long to read: a tenth of the time is enough to spend on looking.
+        time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)) if state.status not in ENDED else 0)
+        if watching.engine:
+            require_running(watching.engine)
+        elif not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
+            click.echo("no worker has taken it yet; start one: celery -A workflow_state worker", err=True)
+            warned = True
+
+
+def _answer_all(state: ExecutionState, answer: Callable[[ConfirmationState], bool]) -> None:
+    for confirmation in state.confirmations:
+        if confirmation.confirmed is None:
+            with suppress(ConfirmationError):  # its time ran out, or another answered, meanwhile
+                confirm_action(state.id, confirmation.action_id, answer(confirmation), digest=confirmation.digest)

@@ -1,0 +1,170 @@
+"""Executions, from outside: the state of one, the list of all, confirming and cancelling."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery import states
+from redis import Redis
+
+from workflow_state.celery import app
+from workflow_state.engine.waiting import publish_message, wake_all
+from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
+from workflow_state.rules.states import ENDED, Progress, confirmation_states, parse_progress, running_state
+from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
+from workflow_state.settings import get_settings
+from workflow_state.store.alarms import read_alarmed, set_alarm
+from workflow_state.store.connection import redis_client
+from workflow_state.store.names import index_key, progress_key, record_key
+from workflow_state.store.records import parse_record, request_cancel
+from workflow_state.store.results import read_results
+from workflow_state.store.waiting import read_asks, release
+
+_LISTED_AT_ONCE = 100
+_SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
+
+
+def require_redis() -> None:
+    """Find out with one try whether Redis is there; Celery's own ways try for long. Raises RedisError."""
+    client: Any = redis_client(app.backend)
+    client.ping()
+
+
+def get_execution_state(execution_id: str) -> ExecutionState:
+    """Return the state of an execution as it is now, running or ended, in one or two Redis round trips.
+
+    Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed.
+    """
+    backend: Any = app.backend
+    client = redis_client(backend)
+    if not _may_be_an_id(execution_id):
+        raise ExecutionNotFoundError(f"{execution_id!r} is not the id of an execution")
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hgetall(record_key(execution_id))
+        pipe.hgetall(progress_key(execution_id))
+        pipe.get(backend.get_key_for_task(execution_id))
+        fields, progress, raw_meta = pipe.execute()
+    if raw_meta is not None and (meta := backend.decode(raw_meta))["status"] == states.SUCCESS:
+        return ExecutionState.model_validate(meta["result"])
+    if not fields:
+        raise ExecutionNotFoundError(
+            f"there is no execution {execution_id!r}: the id is wrong, or it ended longer ago than states are kept"
+        )
+    record = parse_record(execution_id, fields)
+    under_way = parse_progress(progress)
+    names = [action.id for action in record.actions] + [name for name in under_way if name.endswith("]")]
+    return running_state(record, read_results(backend, execution_id, names), under_way)
+
+
+def _may_be_an_id(text: str) -> bool:
+    """Return whether a key can be made of it: not of nothing, nor of bytes that a shell handed on and are no UTF-8."""
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None) -> list[ExecutionSummary]:
+    """Return the newest executions first, at most `limit` of them, of one status if given.
+
+    Raises ValueError for a status that there is not.
+    """
+    wanted = ExecutionStatus(status) if status is not None else None
+    client = redis_client(app.backend)
+    # Each of those that have not ended is there, and no other.
+    waits = read_alarmed(client)
+    if wanted is not None and wanted not in ENDED:
+        summaries = _read_summaries(client, list(waits), waits)
+        newest_first = sorted(summaries, key=lambda summary: summary.submitted_at, reverse=True)
+        return [summary for summary in newest_first if summary.status is wanted][:limit]
+    found: list[ExecutionSummary] = []
+    start = 0
+    while len(found) < limit:
+        ids: Any = client.zrevrange(index_key(wanted), start, start + _LISTED_AT_ONCE - 1)
+        if not ids:
+            break
+        summaries = _read_summaries(client, [raw.decode() for raw in ids], waits)
+        found += [summary for summary in summaries if wanted is None or summary.status is wanted]
+        start += _LISTED_AT_ONCE
+    return found[:limit]
+
+
+def _read_summaries(client: Redis, execution_ids: list[str], waits: Mapping[str, bool]) -> list[ExecutionSummary]:
+    with client.pipeline(transaction=False) as pipe:
+        for execution_id in execution_ids:
+            pipe.hmget(record_key(execution_id), *_SUMMARY_FIELDS)
+        rows = pipe.execute()
+    summaries = [
+        ExecutionSummary.model_validate(
+            {"id": execution_id}
+            | {name: raw.decode() for name, raw in zip(_SUMMARY_FIELDS, row, strict=True) if raw is not None}
+        )
+        for execution_id, row in zip(execution_ids, rows, strict=True)
+        if row[0] is not None
+    ]
+    for summary in summaries:
+        if summary.status is ExecutionStatus.RUNNING and waits.get(summary.id):
+            summary.status = ExecutionStatus.PAUSED_FOR_CONFIRMATION
+    return summaries
+
+
+def cancel_execution(execution_id: str) -> ExecutionState:
+    """Ask an execution to end, and return its state as it is now; it may be called twice, or after the end.
+
+    No further action starts, a request under way ends by itself, and what waits, for an answer or for its next attempt,
+    ends at once. The wish is stored: it holds through a restart of every worker. Raises ExecutionNotFoundError.
+    """
+    client = redis_client(app.backend)
+    state = get_execution_state(execution_id)
+    if state.status not in ENDED and request_cancel(client, execution_id):
+        # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
+        set_alarm(client, execution_id, retention_s=get_settings().retention_s)
+        wake_all(app, client, execution_id)
+    return state
+
+
+def confirm_action(
+    execution_id: str,
+    action_id: str,
+    confirmed: bool = True,  # noqa: FBT001, FBT002 - the contract's own signature
+    user_id: str | None = None,
+    *,
+    digest: str | None = None,
+) -> ConfirmationState:
+    """Answer an action's confirmation, and let it go on; a rejected action fails with `user_cancelled`.
+
+    With `digest`, that of the question which the person saw, the answer counts for that request only. Raises
+    ExecutionNotFoundError, and ConfirmationError where nothing waits there, where it was answered already or is too
+    late, and where the question has changed.
+    """
+    state = get_execution_state(execution_id)
+    if action_id.partition("[")[0] not in state.action_states:
+        raise ConfirmationError(f"execution {execution_id} has no action {action_id!r}")
+    client = redis_client(app.backend)
+    answer = {"respondedAt": datetime.now(UTC).isoformat(), "confirmed": confirmed}
+    if user_id is not None:
+        answer["userId"] = user_id
+    outcome = release(client, execution_id, action_id, how="answer", answer=answer, digest=digest)
+    asked = read_asks(client, execution_id, action_id)
+    if outcome != "released":
+        raise ConfirmationError(_why_not(outcome, action_id, asked[-1] if asked else {}))
+    publish_message(app, client, execution_id, action_id)
+    return next(item for item in confirmation_states({action_id: Progress({}, asks=asked[-1:])}))
+
+
+def _why_not(outcome: str, action_id: str, ask: Mapping[str, Any]) -> str:
+    if outcome == "answered":
+        verb = (
+            "was not answered in time"
+            if ask.get("timedOut")
+            else "was confirmed"
+            if ask.get("confirmed")
+            else "was rejected"
+        )
+        by = f" by {ask['userId']}" if ask.get("userId") else ""
+        return f"{action_id} {verb}{by} already, at {ask.get('respondedAt')}; nothing has changed"
+    if outcome == "changed":
+        return f"what {action_id} would send has changed since; look at it again"
+    if outcome == "expired":
+        return f"the time for an answer to {action_id} is over"
+    return f"{action_id} does not wait for an answer"

@@ -1,0 +1,147 @@
+"""Running a failed or cancelled execution again, with what it has done already."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from celery import states as states_of_celery
+from celery.result import AsyncResult
+
+from workflow_state.actions.storage.outputs import keep_stored
+from workflow_state.celery import app
+from workflow_state.client.executions import get_execution_state
+from workflow_state.engine.contents import with_contents
+from workflow_state.engine.messages import Summary
+from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError, ReferenceResolutionError
+from workflow_state.executor import execute_plan
+from workflow_state.rules.carry_over import Earlier, decide_carry_over
+from workflow_state.rules.decisions import decide, find_undecided
+from workflow_state.rules.for_each import element_id, split_state
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionStatus,
+    ActionSuccess,
+    ExecutionPlan,
+    ExecutionState,
+    ExecutionStatus,
+    PlannedAction,
+    ResumeReport,
+    StorageLocation,
+)
+from workflow_state.store.connection import redis_client
+from workflow_state.store.names import action_task_id, record_key
+from workflow_state.store.records import read_record
+from workflow_state.store.results import read_results
+from workflow_state.validation import validate_execution_plan
+
+Plan = ExecutionPlan | Mapping[str, Any]
+
+
+def resume_execution(
+    execution_id: str,
+    plan: Plan | None = None,
+    *,
+    assume_done: Mapping[str, Any] | None = None,
+    send_again: Collection[str] | bool = (),
+) -> AsyncResult[Any]:
+    """Run a failed or cancelled execution again under a new id; return its handle, as execute_plan.delay does.
+
+    Completed actions keep their outputs and are not sent again. With a changed plan an action keeps its output where
+    its definition and its resolved inputs are the same; over a list, each element by itself. The new state's `resumed`
+    says of each action whether it was kept, and why.
+
+    A request that failed with the code `outcome_unknown` may have had its effect, so it needs a decision:
+    `assume_done` maps its action to the output (any JSON) that it is completed with, without being sent; `send_again`
+    names the actions to send again, or is True for all that are not assumed done. `pay[3]` is one element of a list.
+    What was assumed done stays so when it is resumed again.
+
+    Raises ExecutionNotFoundError; OutcomeUnknownError, with the requests in `.undecided`, where a decision lacks;
+    ExecutionConflictError for an execution that has completed or still runs, and for a decision where there is nothing
+    to decide; PlanValidationError; StorageError where a stored output that is kept can't be reached; and ValueError for
+    an output that is no JSON. Nothing has been sent then. Each call starts another execution.
+    """
+    earlier, new_plan = _read_earlier(execution_id, plan)
+    undecided = find_undecided(new_plan, earlier.states, earlier.elements)
+    decisions = decide(execution_id, undecided, assume_done=assume_done, send_again=send_again)
+    carried = decide_carry_over(earlier, new_plan, decisions)
+    new_id = str(uuid4())
+    keep_stored(_locations_in(carried.states.values()), new_id)
+    # An expiry that began before may not have seen that they are kept: it does so only where the execution is gone.
+    if not redis_client(app.backend).exists(record_key(execution_id)):
+        raise ExecutionNotFoundError(f"execution {execution_id!r} has just expired")
+    # Before anything is published: what finds its result stored sends nothing.
+    for name, state in carried.states.items():
+        app.backend.store_result(action_task_id(new_id, name), Summary(state), states_of_celery.SUCCESS)
+    report = ResumeReport(execution_id=execution_id, actions=carried.report)
+    return execute_plan.submit(new_plan, new_id, resumed=report)
+
+
+def read_undecided(execution_id: str, plan: Plan | None = None) -> dict[str, str]:
+    """Return each request that needs a decision before the execution is resumed with this plan, and why.
+
+    Raises as resume_execution does.
+    """
+    earlier, new_plan = _read_earlier(execution_id, plan)
+    return find_undecided(new_plan, earlier.states, earlier.elements)
+
+
+def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, ExecutionPlan]:
+    """Return the execution that is to be resumed, and the plan to resume it with: by default its own."""
+    state = get_execution_state(execution_id)
+    record = read_record(redis_client(app.backend), execution_id)
+    if record is None:
+        raise ExecutionNotFoundError(f"the plan of execution {execution_id!r} is not stored any more")
+    if state.status not in (ExecutionStatus.FAILED, ExecutionStatus.CANCELLED):
+        raise ExecutionConflictError(
+            f"only a failed or cancelled execution can be resumed; {execution_id} is {state.status}"
+        )
+    if plan is None:
+        plan = {**record.plan, "actions": [action.to_json_data() for action in record.actions]}
+    earlier = Earlier(
+        actions={action.id: action for action in record.actions},
+        inputs=record.plan.get("inputs", {}),
+        states=state.action_states,
+        elements=_read_elements(execution_id, state),
+    )
+    new_plan = validate_execution_plan(plan)
+    contents = _read_contents([*earlier.actions.values(), *new_plan.actions], earlier.states)
+    return replace(earlier, with_contents=contents), new_plan
+
+
+def _read_contents(
+    actions: Iterable[PlannedAction], states: Mapping[str, ActionExecutionState]
+) -> dict[str, dict[str, Any]]:
+    """Return the states (JSON data) whose stored contents any of the actions reads, with these contents."""
+    stored = {name: state.to_json_data() for name, state in states.items() if any(_locations_in([state]))}
+    scope: dict[str, Any] = dict(stored)
+    for action in actions:
+        # What can't be read by a reference at all failed the action that has it, and does so again.
+        with suppress(ReferenceResolutionError):
+            scope = with_contents([action.for_each, action.inputs], scope)
+    return {name: data for name, data in scope.items() if data is not stored[name]}
+
+
+def _locations_in(states: Iterable[ActionExecutionState]) -> Iterator[StorageLocation]:
+    for state in states:
+        if isinstance(state.result, ActionSuccess) and state.result.output_location:
+            yield state.result.output_location
+        yield from (element.output_location for element in state.elements or [] if element.output_location)
+
+
+def _read_elements(execution_id: str, state: ExecutionState) -> dict[str, dict[int, ActionExecutionState | None]]:
+    """Return the states of the elements of every list; from the list's own state where they have expired."""
+    elements = {name: split_state(joined) for name, joined in state.action_states.items() if joined.elements}
+    reports = state.resumed.actions if state.resumed else {}
+    for name, report in reports.items():
+        # The level of a list that was resumed may never have run: what was carried over to it has not been joined.
+        if state.action_states[name].status is ActionStatus.SKIPPED:
+            elements[name] = {element.index: None for element in report.elements or [] if element.kept}
+    names = [element_id(name, index) for name, found in elements.items() for index in found]
+    stored = read_results(app.backend, execution_id, names)
+    for name, found in elements.items():
+        for index in found:
+            if data := stored.get(element_id(name, index)):
+                found[index] = ActionExecutionState.model_validate(data)
+    return elements

@@ -1,0 +1,1 @@
+"""The Celery side: queue, results, levels, attempts, and looking after executions."""

@@ -1,0 +1,130 @@
+"""kombu's Redis transport with less work for each message.
+
+For every message that a worker takes, and for every one that it acknowledges, kombu makes a new Redis client, which
+costs more CPU than the commands that it sends, and wraps two commands in MULTI and EXEC. Here each channel keeps its
+client, and the two commands go out as they are, in one round trip: a server that dies between them leaves a message
+that the sweep finds missing (sweep.py), as it does where a worker dies between BRPOP and noting what it took.
+
+Celery takes it by `Celery(amqp=…)`; other transports than plain Redis stay what they are.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from time import time
+from typing import Any
+
+from celery.app.amqp import AMQP
+from kombu import Connection
+from kombu.connection import ConnectionPool, PooledConnection
+from kombu.transport import redis as kombu_redis
+from kombu.transport import virtual
+from kombu.utils.json import dumps
+from redis import Redis
+
+from workflow_state.store.names import TASK_PREFIX
+
+_COMPACT = (",", ":")
+# What a worker takes to be there where a header lacks.
+_SAYS_NOTHING: tuple[Any, ...] = (None, {}, "{}", [], [None, None], (None, None))
+
+
+class _QoS(kombu_redis.QoS):
+    def append(self, message: Any, delivery_tag: str) -> None:
+        delivery = message.delivery_info
+        noted = [message._raw, delivery["exchange"], delivery["routing_key"]]  # noqa: SLF001 - what kombu notes
+        with self.pipe_or_acquire() as pipe:
+            pipe.zadd(self.unacked_index_key, {delivery_tag: time()})
+            pipe.hset(self.unacked_key, delivery_tag, dumps(noted, separators=_COMPACT))
+            pipe.execute()
+            virtual.QoS.append(self, message, delivery_tag)
+
+    @contextmanager
+    def pipe_or_acquire(self, pipe: Any = None, client: Any = None) -> Iterator[Any]:
+        if pipe:
+            yield pipe
+        else:
+            channel: Any = self.channel
+            with channel.conn_or_acquire(client) as acquired:
+                yield acquired.pipeline(transaction=False)
+
+
+class _Channel(kombu_redis.Channel):
+    QoS = _QoS
+    # JSON is text already.
+    body_encoding: Any = None
+
+    _kept_client: Redis | None = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own signature
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
+        # The pool is another one after a fork, and after a connection was lost.
+        client = self._kept_client
+        if client is None or client.connection_pool is not self.pool:
+            client = self._kept_client = super()._create_client()  # type: ignore[misc]
+        return client
+
+    def _put(self, queue: str, message: Any, _publish_batch: Any = None, **options: Any) -> None:
+        if queue in self._expires:  # type: ignore[attr-defined]
+            # Celery's own, for answers to `inspect`: kombu renews their time with each message.
+            super()._put(queue, message, _publish_batch=_publish_batch, **options)  # type: ignore[call-arg]
+            return
+        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))  # type: ignore[attr-defined]
+        if _publish_batch is not None:
+            _publish_batch.add("lpush", key, dumps(message, separators=_COMPACT))
+        else:
+            self._create_client().lpush(key, dumps(message, separators=_COMPACT))
+
+
+class _Transport(kombu_redis.Transport):
+    Channel = _Channel
+
+
+class _LeanMixin:
+    def get_transport_cls(self) -> Any:
+        """Return the class that kombu makes the transport of."""
+        found = super().get_transport_cls()  # type: ignore[misc]
+        return _Transport if found is kombu_redis.Transport else found
+
+
+class _PooledConnection(_LeanMixin, PooledConnection):
+    """One of those that messages are published by."""
+
+
+class _Pool(ConnectionPool):
+    def new(self) -> Any:
+        return _PooledConnection(self, **dict(self.connection._info(resolve=False)))  # noqa: SLF001 - as kombu does
+
+
+class BrokerConnection(_LeanMixin, Connection):
+    """A connection to the broker; where that is a Redis server, with this module's transport."""
+
+    def Pool(self, limit: int | None = None, **options: Any) -> Any:  # noqa: N802 - kombu's name
+        """Return a pool of such connections."""
+        return _Pool(self, limit, **options)
+
+
+class LeanAMQP(AMQP):
+    """Celery's view of the broker, with our connections."""
+
+    Connection = BrokerConnection
+
+    @cached_property
+    def send_task_message(self) -> Callable[..., Any]:
+        """Return what publishes a task's message, without what says nothing.
+
+        A message is sent twice, when it is published and when a worker notes that it has it, so that every byte counts.
+        """
+        send = self._create_task_sender()  # type: ignore[attr-defined]
+
+        def send_terse(producer: Any, name: str, message: Any, **options: Any) -> Any:
+            # They stand in the headers, and would be a property beside.
+            others = {key: value for key, value in options.items() if key not in ("argsrepr", "kwargsrepr")}
+            if name.startswith(TASK_PREFIX):
+                headers = {key: value for key, value in message.headers.items() if value not in _SAYS_NOTHING}
+                # The address is for result backends that send results as messages.
+                message = message._replace(headers=headers, properties={})
+            return send(producer, name, message, **others)
+
+        return send_terse

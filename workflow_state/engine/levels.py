@@ -1,0 +1,231 @@
+"""A level's messages: those that it starts with, and those that were lost.
+
+Ids are the same each time that something is published: what is published twice is claimed once, and counts once.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from celery import Task, group
+from celery import states as states_of_celery
+from celery.canvas import Signature
+
+from workflow_state.engine.contents import with_contents
+from workflow_state.engine.messages import Summary, arguments_for
+from workflow_state.errors import WorkflowStateError
+from workflow_state.rules.for_each import count_elements, element_id, joined_state
+from workflow_state.rules.policy import is_of_unknown_outcome, level_priority, reads_plan_inputs, settle_failure
+from workflow_state.rules.states import with_unneeded
+from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAction
+from workflow_state.settings import get_settings
+from workflow_state.store.alarms import put_off_alarm
+from workflow_state.store.claims import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
+from workflow_state.store.connection import redis_client
+from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, action_task_id, level_group_id
+from workflow_state.store.records import Standing, begin_level, read_actions, read_inputs
+from workflow_state.store.results import read_results
+
+_PUBLISHED_AT_ONCE = 100
+
+# The body of a level's chord, as each of its messages carries it: that there is one. What is published when all have
+# ended is the record's `next` (result_backend.py), which has the caller's own links.
+_CHORD = {"task": LEVEL_TASK}
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """Messages of a level that have no result yet.
+
+    In stage 2 they are those of alternatives that stand in for whole lists; these come when all else has ended.
+    """
+
+    messages: Sequence[Signature[Any]]
+    stage: Literal[1, 2] = 1
+
+
+def start_level(task: Task, number: int, lack: Lack) -> None:  # type: ignore[type-arg]
+    """Publish the chord of a level, in place of the running task: its messages, and `execute_level` once all ended.
+
+    What `task.replace(chord(…))` would do, but that the messages go out together, a hundred in a round trip, and that
+    each says of the chord's body no more than that there is one: it is in the record.
+    """
+    execution_id, header = str(task.request.id), lack.messages
+    standing = Standing(number, lack.stage, len(header), message_after(task, number))
+    # The record comes first: should this worker die halfway, it tells what was to be published.
+    begin_level(redis_client(task.app.backend), execution_id, standing, get_settings().retention_s)
+    if not header:
+        # All of it was kept when the execution was resumed.
+        task.app.signature(json.loads(str(standing.next))).apply_async()
+        return
+    priority = max(level_priority(len(header)), (task.request.delivery_info or {}).get("priority") or 0)
+    for message in header:
+        message.set(priority=priority)
+    with task.app.producer_or_acquire() as producer, producer.batch(_PUBLISHED_AT_ONCE):
+        group(header, app=task.app).apply_async(
+            task_id=level_group_id(execution_id, number),
+            chord=_CHORD,
+            root_id=execution_id,
+            producer=producer,
+            add_to_parent=False,
+        )
+
+
+def publish_lost(
+    task: Task,  # type: ignore[type-arg]
+    number: int,
+    lack: Lack,
+    actions: Sequence[PlannedAction],
+) -> None:
+    """Publish again those messages of a level of which nothing is under way, and say when to look again.
+
+    Each takes its old place in the level's chord.
+    """
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    settings = get_settings()
+    known = {action.id: action for action in actions}
+    runs = [list(_runs_of(task, message, known)) for message in lack.messages]
+    where = find_whereabouts(client, execution_id, sorted({name for names in runs for name in names}))
+    seconds, _ = client.time()
+    overdue_s = seconds - settings.quiet_s
+    lost = [
+        message
+        for message, names in zip(lack.messages, runs, strict=True)
+        if all(is_lost(where[name], overdue_s) for name in names)
+    ]
+    if lost:
+        group_id = level_group_id(execution_id, number)
+        for message in lost:
+            message.kwargs["attempt"] = WHICHEVER_IS_DUE
+            message.apply_async(group_id=group_id, chord=_CHORD, root_id=execution_id)
+    waits_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
+    if all(value == "waiting" for value in where.values() if not isinstance(value, float)):
+        # Nothing is to be heard of it before a person answers, or the next attempt is due.
+        after_s = min([*waits_s, settings.retention_s / 4])
+    else:
+        after_s = settings.quiet_s
+    put_off_alarm(client, execution_id, after_s=max(1, after_s), retention_s=settings.retention_s)
+
+
+def is_lost(where: Whereabouts, overdue_s: float) -> bool:
+    """Return whether nothing is under way of an action without a result: not even a retry that is not long overdue."""
+    return where < overdue_s if isinstance(where, float) else where == "nowhere"
+
+
+def message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
+    """Return the message that goes on after a level, as JSON: with the caller's own links, chord and group."""
+    level_task: Any = task.app.tasks[LEVEL_TASK]
+    message = level_task.signature_from_request(task.request, args=(number + 1,), kwargs={})
+    message.options = {name: value for name, value in message.options.items() if value is not None}
+    return json.dumps(message.set(immutable=True), separators=(",", ":"))
+
+
+def _runs_of(
+    task: Task,  # type: ignore[type-arg]
+    message: Signature[Any],
+    known: Mapping[str, PlannedAction],
+) -> Iterator[str]:
+    """Yield under which names a message's action may be under way: its own, and its alternatives'."""
+    name, element = message.args[1], message.kwargs.get("element")
+    yield element_id(name, element)
+    while element is None:
+        # What the level does not know is an alternative that stands in for a whole list.
+        action = known.get(name) or _read_action(task, name)
+        if action is None or action.error_handling.alternative_action_id is None:
+            return
+        name = action.error_handling.alternative_action_id
+        yield name
+
+
+def _read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]
+    """Return an action of the running task's execution, or None where its record has none of that id."""
+    found = read_actions(redis_client(task.app.backend), str(task.request.id), [action_id])
+    return found[0] if found else None
+
+
+def what_lacks(
+    task: Task,  # type: ignore[type-arg]
+    actions: Sequence[PlannedAction],
+    results: dict[str, dict[str, Any]],
+) -> Lack:
+    """Return the messages of a level that are still to be published, given what has finished.
+
+    An action whose elements have all finished is joined here, and its state added to the results.
+    """
+    header: list[Signature[Any]] = []
+    of_lists: list[Signature[Any]] = []
+    for action in actions:
+        if action.id in results:
+            continue
+        count = _count_elements(task, action) if action.for_each else 0
+        if count == 0:
+            header.append(_message(task, action))
+            continue
+        ids = [element_id(action.id, index) for index in range(count)]
+        finished = read_results(task.app.backend, str(task.request.id), ids)
+        header += [_message(task, action, index) for index, name in enumerate(ids) if name not in finished]
+        if len(finished) == count:
+            state, message = _join(task, action, [finished[name] for name in ids])
+            if message is None:
+                results[action.id] = state
+            else:
+                of_lists.append(message)
+    return Lack(header) if header or not of_lists else Lack(of_lists, stage=2)
+
+
+def _join(
+    task: Task,  # type: ignore[type-arg]
+    action: PlannedAction,
+    states: Sequence[Mapping[str, Any]],
+) -> tuple[dict[str, Any], Signature[Any] | None]:
+    """Store the state that an action's elements add up to; or return the message of the alternative in its place."""
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    state = joined_state(action, states)
+    if is_of_unknown_outcome(state):
+        # It may have been done: nothing takes its place.
+        return _store(task, action, state), None
+    alternative_id = action.error_handling.alternative_action_id
+    alternative = _read_action(task, alternative_id) if alternative_id else None
+    if state.status is ActionStatus.FAILED and alternative:
+        remember_failure(client, execution_id, action.id, state.to_json_data())
+        return {}, _signature(task, alternative, action.id, stands_in_for=[action.id])
+    return _store(task, action, settle_failure(action, state)), None
+
+
+def _store(task: Task, action: PlannedAction, state: ActionExecutionState) -> dict[str, Any]:  # type: ignore[type-arg]
+    data = state.to_json_data()
+    task_id = action_task_id(str(task.request.id), action.id)
+    task.backend.store_result(task_id, Summary(data), states_of_celery.SUCCESS)
+    return data
+
+
+def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
+    execution_id = str(task.request.id)
+    client = redis_client(task.app.backend)
+    results = read_results(task.app.backend, execution_id, [action.id, *action.dependencies])
+    if action.id in results:
+        # Kept when the execution was resumed: it is handed over as a whole, and no element runs.
+        return 0
+    scope: dict[str, Any] = with_unneeded(action.dependencies, results)
+    if reads_plan_inputs(action):
+        scope["inputs"] = read_inputs(client, execution_id)
+    try:
+        scope = with_contents([action.for_each, action.condition.if_ if action.condition else None], scope)
+    except WorkflowStateError:
+        # It goes out as a whole, and fails of that by itself.
+        return 0
+    return count_elements(action, scope)
+
+
+def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
+    return _signature(task, action, element_id(action.id, element), element=element)
+
+
+def _signature(task: Task, action: PlannedAction, run_id: str, **kwargs: Any) -> Signature[Any]:  # type: ignore[type-arg]
+    execution_id = str(task.request.id)
+    arguments = (execution_id, action.id)
+    signature = task.app.signature(ACTION_TASK, args=arguments, kwargs=arguments_for(action, **kwargs), immutable=True)
+    return signature.set(task_id=action_task_id(execution_id, run_id))

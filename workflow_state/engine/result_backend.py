@@ -1,0 +1,147 @@
+"""Celery's Redis result backend, without what loses, leaks or costs too much in a worker.
+
+- A worker waits for no result, and yet subscribes for ever to that of each member of a group that it publishes, and,
+  where its pool's threads race for a global flag of Celery's, of every task. Here no worker ever subscribes.
+- A result is stored in two steps, look and write, between which another run may have stored the success; a retry's
+  own note overwrites it like that, where the next attempt ends soon. Here it is one step, and of a retry nothing is
+  noted: the claim tells of it.
+- A header task that is killed by a time limit, or whose result could not be stored, would count as failed in its chord,
+  and fail the execution over the heads of its other actions. Actions return their failures; whatever else becomes of
+  their task is no end of theirs, and the sweep sends it again.
+- An answer that can't be stored, because Redis is away, full or read-only, is kept and stored once it can be.
+- An action's result is stored twice, once for its chord, in two round trips of some twenty commands, and a chord's body
+  is published by four more. Here an action is counted by its name in the step that stores its result, and whoever is
+  counted last publishes what the record of the execution says comes next. Where it dies before that, its message comes
+  back, or the sweep publishes it.
+"""
+
+import json
+from typing import Any
+
+from billiard.exceptions import TimeLimitExceeded
+from celery import states
+from celery.backends.redis import RedisBackend, SentinelBackend
+from kombu.utils.json import dumps
+from redis.exceptions import OutOfMemoryError, ReadOnlyError
+
+from workflow_state.store.names import ACTION_TASK, LEVEL_INFIX, TASK_PREFIX, record_key
+from workflow_state.store.scripts import run_script
+
+_RUNNING = "RUNNING"
+_COMPACT = (",", ":")
+
+# Redis takes no writes now, but it will again.
+_PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
+
+# KEYS: the result; for an action of a level also: those of the level that were counted, record of the execution.
+# ARGV: value, what the value of a success begins with, 1 where any other is to be kept, TTL in s or 0 for none, action,
+# level.
+# Returns the message that goes on, where all of the level have ended. A success stays what it is, whoever comes later,
+# and who comes twice is counted once. Safe to repeat.
+_STORE = """
+local stored = redis.call('GETRANGE', KEYS[1], 0, #ARGV[2] - 1)
+if stored ~= ARGV[2] and (stored == '' or ARGV[3] == '0') then
+  if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4]) end
+  redis.call('PUBLISH', KEYS[1], ARGV[1])
+end
+if not KEYS[2] then return false end
+redis.call('SADD', KEYS[2], ARGV[5])
+local counted = redis.call('SCARD', KEYS[2])
+if counted == 1 and ARGV[4] ~= '0' then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
+local started, parts, next = unpack(redis.call('HMGET', KEYS[3], 'started', 'parts', 'next'))
+return started == ARGV[6] and counted >= tonumber(parts) and next
+"""
+
+_in_worker = False
+
+
+def never_subscribe(**_: Any) -> None:
+    """Say that this process is a worker's: nothing in it waits for a result."""
+    global _in_worker  # noqa: PLW0603 - a worker is one for all its life
+    _in_worker = True
+
+
+class _SturdyMixin:
+    """What is different from Celery's own, whichever Redis it is."""
+
+    def on_task_call(self, producer: Any, task_id: str) -> Any:
+        return None if _in_worker else super().on_task_call(producer, task_id)  # type: ignore[misc]
+
+    def add_pending_result(self, result: Any, *args: Any, **kwargs: Any) -> Any:
+        return result if _in_worker else super().add_pending_result(result, *args, **kwargs)  # type: ignore[misc]
+
+    def mark_as_retry(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
+        request = args[1] if len(args) > 1 else kwargs.get("request")
+        if _is_action(request):
+            return None
+        return super().mark_as_retry(task_id, exc, *args, **kwargs)  # type: ignore[misc]
+
+    def _store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
+    ) -> Any:
+        backend: Any = self
+        meta = backend._get_result_meta(  # noqa: SLF001 - our base class's, seen through Any
+            # Of the request it would note the group and the parent, which are in the ids.
+            result=result,
+            state=state,
+            traceback=traceback,
+            request=None,
+        )
+        value = dumps({**meta, "task_id": task_id}, separators=_COMPACT)
+        success = dumps({"status": states.SUCCESS}, separators=_COMPACT)[:-1]
+        keys = [backend.get_key_for_task(task_id)]
+        arguments = [value, success, int(state == _RUNNING), backend.expires or 0]
+        if request is None or not (request.chord and _is_action(request)):
+            backend.ensure(run_script, (backend.client, _STORE, keys, arguments))
+            return result
+        execution_id, _, level = request.group.rpartition(LEVEL_INFIX)
+        counted = backend.get_key_for_group(request.group, ".d")
+        keys += [counted, record_key(execution_id)]
+        arguments += [task_id.removeprefix(f"{execution_id}."), level]
+        if message := backend.ensure(run_script, (backend.client, _STORE, keys, arguments)):
+            backend.app.signature(json.loads(message)).apply_async()
+            # Only now: until then whoever is counted again finds that all have ended, and publishes it.
+            backend.ensure(backend.client.delete, (counted,))
+        return result
+
+    def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
+        if request is not None and _is_action(request):
+            # Its chord is told in the same step.
+            self.store_result(task_id, result, states.SUCCESS, request=request)  # type: ignore[attr-defined]
+        else:
+            super().mark_as_done(task_id, result, request, *args, **kwargs)  # type: ignore[misc]
+
+    def set_chord_size(self, group_id: str, chord_size: int) -> None:
+        # That of a level is in the record, where `levels` has noted it before.
+        if LEVEL_INFIX not in group_id:
+            super().set_chord_size(group_id, chord_size)  # type: ignore[misc]
+
+    def mark_as_failure(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
+        request = args[1] if len(args) > 1 else kwargs.get("request")
+        is_ours = str(getattr(request, "task", None)).startswith(TASK_PREFIX)
+        if _is_action(request) or (is_ours and isinstance(exc, TimeLimitExceeded)):
+            return None
+        return super().mark_as_failure(task_id, exc, *args, **kwargs)  # type: ignore[misc]
+
+    def exception_safe_to_retry(self, exc: BaseException) -> bool:
+        return isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
+
+
+def _is_action(request: Any) -> bool:
+    return getattr(request, "task", None) == ACTION_TASK
+
+
+class SturdyRedisBackend(_SturdyMixin, RedisBackend):
+    """For redis://, rediss:// and redis+socket://."""
+
+
+class SturdySentinelBackend(_SturdyMixin, SentinelBackend):
+    """For sentinel://."""
+
+
+OVERRIDES = {
+    "redis": "workflow_state.engine.result_backend:SturdyRedisBackend",
+    "rediss": "workflow_state.engine.result_backend:SturdyRedisBackend",
+    "sentinel": "workflow_state.engine.result_backend:SturdySentinelBackend",
+}
+"""By the scheme of the result backend's URL, the way that Celery's loader overrides backends."""

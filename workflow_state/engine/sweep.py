@@ -1,0 +1,149 @@
+"""Looking after executions: one that shows no sign of life goes on all the same.
+
+A message may be lost: Redis gives it to a worker that dies before it has noted that it has it, somebody empties a
+queue, a result can't be stored. So what is stored is the truth, and a message is a hint that there is something to do.
+Each execution that has not ended has an alarm (alarms.py). When it rings, and nothing was claimed or published for a
+while, the execution's own message that goes on is published once more; `execute_level` then looks what is stored, what
+is under way, and publishes what is neither.
+
+Where all is well that costs a few reads for each execution in `quiet_s`, and never more than one message of it.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Collection
+from typing import Any
+
+from celery import Celery, states
+from celery.result import AsyncResult
+from celery.signals import before_task_publish
+from redis import Redis
+
+from workflow_state.engine.timers import TimedStep
+from workflow_state.engine.waiting import look_after, wake_all
+from workflow_state.rules.policy import level_priority
+from workflow_state.rules.states import ENDED
+from workflow_state.settings import get_settings
+from workflow_state.store.alarms import AT_ONCE, put_off_alarm, remove_alarm, take_due
+from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections
+from workflow_state.store.names import TASK_PREFIX, progress_key, record_key
+from workflow_state.store.records import keep_execution_and_results
+
+logger = logging.getLogger(__name__)
+
+_RING_EVERY_S = 1.0
+# Whoever looks at something has this long; then somebody else does.
+_PUT_OFF_S = 5
+# The timer is the event loop's: messages wait while it rings.
+_MOST_PARTS = 5
+_PUBLISHED_AT = "publishedAt"
+
+
+class Alarm(TimedStep):
+    """Look, once a second, at what is due: one round trip where nothing is."""
+
+    def start(self, consumer: Any) -> None:
+        """Begin to look."""
+        self.repeat(consumer, _RING_EVERY_S, ring, consumer.app)
+
+
+def ring(app: Celery) -> None:
+    """See to everything that is due; what fails is due again in a few seconds."""
+    client: Redis = app.backend.client  # type: ignore[attr-defined]
+    try:
+        for _ in range(_MOST_PARTS):
+            due = take_due(client, _PUT_OFF_S)
+            for execution_id, action_id in due:
+                _see_to(app, client, execution_id, action_id)
+            if len(due) < AT_ONCE:
+                return
+    except (*CONNECTION_ERRORS, OSError):
+        logger.warning("What is due could not be looked after; trying again soon", exc_info=True)
+        forget_connections(client)
+
+
+def _see_to(app: Celery, client: Redis, execution_id: str, action_id: str) -> None:
+    try:
+        if action_id:
+            look_after(app, client, execution_id, action_id)
+        else:
+            look_after_execution(app, client, execution_id)
+    except CONNECTION_ERRORS:
+        raise
+    except Exception:
+        # A defect of ours, or a broken record: the others are to be looked after all the same.
+        logger.exception("Execution %s could not be looked after", execution_id)
+
+
+def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:
+    """See whether an execution goes on, and have it go on where it does not."""
+    settings = get_settings()
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hmget(record_key(execution_id), "status", "next", "cancelRequestedAt", "parts")
+        pipe.hget(progress_key(execution_id), ":at")
+        pipe.ttl(record_key(execution_id))
+        pipe.time()
+        (status, message, cancel_requested_at, parts), alive_at, ttl_s, (now, _) = pipe.execute()
+    if status is None or (status.decode() in ENDED and _has_its_result(app, execution_id)):
+        remove_alarm(client, execution_id)
+        return
+    if ttl_s < settings.retention_s / 2:
+        keep_execution_and_results(app.backend, execution_id, settings.retention_s)
+    if cancel_requested_at:
+        wake_all(app, client, execution_id)
+    look_every_s = min(settings.quiet_s, settings.retention_s / 4)
+    quiet_for_s = now - float(alive_at or 0)
+    if quiet_for_s < look_every_s:
+        put_off_alarm(client, execution_id, after_s=look_every_s - quiet_for_s, retention_s=settings.retention_s)
+        return
+    going_on = json.loads(message) if message else None
+    priority = (going_on or {}).get("options", {}).get("priority") or 0
+    oldest = oldest_message_s(app, {priority, max(priority, level_priority(int(parts or 0)))})
+    # Messages of the execution may be on the queue still: a level takes a while to publish, hence the half.
+    waits_in_line = oldest is not None and oldest < now - quiet_for_s + look_every_s / 2
+    if going_on and not waits_in_line:
+        logger.warning("Execution %s shows no sign of life, looking what it lacks", execution_id)
+        with client.pipeline() as pipe:
+            pipe.hset(progress_key(execution_id), ":at", now)
+            pipe.expire(progress_key(execution_id), settings.retention_s)
+            pipe.execute()
+        app.signature(going_on).apply_async()
+    put_off_alarm(client, execution_id, after_s=look_every_s, retention_s=settings.retention_s)
+
+
+def _has_its_result(app: Celery, execution_id: str) -> bool:
+    return bool(AsyncResult(execution_id, app=app).state == states.SUCCESS)
+
+
+@before_task_publish.connect
+def stamp(sender: str = "", headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """Write into each of our messages when it was published, for `oldest_message_s`."""
+    if headers is not None and sender.startswith(TASK_PREFIX):
+        headers[_PUBLISHED_AT] = time.time()
+
+
+def oldest_message_s(app: Celery, priorities: Collection[int] = (0,)) -> float | None:
+    """Return when the message was published that is next in line (s since 1970), or None where nothing waits.
+
+    Queues are first in, first out within a priority: what was published before that, with one of these, has left.
+    """
+    router: Any = app.amqp.router
+    tasks = [name for name in app.tasks if name.startswith(TASK_PREFIX)]
+    queues = {router.route({}, name)["queue"].name for name in tasks}
+    with app.connection_or_acquire() as connection:
+        channel: Any = connection.default_channel
+        steps = {channel.priority(priority) for priority in priorities}
+        keys = [channel._q_for_pri(queue, step) for queue in queues for step in steps]  # noqa: SLF001 - kombu has no public name for it
+        with channel.conn_or_acquire() as broker, broker.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.lindex(key, -1)
+            heads = pipe.execute()
+    return min((at for head in heads if head and (at := _published_at(head)) is not None), default=None)
+
+
+def _published_at(raw: bytes) -> float | None:
+    try:
+        return float(json.loads(raw)["headers"][_PUBLISHED_AT])
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,1 @@
+"""What a plan says: references, conditions, levels, and whether it can be run. Pure."""

@@ -1,0 +1,200 @@
+"""Where the alternatives of a plan stand in its graph.
+
+An alternative is on standby: it runs in the place of its primary, at once, when that has failed. So its place in the
+order is its primary's, which must come after all that the alternative depends on; and what depends on an alternative
+comes after the place where it would run. An alternative of an alternative stands in the same place; one that several
+actions share has several.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from workflow_state.plans.graphs import find_cycles, find_levels, refuse_graph, show_cycles
+from workflow_state.schema import (
+    PlannedAction,
+)
+
+# One shared alternative means an edge for each pair of who shares it and what it depends on.
+_MAX_EDGES: Final = 500_000
+_MAX_CHAIN: Final = 1_000
+
+Places = Mapping[str, Mapping[str, None]]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Who waits for whom, places only. `causes` has, for an edge that is no dependency, its primary and alternative."""
+
+    graph: dict[str, list[str]]
+    causes: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    is_complete: bool = True
+
+
+def find_places(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
+    """Return for each alternative the actions, no alternatives themselves, in whose places it may run.
+
+    `alternatives` maps primaries to alternatives and has no cycle. Stops where there are too many places to go on.
+    """
+    primaries_left = Counter(alternatives.values())
+    places: dict[str, dict[str, None]] = {}
+    ready = [name for name in alternatives if name not in primaries_left]
+    size = 0
+    while ready and size <= _MAX_EDGES:
+        name = ready.pop()
+        if name not in alternatives:
+            continue
+        alternative = alternatives[name]
+        own = places.get(name) or {name: None}
+        places.setdefault(alternative, {}).update(own)
+        size += len(own)
+        primaries_left[alternative] -= 1
+        if not primaries_left[alternative]:
+            ready.append(alternative)
+    return places
+
+
+def find_waiting(dependencies: Mapping[str, Sequence[str]], places: Places) -> Waiting:
+    """Return the graph of the places; incomplete where it would have more than a few hundred thousand edges."""
+    waiting = Waiting({name: [] for name in dependencies if name not in places})
+    if sum(map(len, places.values())) > _MAX_EDGES:
+        waiting.is_complete = False
+        return waiting
+    edges_left = _MAX_EDGES
+    for name, ahead in dependencies.items():
+        own = places.get(name) or {name: None}
+        if name not in places and places.keys().isdisjoint(ahead):
+            waiting.graph[name].extend(ahead)
+            continue
+        for dependency in ahead:
+            others = places.get(dependency) or {dependency: None}
+            edges_left -= len(own) * len(others)
+            if edges_left < 0:
+                waiting.is_complete = False
+                return waiting
+            for place in own:
+                _add_edges(waiting, (place, name), (others, dependency))
+    return waiting
+
+
+def _add_edges(waiting: Waiting, one: tuple[str, str], other: tuple[Mapping[str, None], str]) -> None:
+    """Let a place, because of the action that may run there, wait for the places of a dependency."""
+    place, name = one
+    others, dependency = other
+    for ahead in others:
+        if ahead == place:
+            continue
+        waiting.graph[place].append(ahead)
+        if name != place:
+            waiting.causes.setdefault((place, ahead), (place, name))
+        elif dependency != ahead:
+            waiting.causes.setdefault((place, ahead), (ahead, dependency))
+
+
+def leads_to(alternatives: Mapping[str, str], primary: str, name: str) -> bool:
+    """Return whether `name` is the alternative of `primary`, or of its alternative, and so on."""
+    for _ in range(_MAX_CHAIN):
+        if primary not in alternatives:
+            return False
+        primary = alternatives[primary]
+        if primary == name:
+            return True
+    return False
+
+
+Planned = PlannedAction | Mapping[str, Any]
+
+
+def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
+    """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
+
+    An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
+    alternative depends on; what depends on an alternative comes after the primary. A dependency between an alternative
+    and the action in whose place it runs is left out. Raises PlanValidationError as group_actions_by_dependency_level
+    does, and for alternatives that lead back to where they started.
+    """
+    planned = [_planned(action) for action in actions]
+    by_id = {action.id: action for action in planned}
+    alternatives = {
+        action.id: name
+        for action in planned
+        if (name := action.error_handling.alternative_action_id) is not None and name in by_id
+    }
+    places = _places_of_alternatives(alternatives)
+    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in places}
+    for action in planned:
+        for place in places.get(action.id, [action.id]):
+            for dependency in action.dependencies:
+                ahead = places.get(dependency, [dependency])
+                # An action that names itself stays as it is, to be refused.
+                waits_for[place].update((name, None) for name in ahead if name != place or dependency == action.id)
+    in_levels = [action for action in planned if action.id in waits_for]
+    return _group_by_level(in_levels, {name: list(ahead) for name, ahead in waits_for.items()})
+
+
+# --- Parts -------------------------------------------------------------------------------------------------------
+
+
+def _planned(action: Planned) -> PlannedAction:
+    return action if isinstance(action, PlannedAction) else PlannedAction.model_validate(action)
+
+
+def _group_by_level(
+    actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
+) -> list[list[PlannedAction]]:
+    if len(waits_for) < len(actions):
+        twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
+        raise refuse_graph("duplicate_action_id", f"{twice} is the id of more than one action")
+    level_of = find_levels(waits_for)
+    levels: list[list[PlannedAction]] = [[] for _ in range(max(level_of.values(), default=-1) + 1)]
+    for action in actions:
+        levels[level_of[action.id]].append(action)
+    return levels
+
+
+def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
+    """Return for each alternative the actions in levels in whose place it may run, through chains of alternatives.
+
+    `alternatives` maps primaries to alternatives; along a chain, each is looked at after all its primaries.
+    """
+    primaries_left = Counter(alternatives.values())
+    places: dict[str, dict[str, None]] = {name: {} for name in primaries_left}
+    ready = deque(name for name in alternatives if name not in primaries_left)
+    while ready:
+        name = ready.popleft()
+        if (alternative := alternatives.get(name)) is None:
+            continue
+        places[alternative].update(places.get(name, {name: None}))
+        primaries_left[alternative] -= 1
+        if not primaries_left[alternative]:
+            ready.append(alternative)
+    if any(primaries_left.values()):
+        cycles = find_cycles({primary: [name] for primary, name in alternatives.items()})
+        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
+        raise refuse_graph("alternative_cycle", message)
+    return places
+
+
+def show_levels(actions: Sequence[PlannedAction]) -> list[list[PlannedAction]]:
+    """Return all of a plan's actions level by level; see `beside_primaries`. Raises as schedule_levels does."""
+    levels = schedule_levels(actions)
+    in_levels = {action.id for level in levels for action in level}
+    return beside_primaries(levels, [action for action in actions if action.id not in in_levels])
+
+
+def beside_primaries(
+    levels: Iterable[Iterable[PlannedAction]], standby: Iterable[PlannedAction]
+) -> list[list[PlannedAction]]:
+    """Return the levels with each action on standby after the first in whose place it may run."""
+    waiting = {action.id: action for action in standby}
+    shown: list[list[PlannedAction]] = []
+    for level in levels:
+        row: list[PlannedAction] = []
+        for action in level:
+            current: PlannedAction | None = action
+            while current:
+                row.append(current)
+                current = waiting.pop(current.error_handling.alternative_action_id or "", None)
+        shown.append(row)
+    return shown

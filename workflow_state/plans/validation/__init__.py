@@ -1,0 +1,1 @@
+"""Every problem of a plan, found in one pass."""

@@ -1,0 +1,159 @@
+"""What is wrong with the fields of a plan, in plain words: pydantic finds it, this module says it.
+
+The words are for people and for language models that repair their plans, so they name fields as JSON has them and know
+nothing of pydantic.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from workflow_state.errors import PlanProblem
+from workflow_state.plans.references import escape_pointer
+from workflow_state.plans.validation.document import make_problem
+from workflow_state.schema import (
+    Condition,
+    ContractModel,
+    ErrorHandling,
+    ExecutionPlan,
+    ExpectedOutcome,
+    Intent,
+    OutcomeValidation,
+    PlanMetadata,
+    PlannedAction,
+    UserConfirmation,
+)
+from workflow_state.wording import describe, did_you_mean, shown
+
+# Which model stands where; indexes of lists are left out.
+_MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
+    (): ExecutionPlan,
+    ("intent",): Intent,
+    ("metadata",): PlanMetadata,
+    ("actions",): PlannedAction,
+    ("actions", "condition"): Condition,
+    ("actions", "errorHandling"): ErrorHandling,
+    ("actions", "userConfirmation"): UserConfirmation,
+    ("expectedOutcome",): ExpectedOutcome,
+    ("expectedOutcome", "validations"): OutcomeValidation,
+}
+_JSON_FIELDS: Final = frozenset({"inputs", "fallbackValue", "fallback_value", "value"})
+# What people and models call a field, where the spelling is not near enough to find it.
+_MISNOMERS: Final[Mapping[str, str]] = {
+    "action": "actionDefinitionId",
+    "body": "inputs",
+    "dependsOn": "dependencies",
+    "if": "condition",
+    "input": "inputs",
+    "onError": "errorHandling",
+    "parameters": "inputs",
+    "params": "inputs",
+    "requires": "dependencies",
+    "retryPolicy": "actionDefinitionId",
+    "steps": "actions",
+    "tasks": "actions",
+    "type": "actionDefinitionId",
+}
+_SHORT_BITS: Final = 64
+_KINDS: Final = {
+    "bool": "true or false",
+    "datetime": "a time in ISO 8601 with its offset, as in 2026-01-31T12:00:00+00:00",
+    "dict": "an object",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "an object",
+    "string": "text",
+    "timezone": "a time in ISO 8601 with its offset, as in 2026-01-31T12:00:00+00:00",
+    "uuid": "a UUID, as in 123e4567-e89b-42d3-a456-426614174000",
+}
+
+
+def parse_plan(data: Any) -> tuple[ExecutionPlan | None, list[PlanProblem]]:
+    """Return the plan, or None and a `schema` problem for every field that is wrong.
+
+    What is inside a field of any JSON is left to `plan_document`, which finds every value that JSON does not have.
+    """
+    try:
+        return ExecutionPlan.model_validate(data), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    return None, [_explain(detail, data) for detail in details if not _is_no_json(detail)]
+
+
+def _is_no_json(detail: ErrorDetails) -> bool:
+    return detail["type"] == "invalid_key" or not _JSON_FIELDS.isdisjoint(detail["loc"][:-1])
+
+
+def _explain(detail: ErrorDetails, data: Any) -> PlanProblem:
+    location = detail["loc"]
+    pointer = "".join(f"/{escape_pointer(step)}" for step in location)
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        return _explain_unknown_field(pointer, location, data)
+    name = shown(str(location[-1])) if location else "the plan"
+    if kind == "missing":
+        return make_problem("schema", pointer, f"the field '{name}' is required")
+    if explain := _EXPLANATIONS.get(kind):
+        return make_problem("schema", pointer, explain(name, detail))
+    expected = _KINDS.get(kind.partition("_")[0])
+    if expected is None:
+        return make_problem("schema", pointer, f"'{name}' is not valid: {detail['msg']}")
+    what = f"'{name}'" if location else name
+    # An entry of a list has no name of its own.
+    what = f"entry {name} of '{shown(str(location[-2]))}'" if location and isinstance(location[-1], int) else what
+    return make_problem("schema", pointer, f"{what} must be {expected}, not {_shown_value(detail['input'])}")
+
+
+def _shown_value(value: Any) -> str:
+    if isinstance(value, str):
+        return f"the text '{shown(value)}'"
+    # A longer integer is no help, and Python refuses to write one of thousands of digits.
+    if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= _SHORT_BITS):
+        return str(value).lower()
+    return describe(value)
+
+
+def _explain_unknown_field(pointer: str, location: Sequence[int | str], data: Any) -> PlanProblem:
+    name = str(location[-1])
+    model = _MODELS.get(tuple(to_camel(step) for step in location[:-1] if isinstance(step, str)), ExecutionPlan)
+    known = [field.alias or key for key, field in model.model_fields.items()]
+    where = _find(data, location[:-1])
+    message = f"there is no field '{shown(name)}' here"
+    if to_camel(name) in known and isinstance(where, dict):
+        return make_problem(
+            "schema",
+            pointer,
+            f"'{shown(name)}' and '{to_camel(name)}' are one field, which is given twice",
+            suggestion=f"keep '{to_camel(name)}' only",
+        )
+    misnomer = _MISNOMERS.get(to_camel(name))
+    near = f"did you mean '{misnomer}'?" if misnomer in known else did_you_mean(name, known)
+    return make_problem("schema", pointer, message, suggestion=near or f"the fields here are {', '.join(known)}")
+
+
+def _find(data: Any, location: Sequence[int | str]) -> Any:
+    for step in location:
+        data = data[step]
+    return data
+
+
+def _explain_choice(name: str, detail: ErrorDetails) -> str:
+    return f"'{name}' must be {detail['ctx']['expected']}, not {_shown_value(detail['input'])}"
+
+
+_EXPLANATIONS: Final[Mapping[str, Callable[[str, ErrorDetails], str]]] = {
+    "greater_than_equal": lambda name, detail: f"'{name}' must be at least {detail['ctx']['ge']:g}",
+    "less_than_equal": lambda name, detail: f"'{name}' must be at most {detail['ctx']['le']:g}",
+    "literal_error": _explain_choice,
+    "string_pattern_mismatch": lambda _, detail: (
+        f"'{shown(detail['input'])}' is no action id: one starts with a letter or _, "
+        "and has at most 128 letters, digits, _ and -"
+    ),
+    "string_too_short": lambda name, _: f"'{name}' must not be empty",
+    "too_short": lambda name, _: f"'{name}' must not be empty",
+    "value_error": lambda _, detail: str(detail["ctx"]["error"]),
+}

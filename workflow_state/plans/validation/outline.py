@@ -1,0 +1,128 @@
+"""What can be read of a plan whose fields may be wrong: ids, dependencies, and the problems found so far."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Final
+
+from pydantic.alias_generators import to_snake
+
+from workflow_state.errors import PlanProblem
+from workflow_state.json_schema.compiled import CompiledSchema
+from workflow_state.plans.validation.document import make_problem
+from workflow_state.schema import ActionDefinition
+from workflow_state.wording import find_near_miss, shown
+
+# A search for a near miss compares with up to 1,000 names, some milliseconds: enough for the first few mistakes.
+_MAX_NEAR_MISS_SEARCHES: Final = 50
+# Far more than are ever listed.
+_MAX_PROBLEMS_FOUND: Final = 20_000
+
+
+@dataclass(slots=True)
+class ActionOutline:
+    """One action. `id` is empty where it has none; `dependencies` is None where the field is no list."""
+
+    id: str
+    path: str
+    raw: Mapping[str, Any]
+    dependencies: list[Any] | None
+    dependency_names: dict[str, None]
+    # The problems that a change of the dependencies repairs.
+    removable: list[PlanProblem] = field(default_factory=list)
+    missing: dict[str, PlanProblem] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> Any:
+        """The inputs as they stand there."""
+        return self.raw.get("inputs", {})
+
+    def find(self, name: str) -> tuple[str, Any]:
+        """Return a field's spelling in the document and its value; None where it is not there."""
+        return _find(self.raw, name)
+
+
+@dataclass(slots=True)
+class PlanOutline:
+    """The plan, and the problems so far. Of actions with the same id, `by_id` has the first."""
+
+    raw: Mapping[str, Any]
+    actions: list[ActionOutline] = field(default_factory=list)
+    by_id: dict[str, ActionOutline] = field(default_factory=dict)
+    # Each primary's alternative, without those that are unknown or lead back to their primary.
+    alternatives: dict[str, str] = field(default_factory=dict)
+    problems: list[PlanProblem] = field(default_factory=list)
+    searches_left: int = _MAX_NEAR_MISS_SEARCHES
+    # None where they are not to be checked.
+    definitions: Mapping[str, ActionDefinition] | None = None
+    # The inputSchemas that were needed so far, by the definition's id; None for one that can't be used.
+    input_schemas: dict[str, CompiledSchema | None] = field(default_factory=dict)
+
+    @property
+    def known_names(self) -> Iterator[str]:
+        """The names that a reference may start with."""
+        return chain(("inputs",), self.by_id)
+
+    @property
+    def has_too_many_problems(self) -> bool:
+        """Whether there is no use in looking for more."""
+        return len(self.problems) >= _MAX_PROBLEMS_FOUND
+
+    def find(self, name: str) -> tuple[str, Any]:
+        """Return a field's spelling in the document and its value; None where it is not there."""
+        return _find(self.raw, name)
+
+    def report(self, code: str, path: str, message: str, suggestion: str = "") -> PlanProblem:
+        """Add a problem, and return it for a fix to be added."""
+        problem = make_problem(code, path, message, suggestion=suggestion)
+        self.problems.append(problem)
+        return problem
+
+    def suggest(self, name: str, known: Iterable[str]) -> str:
+        """Return `did you mean …?` for the first mistakes, and nothing where no name is near."""
+        if self.searches_left <= 0:
+            return ""
+        self.searches_left -= 1
+        near = find_near_miss(name, known)
+        return f"did you mean '{shown(near)}'?" if near else ""
+
+
+def read_outline(data: Any, definitions: Mapping[str, ActionDefinition] | None = None) -> PlanOutline:
+    """Take from JSON data the actions that are there, and report ids that are used twice."""
+    plan = PlanOutline(data if isinstance(data, Mapping) else {}, definitions=definitions)
+    entries = plan.raw.get("actions")
+    for index, raw in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(raw, Mapping):
+            action = _read_action(raw, f"/actions/{index}")
+            plan.actions.append(action)
+            if not action.id:
+                continue
+            first = plan.by_id.setdefault(action.id, action)
+            if first is not action:
+                message = f"the id '{shown(action.id)}' is taken by the action at {first.path}"
+                plan.report("duplicate_action_id", f"{action.path}/id", message, "give each action an id of its own")
+    return plan
+
+
+def _read_action(raw: Mapping[str, Any], path: str) -> ActionOutline:
+    action_id = raw.get("id")
+    entries = raw.get("dependencies", [])
+    dependencies = entries if isinstance(entries, list) else None
+    return ActionOutline(
+        id=action_id if isinstance(action_id, str) else "",
+        path=path,
+        raw=raw,
+        dependencies=dependencies,
+        dependency_names=dict.fromkeys(entry for entry in dependencies or () if isinstance(entry, str)),
+    )
+
+
+# The names are those of the few fields that are looked for; the alias generator takes microseconds for each.
+_snake = lru_cache(maxsize=32)(to_snake)
+
+
+def _find(raw: Mapping[str, Any], name: str) -> tuple[str, Any]:
+    snake = _snake(name)
+    key = snake if name not in raw and snake in raw else name
+    return key, raw.get(key)

@@ -1,0 +1,155 @@
+"""An action with `forEach`: its elements, and the state that they add up to. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic import JsonValue
+
+from workflow_state.errors import ReferenceResolutionError, WorkflowStateError
+from workflow_state.plans.conditions import evaluate_condition
+from workflow_state.plans.references import resolve_reference
+from workflow_state.rules.policy import find_block
+from workflow_state.schema import (
+    OUTCOME_UNKNOWN,
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionStatus,
+    ActionSuccess,
+    ElementState,
+    PlannedAction,
+)
+
+
+def element_id(action_id: str, index: int | None) -> str:
+    """Return the name of one element's run, `action[3]`, or the action's own."""
+    return action_id if index is None else f"{action_id}[{index}]"
+
+
+def list_elements(action: PlannedAction, scope: Mapping[str, Any]) -> list[JsonValue]:
+    """Return the elements that the action runs for.
+
+    Raises ReferenceResolutionError where its `forEach` points at nothing, at no list, or at too long a list.
+    """
+    value = resolve_reference(str(action.for_each), scope)
+    if not isinstance(value, list):
+        kind = "null" if value is None else f"a {type(value).__name__}"
+        raise ReferenceResolutionError(f"forEach needs a list, {action.for_each} is {kind}")
+    if len(value) > action.for_each_limit:
+        raise ReferenceResolutionError(
+            f"{action.for_each} has {len(value)} elements; at most {action.for_each_limit} are allowed (forEachLimit)"
+        )
+    return value
+
+
+def count_elements(action: PlannedAction, scope: Mapping[str, Any]) -> int:
+    """Return for how many elements the action is to run; 0 where it will end without running for any."""
+    if find_block(action, scope):
+        return 0
+    try:
+        if action.condition and not evaluate_condition(action.condition.if_, scope):
+            return 0
+        return len(list_elements(action, scope))
+    except WorkflowStateError:
+        return 0
+
+
+def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> ActionExecutionState:
+    """Return the action's state from those of all its elements (JSON data, in order).
+
+    Its output is the list of their outputs. One that failed makes the action fail, with the others' outputs as the
+    partial output; one that was skipped, as a cancellation does, leaves the action skipped.
+    """
+    models = [ActionExecutionState.model_validate(state) for state in states]
+    outputs = [model.result.output if isinstance(model.result, ActionSuccess) else None for model in models]
+    failed = [(index, model.result) for index, model in enumerate(models) if isinstance(model.result, ActionFailure)]
+    result: ActionSuccess | ActionFailure | ActionSkip = ActionSuccess(output=outputs)
+    status = ActionStatus.COMPLETED
+    if skip := next((model.result for model in models if isinstance(model.result, ActionSkip)), None):
+        result, status = ActionSkip(reason=skip.reason, partial_output=outputs), ActionStatus.SKIPPED
+    if failed:
+        status = ActionStatus.FAILED
+        # One that may have been done is what matters most.
+        index, first = next((one for one in failed if one[1].error.code == OUTCOME_UNKNOWN), failed[0])
+        which = "the first" if (index, first) == failed[0] else "one"
+        error = first.error.model_copy(deep=True)
+        error.message = f"{len(failed)} of {len(models)} elements failed, {which} at index {index}: {error.message}"
+        error.context = {**error.context, "elementIndex": str(index)}
+        result = ActionFailure(error=error, partial_output=outputs)
+    begun, ended = [model.started_at for model in models], [model.completed_at for model in models]
+    started_at = min((at for at in begun if at), default=None)
+    completed_at = max((at for at in ended if at), default=None)
+    return ActionExecutionState(
+        action_id=action.id,
+        status=status,
+        started_at=started_at,
+        completed_at=completed_at,
+        duration=_between_ms(started_at, completed_at),
+        attempts=max(model.attempts for model in models),
+        result=result,
+        elements=[element_state(index, model) for index, model in enumerate(models)],
+    )
+
+
+def running_fan_out(action_id: str, elements: Mapping[int, ActionExecutionState]) -> ActionExecutionState:
+    """Return the state of an action some of whose elements have started."""
+    return ActionExecutionState(
+        action_id=action_id,
+        status=ActionStatus.RUNNING,
+        started_at=min((state.started_at for state in elements.values() if state.started_at), default=None),
+        attempts=max(state.attempts for state in elements.values()),
+        elements=[element_state(index, elements[index]) for index in sorted(elements)],
+    )
+
+
+def element_state(index: int, state: ActionExecutionState) -> ElementState:
+    """Return an element's state: like an action's, without the output."""
+    element = ElementState(index=index, status=state.status, attempts=state.attempts, http_trace=state.http_trace)
+    for name in ("started_at", "completed_at", "duration", "next_attempt_at"):
+        if (value := getattr(state, name)) is not None:
+            setattr(element, name, value)
+    if isinstance(state.result, ActionSuccess) and state.result.assumed:
+        element.assumed = True
+    if isinstance(state.result, ActionSuccess) and state.result.output_location:
+        element.output_location = state.result.output_location
+    if isinstance(state.result, ActionFailure):
+        element.error = state.result.error
+    if isinstance(state.result, ActionSkip):
+        element.reason = state.result.reason
+    return element
+
+
+def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState | None]:
+    """Return the elements' own states from the state that they add up to; None for one whose output it doesn't have."""
+    if isinstance(joined.result, ActionFailure | ActionSkip):
+        outputs = joined.result.partial_output
+    elif isinstance(joined.result, ActionSuccess) and not joined.result.used_fallback:
+        outputs = joined.result.output
+    else:
+        outputs = None
+    outputs = outputs if isinstance(outputs, list) else []
+    return {element.index: _own_state(joined.action_id, element, outputs) for element in joined.elements or []}
+
+
+def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValue]) -> ActionExecutionState | None:
+    data = element.to_json_data()
+    index, assumed, location = data.pop("index"), data.pop("assumed", None), data.pop("outputLocation", None)
+    error, reason = data.pop("error", None), data.pop("reason", None)
+    result: dict[str, Any] | None = None
+    if element.status is ActionStatus.FAILED:
+        result = {"status": "failure", "error": error}
+    elif element.status is ActionStatus.SKIPPED:
+        result = {"status": "skipped", "reason": reason or ""}
+    elif index >= len(outputs):
+        return None
+    else:
+        result = {"status": "success", "output": outputs[index]} | ({"assumed": True} if assumed else {})
+        result |= {"outputLocation": location} if location else {}
+    return ActionExecutionState.model_validate(data | {"actionId": element_id(action_id, index), "result": result})
+
+
+def _between_ms(started_at: datetime | None, completed_at: datetime | None) -> int | None:
+    if started_at is None or completed_at is None:
+        return None
+    return max(0, round((completed_at - started_at).total_seconds() * 1000))

@@ -1,0 +1,54 @@
+"""An execution's figures: its actions counted by status, and how long it took."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflow_state.schema import ActionExecutionState, ActionStatus, ExecutionMetrics, ExecutionState
+
+State = ActionExecutionState | Mapping[str, Any] | str
+
+
+def calculate_execution_metrics(
+    action_states: Mapping[str, Any] | ExecutionState, *, total_duration: int | None = None
+) -> ExecutionMetrics:
+    """Count the actions by how they ended; `total_duration` is in milliseconds.
+
+    Takes the states by action id, or a whole execution, whose own duration is kept where no other is given.
+    """
+    if total_duration is None and (isinstance(action_states, ExecutionState) or _is_execution(action_states)):
+        total_duration = _field(_field(action_states, "metrics") or {}, "totalDuration")
+    statuses = [_status(state) for state in _states_of(action_states).values()]
+    metrics = ExecutionMetrics(
+        total_actions=len(statuses),
+        completed_actions=statuses.count(ActionStatus.COMPLETED),
+        failed_actions=statuses.count(ActionStatus.FAILED),
+        skipped_actions=statuses.count(ActionStatus.SKIPPED),
+    )
+    if total_duration is not None:
+        metrics.total_duration = total_duration
+    return metrics
+
+
+def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:
+    """Return the states by action id; `action_states` may be a whole execution, as `handle.get()` returns it."""
+    if isinstance(action_states, ExecutionState) or _is_execution(action_states):
+        states: Mapping[str, Any] = action_states["actionStates"]
+        return states
+    return action_states
+
+
+def _is_execution(document: Mapping[str, Any]) -> bool:
+    # An action may be called `actionStates`; none has a state that is a plan's id.
+    return isinstance(document.get("planId"), str) and isinstance(document.get("actionStates"), Mapping)
+
+
+def _status(state: State) -> Any:
+    return state if isinstance(state, str) else _field(state, "status")
+
+
+def _field(document: Any, name: str) -> Any:
+    """Read a field by its JSON name, of a model or of JSON data; None where there is none."""
+    try:
+        return document[name]
+    except KeyError:
+        return None

@@ -1,0 +1,340 @@
+"""The execution state, composed from what is stored: the record, the results, and what is under way.
+
+Pure. There is one writer for each stored thing, and the state is read off them, so that it can't disagree with them.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from workflow_state.plans.conditions import evaluate_validation
+from workflow_state.rules.for_each import running_fan_out
+from workflow_state.rules.metrics import calculate_execution_metrics
+from workflow_state.rules.policy import stopping_failure
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionStatus,
+    ConfirmationState,
+    ElementState,
+    ErrorCategory,
+    ErrorDetail,
+    ExecutionState,
+    ExecutionStatus,
+    ExpectedOutcome,
+    PlannedAction,
+    ResumeReport,
+    ValidationResult,
+)
+
+NOT_NEEDED = "an alternative that was not needed"
+ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An execution as it was registered; `levels` holds the planned actions in the order that they run."""
+
+    execution_id: str
+    plan: Mapping[str, Any]
+    levels: Sequence[Sequence[PlannedAction]]
+    standby: Sequence[PlannedAction]
+    status: ExecutionStatus
+    submitted_at: str
+    started_at: str | None
+    completed_at: str | None
+    cancel_requested_at: str | None = None
+    resumed: Mapping[str, Any] | None = None
+
+    @property
+    def actions(self) -> list[PlannedAction]:
+        """All actions, level by level, and the alternatives on standby."""
+        return [action for level in self.levels for action in level] + list(self.standby)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """An action under way: its claim, the trace of its attempts so far, and what it asked a person."""
+
+    claim: Mapping[str, Any]
+    trace: Sequence[Mapping[str, Any]] = field(default=())
+    asks: Sequence[Mapping[str, Any]] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """When an action ended, for its state; times are ISO 8601."""
+
+    started_at: str
+    attempts: int
+    trace: Sequence[Mapping[str, Any]]
+
+
+def finished_state(
+    action_id: str, result: ActionSkip | ActionFailure | Any, ending: Ending, *, now: datetime | None = None
+) -> ActionExecutionState:
+    """Return the state of an action that has just ended with this result."""
+    completed_at = now or datetime.now(UTC)
+    started_at = datetime.fromisoformat(ending.started_at)
+    statuses = {
+        "success": ActionStatus.COMPLETED,
+        "failure": ActionStatus.FAILED,
+        "skipped": ActionStatus.SKIPPED,
+    }
+    return ActionExecutionState(
+        action_id=action_id,
+        status=statuses[result.status],
+        started_at=started_at,
+        completed_at=completed_at,
+        duration=max(0, round((completed_at - started_at).total_seconds() * 1000)),
+        attempts=ending.attempts,
+        result=result,
+        http_trace=list(ending.trace),
+    )
+
+
+def with_unneeded(
+    dependencies: Iterable[str], results: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the results of an action's dependencies, where one without a result is an alternative not needed.
+
+    All earlier levels have finished when an action runs, so nothing else can be without one.
+    """
+    unneeded = {"status": ActionStatus.SKIPPED, "result": {"status": "skipped", "reason": NOT_NEEDED}}
+    return {name: results.get(name, unneeded) for name in dependencies}
+
+
+def live_action_state(action_id: str, progress: Progress | None) -> ActionExecutionState:
+    """Return the state of an action that has not finished: pending, running, or running and waiting for a retry."""
+    if progress is None:
+        return ActionExecutionState(action_id=action_id, status=ActionStatus.PENDING)
+    claim = progress.claim
+    state = ActionExecutionState(
+        action_id=action_id,
+        status=ActionStatus.RUNNING,
+        started_at=claim["startedAt"],
+        attempts=claim["attempt"],
+        http_trace=list(progress.trace),
+    )
+    if claim.get("nextAttemptAt"):
+        state.next_attempt_at = datetime.fromisoformat(claim["nextAttemptAt"])
+    return state
+
+
+def _live_state(
+    action: PlannedAction, results: Mapping[str, Mapping[str, Any]], progress: Mapping[str, Progress]
+) -> ActionExecutionState:
+    elements: dict[int, ActionExecutionState] = {}
+    if action.for_each:
+        prefix = f"{action.id}["
+        for name in [name for name in progress if name.startswith(prefix)]:
+            elements[int(name[len(prefix) : -1])] = (
+                ActionExecutionState.model_validate(results[name])
+                if name in results
+                else live_action_state(name, progress[name])
+            )
+    return running_fan_out(action.id, elements) if elements else live_action_state(action.id, progress.get(action.id))
+
+
+def running_state(
+    record: Record, results: Mapping[str, Mapping[str, Any]], progress: Mapping[str, Progress]
+) -> ExecutionState:
+    """Return the state of an execution that has not ended.
+
+    The record's own status is not asked: between its end and its final state an execution still reads as running.
+    """
+    status = ExecutionStatus.RUNNING if record.started_at else ExecutionStatus.INITIALIZING
+    if any(item.claim["status"] == "waiting" and name not in results for name, item in progress.items()):
+        status = ExecutionStatus.PAUSED_FOR_CONFIRMATION
+    confirmations = confirmation_states(progress)
+    action_states = {
+        action.id: ActionExecutionState.model_validate(results[action.id])
+        if action.id in results
+        else _live_state(action, results, progress)
+        for action in record.actions
+    }
+    state = ExecutionState(
+        id=record.execution_id,
+        plan_id=record.plan["id"],
+        status=status,
+        started_at=record.started_at or record.submitted_at,
+        action_states=action_states,
+        confirmations=confirmations,
+        metrics=calculate_execution_metrics(action_states),
+        version=document_version(action_states.values(), confirmations, status, progress),
+    )
+    if record.resumed:
+        state.resumed = ResumeReport.model_validate(record.resumed)
+    return state
+
+
+def final_state(
+    record: Record,
+    results: Mapping[str, Mapping[str, Any]],
+    progress: Mapping[str, Progress],
+    *,
+    now: datetime | None = None,
+) -> ExecutionState:
+    """Return the state of an execution whose last level has run, that a failure has stopped, or that was cancelled."""
+    completed_at = now or datetime.now(UTC)
+    started_at = record.started_at or record.submitted_at
+    plan = record.plan
+    actions = record.actions
+    cancelled = record.cancel_requested_at is not None
+    # Not an alternative's own failure: what that means is for the action in whose place it ran to say.
+    planned = [action for level in record.levels for action in level]
+    culprit = None if cancelled else stopping_failure(planned, results)
+    left_over = _skip_of_the_rest(culprit, cancelled=cancelled)
+    action_states = {
+        action.id: ActionExecutionState.model_validate(results[action.id])
+        if action.id in results
+        else ActionExecutionState(
+            action_id=action.id,
+            status=ActionStatus.SKIPPED,
+            result=left_over,
+        )
+        for action in actions
+    }
+    validations: list[ValidationResult] = []
+    error: ErrorDetail | None = None
+    if cancelled:
+        error = ErrorDetail(category=ErrorCategory.USER_CANCELLED, message="the execution was cancelled")
+    elif culprit:
+        error = _plan_error(culprit, action_states[culprit.id])
+    elif plan.get("expectedOutcome"):
+        outcome = ExpectedOutcome.model_validate(plan["expectedOutcome"])
+        scope: dict[str, Any] = {**action_states, "inputs": plan.get("inputs", {})}
+        validations = [evaluate_validation(validation, scope) for validation in outcome.validations]
+        error = _outcome_error(validations)
+    status = ExecutionStatus.FAILED if error else ExecutionStatus.COMPLETED
+    if cancelled:
+        status = ExecutionStatus.CANCELLED
+    confirmations = confirmation_states(progress)
+    total_ms = max(0, round((completed_at - datetime.fromisoformat(started_at)).total_seconds() * 1000))
+    state = ExecutionState(
+        id=record.execution_id,
+        plan_id=plan["id"],
+        status=status,
+        started_at=started_at,
+        completed_at=completed_at,
+        action_states=action_states,
+        confirmations=confirmations,
+        validations=validations,
+        metrics=calculate_execution_metrics(action_states, total_duration=total_ms),
+        version=document_version(action_states.values(), confirmations, status, progress),
+    )
+    if error:
+        state.error = error
+    if record.resumed:
+        state.resumed = ResumeReport.model_validate(record.resumed)
+    return state
+
+
+def refused_state(
+    execution_id: str, plan_id: str, error: ErrorDetail, *, now: datetime | None = None
+) -> ExecutionState:
+    """Return the final state of an execution whose plan can't be run at all."""
+    at = now or datetime.now(UTC)
+    return ExecutionState(
+        id=execution_id,
+        plan_id=plan_id,
+        status=ExecutionStatus.FAILED,
+        started_at=at,
+        completed_at=at,
+        action_states={},
+        error=error,
+        metrics=calculate_execution_metrics({}, total_duration=0),
+        version=1,
+    )
+
+
+def parse_progress(fields: Mapping[bytes, bytes]) -> dict[str, Progress]:
+    """Return what is under way, from the fields of an execution's progress hash."""
+    text = {name.decode(): value for name, value in fields.items()}
+    return {
+        name: Progress(json.loads(value), json.loads(text.get(f"{name}:trace", b"[]")), parse_asks(text, name))
+        for name, value in text.items()
+        if ":" not in name
+    }
+
+
+def parse_asks(fields: Mapping[str, Any], action_id: str) -> list[dict[str, Any]]:
+    """Return an action's questions, each with the answer to it, from the fields of the progress hash."""
+    asks: list[dict[str, Any]] = json.loads(fields.get(f"{action_id}:asks") or b"[]")
+    return [
+        {**ask, **json.loads(fields.get(f"{action_id}:answer:{number}") or b"{}")}
+        for number, ask in enumerate(asks, start=1)
+    ]
+
+
+def confirmation_states(progress: Mapping[str, Progress]) -> list[ConfirmationState]:
+    """Return every question that was asked, in the order of asking, with the answers."""
+    known = {field.alias for field in ConfirmationState.model_fields.values()}
+    states = [
+        ConfirmationState.model_validate({"actionId": name, **{key: ask[key] for key in ask if key in known}})
+        for name, item in progress.items()
+        for ask in item.asks
+    ]
+    return sorted(states, key=lambda state: state.requested_at)
+
+
+def document_version(
+    action_states: Iterable[ActionExecutionState],
+    confirmations: Sequence[ConfirmationState],
+    status: ExecutionStatus,
+    progress: Mapping[str, Progress],
+) -> int:
+    """Return a number that grows with every change of the document.
+
+    It counts the transitions that lie behind it: attempts that began, that ended in a retry or for good, waits for a
+    permit, questions and answers. Each of them only ever happens once, so whoever reads later never reads a smaller
+    number.
+    """
+    version = 1 if status is ExecutionStatus.INITIALIZING else 2
+    version += sum(_transitions(state) for state in action_states)
+    version += sum(2 * int(item.claim.get("waits", 0)) for item in progress.values())
+    version += sum(2 if confirmation.responded_at else 1 for confirmation in confirmations)
+    return version + (1 if status in ENDED else 0)
+
+
+def _transitions(state: ActionExecutionState | ElementState) -> int:
+    elements = state.elements if isinstance(state, ActionExecutionState) else None
+    if elements:
+        return sum(map(_transitions, elements)) + (0 if state.status is ActionStatus.RUNNING else 1)
+    if state.status is ActionStatus.PENDING:
+        return 0
+    if state.status is ActionStatus.RUNNING:
+        return 2 * state.attempts - (0 if state.next_attempt_at else 1)
+    return 2 * max(1, state.attempts)
+
+
+def _skip_of_the_rest(culprit: PlannedAction | None, *, cancelled: bool) -> ActionSkip:
+    """Return why an action without a result did not run."""
+    if cancelled:
+        return ActionSkip(reason="the execution was cancelled")
+    if culprit:
+        return ActionSkip(reason=f"the plan stopped: {culprit.id} failed", blocked_by=culprit.id)
+    return ActionSkip(reason=NOT_NEEDED)
+
+
+def _plan_error(culprit: PlannedAction, state: ActionExecutionState) -> ErrorDetail:
+    if not isinstance(state.result, ActionFailure):
+        return ErrorDetail(category=ErrorCategory.STATE_INCONSISTENT, message=f"action {culprit.id} failed")
+    detail = state.result.error.model_copy(deep=True)
+    detail.message = f"action {culprit.id} failed: {detail.message}"
+    detail.context = {**detail.context, "actionId": culprit.id}
+    return detail
+
+
+def _outcome_error(validations: Sequence[ValidationResult]) -> ErrorDetail | None:
+    failed = [validation for validation in validations if not validation.passed]
+    if not failed:
+        return None
+    return ErrorDetail(
+        category=ErrorCategory.VALIDATION_FAILED,
+        message=f"{len(failed)} of {len(validations)} expected outcomes did not come true",
+        context={validation.name: validation.message for validation in failed},
+    )

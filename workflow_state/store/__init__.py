@@ -1,0 +1,1 @@
+"""What Redis keeps: every change is one atomic step."""

@@ -1,0 +1,1 @@
+"""How plans and executions look: as text, as a graph, as a Gantt chart. Pure."""

@@ -1,0 +1,188 @@
+"""How executions look on a terminal: live while they run, and as plain lines where the output is piped."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from workflow_state.schema import (
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionStatus,
+    ActionSuccess,
+    ConfirmationState,
+    ExecutionState,
+    ExecutionSummary,
+    HttpTraceEntry,
+    RunState,
+)
+
+# Line breaks, control characters, changes of the writing direction, halves of surrogate pairs, and no characters.
+_NOT_PLAIN = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff\\ufffe\\uffff]"
+)
+
+
+def changes(
+    before: ExecutionState | None, after: ExecutionState, levels: Sequence[Sequence[str]], now: datetime
+) -> list[str]:
+    """Return a line for each thing that happened between two states; `levels` holds the action ids level by level."""
+    lines: list[str] = []
+    for number, level in enumerate(levels, start=1):
+        has_begun = _has_begun(after, level)
+        if has_begun and not (before and _has_begun(before, level)):
+            lines.append(f"level {number} of {len(levels)}: {', '.join(level)}")
+        for action_id in level:
+            state = after.action_states[action_id]
+            previous = before.action_states.get(action_id) if before else None
+            if _stage(state) != (_stage(previous) if previous else None) and (line := _describe(state, now)):
+                lines.append(f"  {action_id}: {line}")
+    return [*map(plain, lines)]
+
+
+def summary(state: ExecutionState) -> str:
+    """Return one line: how it ended, how long it took, and the counts."""
+    metrics = state.metrics
+    took = f" in {seconds(metrics.total_duration)}" if metrics.total_duration is not None else ""
+    return (
+        f"{state.status}{took}: {metrics.completed_actions} completed, "
+        f"{metrics.failed_actions} failed, {metrics.skipped_actions} skipped"
+    )
+
+
+def explanation(state: ExecutionState) -> list[str]:
+    """Return what a person needs to know beside the counts: which outcomes came true, which request failed and how."""
+    outcomes = [f"  expected outcome: {item.name}, it came true" for item in state.validations if item.passed]
+    if state.error is None:
+        return [*map(plain, outcomes)]
+    lines = [f"error: {state.error.message} [{state.error.category}]"]
+    action_id = state.error.context.get("actionId")
+    failed = state.action_states.get(action_id) if action_id else None
+    if failed:
+        lines += _trace_lines(failed.http_trace)
+    else:
+        lines += [f"  {name}: {text}" for name, text in state.error.context.items()]
+    if state.error.suggestion:
+        lines.append(f"  {state.error.suggestion}")
+    return [*map(plain, lines)]
+
+
+def _trace_lines(trace: Sequence[HttpTraceEntry]) -> list[str]:
+    lines: list[str] = []
+    attempt, before = 0, None
+    for entry in trace:
+        label = "redirected" if before and before.is_followed_redirect else "then"
+        if before is None or not (before.is_followed_redirect or before.continued):
+            attempt += 1
+            label = f"attempt {attempt}"
+        lines.append(f"  {label}: {traced(entry)}")
+        before = entry
+    return lines
+
+
+def question(confirmation: ConfirmationState) -> list[str]:
+    """Return what a person is asked: who asks, and what will be sent, with secrets masked."""
+    lines = [f"{confirmation.action_id} asks: {confirmation.title}", f"  {confirmation.message}"]
+    if confirmation.request:
+        lines.append(f"  {confirmation.request.method} {confirmation.request.url}")
+        if confirmation.request.body is not None:
+            lines.append(f"  {json.dumps(confirmation.request.body, ensure_ascii=False)}")
+    if confirmation.expires_at:
+        lines.append(f"  to be answered before {local_time(confirmation.expires_at)}")
+    return [*map(plain, lines)]
+
+
+def traced(entry: HttpTraceEntry) -> str:
+    """Return one line of a trace."""
+    request = f"{entry.request.method} {entry.request.url}"
+    if entry.response:
+        return f"{request} → {entry.response.status} after {seconds(entry.response.duration)}"
+    return f"{request} → {entry.error or 'no answer'}"
+
+
+def executions_table(summaries: Sequence[ExecutionSummary]) -> list[str]:
+    """Return a list of executions as aligned lines."""
+    rows = [("ID", "STATUS", "SUBMITTED", "NAME")]
+    rows += [(item.id, str(item.status), local_time(item.submitted_at), item.name) for item in summaries]
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines with aligned columns."""
+    rows = [[*map(plain, row)] for row in rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def plain(text: str) -> str:
+    r"""Return a text as one line that a terminal shows as it is, with `\x1b` and the like written out.
+
+    Servers and plans write the texts: an escape sequence or a line break of theirs could show a person, asked to
+    confirm a request, another one.
+    """
+    return _NOT_PLAIN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text that has at most so many characters, with `…` where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def outcome(state: RunState) -> str:
+    """Return in a few words how an action ended, or where it is, with its duration and number of attempts."""
+    took = f" in {seconds(state.duration)}" if state.duration is not None and state.attempts else ""
+    attempts = f", {state.attempts} attempts" if state.attempts > 1 else ""
+    return f"{state.status}{took}{attempts}"
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things: `1 action`, `2 actions`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def local_time(moment: datetime) -> str:
+    """Return a time as a person reads it, in the local time zone."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def seconds(milliseconds: float) -> str:
+    """Return a duration as a person reads it."""
+    if milliseconds < 10_000:  # noqa: PLR2004 - below ten seconds the hundredths say something
+        return f"{milliseconds / 1000:.2f} s"
+    return f"{milliseconds / 1000:.1f} s"
+
+
+def _has_begun(state: ExecutionState, level: Sequence[str]) -> bool:
+    return any(state.action_states[action_id].started_at is not None for action_id in level)
+
+
+def _stage(state: ActionExecutionState) -> tuple[Any, ...]:
+    return state.status, state.attempts, state.next_attempt_at is not None
+
+
+def _describe(state: ActionExecutionState, now: datetime) -> str | None:
+    """Return where an action is, or None where nothing has happened yet."""
+    attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
+    took = f" in {seconds(state.duration)}" if state.duration is not None else ""
+    match state.result:
+        case ActionSuccess(assumed=assumed):
+            return "assumed done, by decision" if assumed else f"completed{took}{attempts}"
+        case ActionFailure(error=error):
+            return f"failed{took}{attempts}: {error.message}"
+        case ActionSkip(reason=reason):
+            return f"skipped: {reason}"
+    if state.next_attempt_at:
+        wait_ms = max(0.0, (state.next_attempt_at - now).total_seconds() * 1000)
+        last = f": {traced(state.http_trace[-1])}" if state.http_trace else ""
+        return f"attempt {state.attempts} failed, retry in {seconds(wait_ms)}{last}"
+    if state.status is ActionStatus.RUNNING:
+        return f"running, attempt {state.attempts}" if state.attempts > 1 else "running"
+    return None
+
+
+def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:
+    """Return a line for each action: where it is."""
+    now = datetime.now(UTC)
+    return aligned([(f"  {name}", _describe(state, now) or "pending") for name, state in states.items()])

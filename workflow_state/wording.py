@@ -1,0 +1,46 @@
+"""Words for messages: a value shown in a few characters, and the nearest known name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
+from typing import Any, Final
+
+_MAX_TEXT_SHOWN: Final = 80
+_MAX_KEYS_SHOWN: Final = 10
+# Comparing takes time quadratic in the length of the names, and linear in their number.
+_MAX_NAME_COMPARED: Final = 64
+_MAX_NAMES_COMPARED: Final = 1_000
+
+
+def shown(text: str) -> str:
+    """Return `text` for a message: short, and without lone surrogates, which could not be stored."""
+    short = text if len(text) <= _MAX_TEXT_SHOWN else f"{text[:_MAX_TEXT_SHOWN]}…"
+    return short.encode("utf-8", "backslashreplace").decode()
+
+
+def describe(value: Any) -> str:
+    """Return what a JSON value is: its first keys, its length or its type."""
+    if isinstance(value, dict):
+        if not value:
+            return "an empty object"
+        keys = sorted(map(str, value))
+        listed = ", ".join(map(shown, keys[:_MAX_KEYS_SHOWN]))
+        more = f" and {len(keys) - _MAX_KEYS_SHOWN} more" if len(keys) > _MAX_KEYS_SHOWN else ""
+        return f"an object with the keys {listed}{more}"
+    if isinstance(value, list):
+        return f"a list of length {len(value)}"
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def find_near_miss(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `name` was probably meant to be. Bounded: long names and long lists are cut."""
+    candidates = [other for other in islice(known, _MAX_NAMES_COMPARED) if len(other) <= _MAX_NAME_COMPARED]
+    near = get_close_matches(name[:_MAX_NAME_COMPARED], candidates, n=1)
+    return near[0] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean …?`, or nothing where no known name is near."""
+    near = find_near_miss(name, known)
+    return f"did you mean '{shown(near)}'?" if near else ""
