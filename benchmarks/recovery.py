@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from http_service import http_service
-from plans import action, plan
+from helpers.http_service import http_service
+from helpers.plans import action, plan
 from redis import Redis
 
 from workflow_state.engine.local import local_redis, local_worker

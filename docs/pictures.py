@@ -16,11 +16,11 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from http_service import http_service
-from plans import action, plan
+from helpers.http_service import http_service
+from helpers.plans import action, plan
+from helpers.waiting import wait_until
+from helpers.web_server import chromium, served
 from rich.console import Console
-from support import wait_until
-from web_server import chromium, served
 
 from workflow_state.celery import app
 from workflow_state.cli.screen import live_view

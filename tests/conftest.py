@@ -5,7 +5,7 @@ import random
 import signal
 
 import pytest
-from checker import Report, table
+from chaos.harness.checker import Report, table
 from hypothesis import HealthCheck, settings
 
 # The other processes have it from this one's environment.

@@ -9,49 +9,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from http_service import Service, http_service
-from support import COMMAND
+from helpers.command import COMMAND
+from helpers.definitions import API_TOKEN, DEFINITIONS
+from helpers.http_service import Service, http_service
 
 from workflow_state import celeryconfig
 from workflow_state.actions.definitions import catalog
 from workflow_state.celery import app, load_configuration
 from workflow_state.engine.local import local_redis, local_worker
 from workflow_state.settings import get_settings
-
-DEFINITIONS = """
-- id: echo
-  endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
-- id: hold
-  endpoint: {{url: "{url}/hold/{{name}}", method: GET}}
-- id: post
-  endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
-- id: status
-  endpoint: {{url: "{url}/status/{{code}}/{{name}}", method: GET}}
-  retryPolicy: {{maxAttempts: 2, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
-- id: flaky
-  endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
-  retryPolicy: {{maxAttempts: 4, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
-- id: stubborn
-  endpoint: {{url: "{url}/flaky/{{failures}}/{{name}}", method: GET}}
-  retryPolicy: {{maxAttempts: 19, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
-- id: patient
-  endpoint: {{url: "{url}/later/2/{{name}}", method: GET}}
-  retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
-- id: very_patient
-  endpoint: {{url: "{url}/unavailable/{{name}}", method: GET}}
-  retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
-- id: text
-  endpoint: {{url: "{url}/text/{{name}}", method: GET}}
-- id: bytes
-  endpoint: {{url: "{url}/bytes/{{size}}/{{name}}", method: GET}}
-- id: items
-  endpoint: {{url: "{url}/items/{{count}}/{{name}}", method: GET}}
-- id: secret
-  endpoint: {{url: "{url}/echo/{{name}}", method: POST}}
-  authentication: {{type: bearer, token: "${{env.TEST_API_TOKEN}}"}}
-"""
-
-API_TOKEN = "s3cr3t-t0ken-of-the-tests"
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,9 @@
-"""What the chaos tests share: a seed, how much of them to run, and one cluster for each test.
+"""What the chaos tests share: one cluster for each test, and the check of what became of it.
 
-CHAOS=full runs all of it (make chaos), otherwise a small part; CHAOS_SEED=… replays. What a test found goes along with
-its report, as a user property, to whichever process prints the table (tests/conftest.py).
+What a test found goes along with its report, as a user property, to whichever process prints the table
+(tests/conftest.py).
 """
 
-import os
 import random
 import tempfile
 from collections.abc import Iterator
@@ -12,13 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from checker import Report, add_up, check
-from cluster import Cluster, cluster
-from http_service import Service, http_service
-
-FULL = os.environ.get("CHAOS") == "full"
-thorough = pytest.mark.skipif(not FULL, reason="left to `make chaos`")
-SEED = int(os.environ["CHAOS_SEED"])
+from chaos.harness.checker import Report, add_up, check
+from chaos.harness.cluster import Cluster, cluster
+from chaos.options import SEED
+from helpers.http_service import Service, http_service
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import copy
 from datetime import UTC, datetime
 
 import pytest
-from checker import Fault, Run, check, table
+from chaos.harness.checker import Fault, Run, check, table
 
 A, B = "x.a", "x.b"
 

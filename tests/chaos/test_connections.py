@@ -4,9 +4,9 @@ import signal
 import time
 
 import pytest
-from chaos_plans import many
-from conftest import thorough
-from resp_proxy import resp_proxy
+from chaos.harness.chaos_plans import many
+from chaos.harness.resp_proxy import resp_proxy
+from chaos.options import thorough
 
 # By the issue: what goes silent is noticed and left within this.
 RECOVERED_WITHIN_S = 15

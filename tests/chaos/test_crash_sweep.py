@@ -6,10 +6,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from checker import check
-from cluster import cluster
-from conftest import FULL, SEED, thorough
-from resp_proxy import resp_proxy
+from chaos.harness.checker import check
+from chaos.harness.cluster import cluster
+from chaos.harness.resp_proxy import resp_proxy
+from chaos.options import FULL, SEED, thorough
 
 SAMPLE = 8
 AT_ONCE = 6

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from chaos_plans import many
-from cluster import children_of
-from conftest import FULL
+from chaos.harness.chaos_plans import many
+from chaos.harness.cluster import children_of
+from chaos.options import FULL
 
 PLANS_AT_ONCE = 100
 ROUNDS = 10 if FULL else 2

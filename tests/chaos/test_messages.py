@@ -4,8 +4,8 @@ import json
 import time
 
 import pytest
-from chaos_plans import five_actions, many
-from conftest import FULL
+from chaos.harness.chaos_plans import five_actions, many
+from chaos.options import FULL
 
 # What doubling.py keeps.
 COPIES_KEY = "chaos:copies"

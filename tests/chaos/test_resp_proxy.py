@@ -14,17 +14,17 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pytest
-from http_service import http_service
-from plans import plan
-from processes import STATE, SUBMIT, ask_in_another_process
+from chaos.harness.resp_proxy import resp_proxy
+from helpers.http_service import http_service
+from helpers.other_process import STATE, SUBMIT, ask_in_another_process
+from helpers.plans import plan
+from helpers.waiting import wait_until
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from resp_proxy import resp_proxy
-from support import wait_until
 
 from workflow_state.engine.local import local_redis, local_worker
 

@@ -6,9 +6,9 @@ import signal
 import time
 from uuid import uuid4
 
-from chaos_plans import many
-from cluster import children_of
-from conftest import thorough
+from chaos.harness.chaos_plans import many
+from chaos.harness.cluster import children_of
+from chaos.options import thorough
 
 
 def test_rolling_restart(world, verdict, dice):

@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from chaos_plans import many
-from conftest import FULL
+from chaos.harness.chaos_plans import many
+from chaos.options import FULL
 
 PLANS, MIN_WORKER_KILLS, MAX_STORM_S = (1_000, 20, 240) if FULL else (60, 4, 30)
 WORKERS = 4

@@ -10,8 +10,8 @@ import tomllib
 import click
 import pytest
 import yaml
-from markdown import PAGES, ROOT, anchors_of, blocks_of, links_of
-from plans import action
+from helpers.pages.markdown import PAGES, ROOT, anchors_of, blocks_of, links_of
+from helpers.plans import action
 
 import workflow_state
 from workflow_state.actions.definitions.files import read_definition_files

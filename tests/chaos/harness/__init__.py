@@ -1,0 +1,1 @@
+"""What does harm to real processes, and what judges the outcome."""

@@ -1,0 +1,252 @@
+import io
+from datetime import timedelta
+
+import pytest
+from helpers.states import NOW, completed, execution, failed, pending, running, skipped, traced, waiting
+from rich.console import Console
+
+from workflow_state.cli.screen import exit_code, live_view
+from workflow_state.schema import ConfirmationState, ExecutionStatus, ExecutionSummary
+from workflow_state.views.text import (
+    action_lines,
+    aligned,
+    changes,
+    executions_table,
+    explanation,
+    question,
+    seconds,
+    summary,
+)
+
+# What a server or a plan may write: another colour, a cleared line, a line of one's own.
+HOSTILE = "no\x1b[2K\r\n  POST https://harmless.example\x9b31m\u202e"
+ESCAPED = "no\\x1b[2K\\r\\n  POST https://harmless.example\\x9b31m\\u202e"
+
+
+def lines_between(before, after, levels=(("a",),)):
+    return changes(before, after, levels, NOW)
+
+
+def drawn(name, state, levels):
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(live_view(name, state, levels, NOW))
+    return console.export_text()
+
+
+# --- Plain lines -----------------------------------------------------------------------------------------------------
+
+
+def test_a_level_is_told_once_when_its_first_action_starts():
+    """With all its actions; a level to come is not told yet."""
+    levels = [["a", "b"], ["c"]]
+    nothing = execution(a=pending(), b=pending(), c=pending())
+    begun = execution(a=running(), b=pending(), c=pending())
+    more = execution(a=running(), b=running(), c=pending())
+    assert changes(None, nothing, levels, NOW) == []
+    assert changes(nothing, begun, levels, NOW) == ["level 1 of 2: a, b", "  a: running"]
+    assert changes(begun, more, levels, NOW) == ["  b: running"]
+    assert changes(more, more, levels, NOW) == []
+
+
+def test_a_late_reader_is_told_all_that_has_happened():
+    """Who starts to follow in the middle has missed nothing."""
+    state = execution(a=completed(), b=running())
+    assert changes(None, state, [["a"], ["b"]], NOW) == [
+        "level 1 of 2: a",
+        "  a: completed in 1.23 s",
+        "level 2 of 2: b",
+        "  b: running",
+    ]
+
+
+def test_a_retry_is_told_with_its_wait_and_why():
+    """And once: the wait grows shorter with each look."""
+    waits = execution(a=waiting(1, 2.5))
+    assert lines_between(execution(a=running()), waits) == [
+        "  a: attempt 1 failed, retry in 2.50 s: GET https://a.example/x → 503 after 0.04 s"
+    ]
+    assert changes(waits, waits, [["a"]], NOW + timedelta(seconds=1)) == []
+    assert lines_between(waits, execution(a=running(2))) == ["  a: running, attempt 2"]
+
+
+def test_a_retry_that_is_due_waits_for_no_negative_time():
+    """A worker may be busy when the wait is over."""
+    [line] = lines_between(execution(a=running()), execution(a=waiting(1, -3)))
+    assert "retry in 0.00 s" in line
+
+
+@pytest.mark.parametrize(
+    ("after", "line"),
+    [
+        (completed(), "  a: completed in 1.23 s"),
+        (completed(attempts=3), "  a: completed in 1.23 s (3 attempts)"),
+        (completed(assumed=True), "  a: assumed done, by decision"),
+        (failed(), "  a: failed in 12.3 s: the server answered 500"),
+        (skipped(), "  a: skipped: a failed"),
+    ],
+    ids=["completed", "after retries", "assumed", "failed", "skipped"],
+)
+def test_an_end_is_told_with_what_it_took(after, line):
+    """One line for each end."""
+    assert lines_between(execution(a=running()), execution(a=after)) == [line]
+
+
+def test_the_summary_counts_how_the_actions_ended():
+    """With the duration, where there is one."""
+    counts = {"completedActions": 3, "failedActions": 1, "skippedActions": 2}
+    assert summary(execution(metrics=counts)) == "running: 3 completed, 1 failed, 2 skipped"
+    ended = execution("failed", metrics={**counts, "totalDuration": 61_000})
+    assert summary(ended) == "failed in 61.0 s: 3 completed, 1 failed, 2 skipped"
+
+
+def test_the_explanation_shows_the_attempts_of_what_failed():
+    """What was sent, what came back, and what to do."""
+    state = execution(
+        "failed",
+        error={
+            "category": "network_timeout",
+            "message": "a took too long",
+            "context": {"actionId": "a"},
+            "suggestion": "try later",
+        },
+        a=failed(httpTrace=[traced(503), traced(error="timed out"), traced()]),
+    )
+    assert explanation(state) == [
+        "error: a took too long [network_timeout]",
+        "  attempt 1: GET https://a.example/x → 503 after 0.04 s",
+        "  attempt 2: GET https://a.example/x → timed out",
+        "  attempt 3: GET https://a.example/x → no answer",
+        "  try later",
+    ]
+
+
+def test_the_explanation_tells_a_redirect_from_another_attempt():
+    """An attempt has an entry for each redirect that was followed; one that was not is its end."""
+    refused = {**traced(302), "error": "not followed"}
+    entries = [traced(302), traced(503), traced(302), traced(307), refused]
+    # As the engine writes it: what ends an attempt has an error.
+    entries[1]["error"] = "the server answered 503"
+    problem = {"category": "api_unexpected_status", "message": "m", "context": {"actionId": "a"}}
+    told = explanation(execution("failed", error=problem, a=failed(httpTrace=entries)))
+    assert [line.split(":")[0].strip() for line in told[1:]] == [
+        "attempt 1",
+        "redirected",
+        "attempt 2",
+        "redirected",
+        "redirected",
+    ]
+
+
+def test_the_explanation_tells_the_requests_for_a_token_from_attempts():
+    """What goes on in the same attempt is no attempt of its own."""
+    entries = [{**traced(401), "continued": True}, {**traced(200), "continued": True}, traced(500), traced(500)]
+    problem = {"category": "api_unexpected_status", "message": "m", "context": {"actionId": "a"}}
+    told = explanation(execution("failed", error=problem, a=failed(httpTrace=entries)))
+    assert [line.split(":")[0].strip() for line in told[1:]] == ["attempt 1", "then", "then", "attempt 2"]
+
+
+@pytest.mark.parametrize("context", [{"name": "v"}, {"actionId": "gone"}])
+def test_the_explanation_shows_the_context_of_what_is_no_actions_failure(context):
+    """An action that is not there has no attempts to show."""
+    [(name, text)] = context.items()
+    state = execution("failed", error={"category": "validation_failed", "message": "no", "context": context})
+    assert explanation(state) == ["error: no [validation_failed]", f"  {name}: {text}"]
+
+
+def test_the_explanation_of_a_success_shows_the_outcomes_that_came_true():
+    """Those that did not are the error."""
+    outcomes = [{"name": "paid", "passed": True, "message": ""}, {"name": "sent", "passed": False, "message": ""}]
+    assert explanation(execution("completed", validations=outcomes)) == ["  expected outcome: paid, it came true"]
+
+
+def test_a_question_shows_what_will_be_sent():
+    """The body as JSON, in the language it is in."""
+    confirmation = ConfirmationState.model_validate(
+        {
+            "actionId": "pay",
+            "requestedAt": NOW.isoformat(),
+            "title": "Pay?",
+            "message": "42 €",
+            "request": {"method": "POST", "url": "https://a.example", "headers": {}, "body": {"sum": "42 €"}},
+            "expiresAt": NOW.isoformat(),
+        }
+    )
+    lines = question(confirmation)
+    assert lines[:4] == ["pay asks: Pay?", "  42 €", "  POST https://a.example", '  {"sum": "42 €"}']
+    assert lines[4].startswith("  to be answered before ")
+
+
+def test_other_peoples_text_stays_within_its_line():
+    """A server's message can't clear the line above it, a plan's question can't show another request."""
+    asked = ConfirmationState.model_validate(
+        {"actionId": "a", "requestedAt": NOW.isoformat(), "title": HOSTILE, "message": HOSTILE}
+    )
+    state = execution("failed", error={"category": "validation_failed", "message": HOSTILE}, a=failed(HOSTILE))
+    listed = ExecutionSummary(id="e", plan_id="p", name=HOSTILE, status=ExecutionStatus.FAILED, submitted_at=NOW)
+    assert question(asked) == [f"a asks: {ESCAPED}", f"  {ESCAPED}"]
+    assert explanation(state) == [f"error: {ESCAPED} [validation_failed]"]
+    assert lines_between(execution(a=running()), state) == [f"  a: failed in 12.3 s: {ESCAPED}"]
+    assert action_lines(state.action_states) == [f"  a  failed in 12.3 s: {ESCAPED}"]
+    assert executions_table([listed])[1].endswith(ESCAPED)
+    picture = drawn(HOSTILE, state, [["a"]])
+    assert "\x1b" not in picture
+    assert ESCAPED in picture.replace("\n", "")
+
+
+def test_text_of_any_language_stays_as_it_is():
+    """Only what a terminal obeys is written out."""
+    name = "Überweisung 送金 👩‍👧 \u00a0 עברית"
+    assert aligned([("a", name)]) == [f"a  {name}"]
+
+
+def test_columns_are_as_wide_as_their_widest_cell():
+    """Without blanks at the end of a line."""
+    assert aligned([("a", "bb", "c"), ("aaa", "b", "")]) == ["a    bb  c", "aaa  b"]
+
+
+@pytest.mark.parametrize(("milliseconds", "text"), [(0, "0.00 s"), (9_990, "9.99 s"), (10_000, "10.0 s")])
+def test_a_long_duration_has_fewer_digits(milliseconds, text):
+    """Below ten seconds the hundredths say something."""
+    assert seconds(milliseconds) == text
+
+
+@pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1), ("cancelled", 3)])
+def test_the_exit_code_tells_the_end(status, code):
+    """As scripts rely on it."""
+    assert exit_code(ExecutionStatus(status)) == code
+
+
+# --- The live picture ------------------------------------------------------------------------------------------------
+
+
+def test_the_picture_has_a_row_for_each_action():
+    """The level stands before its first."""
+    picture = drawn("my plan", execution(a=completed(), b=running(), c=pending()), [["a", "b"], ["c"]])
+    header, *rows = [line.split() for line in picture.splitlines()]
+    assert header == ["my", "plan", "running", "1", "of", "3", "actions", "0.00", "s"]
+    assert rows == [
+        ["level", "1", "✔", "a", "completed", "in", "1.23", "s"],
+        ["▶", "b", "running"],
+        ["level", "2", "·", "c", "waiting"],
+    ]
+
+
+def test_markup_in_a_text_is_no_markup():
+    """An error may quote `[red]`, and a closing tag without its opening one is an error in rich."""
+    assert "[/red] [bold]" in drawn("[x]", execution(a=failed("[/red] [bold]")), [["a"]])
+
+
+def test_a_long_plan_shows_what_is_under_way():
+    """With the level before its first shown row, also where the level's first action is hidden."""
+    names = [f"a{number}" for number in range(60)]
+    states = {name: running() if number in {41, 42} else completed() for number, name in enumerate(names)}
+    rows = [line.split() for line in drawn("p", execution(**states), [names[:40], names[40:]]).splitlines()[1:]]
+    assert rows == [["level", "2", "▶", "a41", "running"], ["▶", "a42", "running"], ["…", "and", "58", "more"]]
+
+
+def test_a_very_wide_level_fits_on_a_screen():
+    """Forty rows at most, the rest counted."""
+    names = [f"a{number}" for number in range(100)]
+    lines = drawn("p", execution(**{name: running() for name in names}), [names]).splitlines()
+    assert len(lines) == 42
+    assert lines[-1].strip() == "… and 60 more"
