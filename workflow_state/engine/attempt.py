@@ -82,7 +82,7 @@ def perform(task: Task, message: ActionMessage) -> Mapping[str, Any] | None:  # 
     """
     backend, execution_id = task.app.backend, message.execution_id
     client = redis_client(backend)
-    result_ids = [message.run_id, *message.after]
+    result_ids = [message.step, *message.after]
     queue_reads = partial(
         queue_outlook,
         backend=backend,
@@ -94,18 +94,18 @@ def perform(task: Task, message: ActionMessage) -> Mapping[str, Any] | None:  # 
     with claimed(
         client,
         execution_id,
-        message.run_id,
+        message.step,
         attempt=message.attempt,
         retention_s=get_settings().retention_s,
         queue_reads=queue_reads,
     ) as (claim, replies):
         outlook = parse_outlook(backend, result_ids, replies)
         if outlook.actions is None:
-            logger.error("Action %s of execution %s was to run, but its record is gone", message.run_id, execution_id)
+            logger.error("Action %s of execution %s was to run, but its record is gone", message.step, execution_id)
             return None
         action, *primaries = outlook.actions
         work = Work(task, client, execution_id, action, message.attempt, tuple(primaries), message.element)
-        stored = outlook.results.pop(work.run_id, None)
+        stored = outlook.results.pop(work.step, None)
         if stored and (claim or work.primaries):
             # A worker died between storing this and telling the chord, or another primary had the same alternative.
             return _take_place(work, stored)
@@ -130,7 +130,7 @@ def _attempt(work: Work, claim: Claim, outlook: Outlook) -> ActionExecutionState
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     unsent = Ending(claim.started_at, claim.attempt - 1, trace)
     log = WorkflowLogger(
-        execution_id=work.execution_id, plan_id=outlook.plan_id, action_id=work.run_id, attempt=claim.attempt
+        execution_id=work.execution_id, plan_id=outlook.plan_id, action_id=work.step, attempt=claim.attempt
     )
     state = _run(work, claim, outlook, unsent, log)
     if state:
@@ -162,10 +162,10 @@ def _run(
     try:
         decided = _decide(work, with_unneeded(work.dependencies, outlook.results))
         if not isinstance(decided, dict):
-            return finished_state(work.run_id, decided, unsent)
+            return finished_state(work.step, decided, unsent)
         definition = load_action_definition(work.action.action_definition_id)
         if refusal := ask(work, claim, definition, decided):
-            return finished_state(work.run_id, refusal, unsent)
+            return finished_state(work.step, refusal, unsent)
         paused_s = max(0.0, outlook.paused_until_s - claim.at_s)
         return _send(work, claim, definition, decided, unsent.trace, log, paused_s)
     except (ClaimLostError, Ignore):
@@ -186,7 +186,7 @@ def _run(
             category=ErrorCategory.STATE_INCONSISTENT,
             message=f"an internal error ({type(error).__name__}); the worker's log has the details",
         )
-    return finished_state(work.run_id, ActionFailure(error=detail), unsent)
+    return finished_state(work.step, ActionFailure(error=detail), unsent)
 
 
 def _foregone(work: Work, claim: Claim, unsent: Ending, *, cancelled: bool) -> ActionExecutionState | None:
@@ -194,11 +194,11 @@ def _foregone(work: Work, claim: Claim, unsent: Ending, *, cancelled: bool) -> A
     begun = replace(unsent, attempts=claim.attempt)
     if claim.was_sent:
         # Even where the execution was cancelled since: a resumed one must not send it again unasked.
-        return finished_state(work.run_id, _outcome_unknown(work), begun)
+        return finished_state(work.step, _outcome_unknown(work), begun)
     if cancelled:
-        return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), unsent)
+        return finished_state(work.step, ActionSkip(reason=_CANCELLED), unsent)
     if claim.losses >= _MAX_LOSSES:
-        return finished_state(work.run_id, _poisonous(work, claim), begun)
+        return finished_state(work.step, _poisonous(work, claim), begun)
     return None
 
 
@@ -302,14 +302,14 @@ def _send(
         trace += error.http_trace
         ending = Ending(claim.started_at, claim.attempt, trace)
         if error.detail.category is ErrorCategory.USER_CANCELLED:
-            return finished_state(work.run_id, ActionSkip(reason=_CANCELLED), ending)
+            return finished_state(work.step, ActionSkip(reason=_CANCELLED), ending)
         # A pause of the token's server is none of the definition's: others have their token.
         is_of_token = (error.detail.code or "").startswith("token_")
         # One that is too long to wait for fails this action, and must not hold up all the others.
         retry_after_ms = error.detail.retry_after or 0
         if error.detail.status_code in _PAUSING and retry_after_ms <= MAX_RETRY_AFTER_MS and not is_of_token:
             pause_definition(work.client, definition, retry_after_ms / 1000)
-        failed = finished_state(work.run_id, ActionFailure(error=error.detail), ending)
+        failed = finished_state(work.step, ActionFailure(error=error.detail), ending)
         delay_ms = retry_delay_ms(definition.retry_policy, claim.attempt, error.detail)
         if delay_ms is None:
             return failed
@@ -327,7 +327,7 @@ def _send(
     success = ActionSuccess(output=outcome.output)
     if outcome.output_location:
         success.output_location = outcome.output_location
-    return finished_state(work.run_id, success, Ending(claim.started_at, claim.attempt, trace))
+    return finished_state(work.step, success, Ending(claim.started_at, claim.attempt, trace))
 
 
 def _come_back(

@@ -24,7 +24,7 @@ def ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[
     if confirmation is None or not confirmation.required:
         return None
     request, digest = preview_http_action(definition, inputs, context_of(work, claim, definition))
-    asks = read_asks(work.client, work.execution_id, work.run_id)
+    asks = read_asks(work.client, work.execution_id, work.step)
     last = asks[-1] if asks else None
     if last and "confirmed" in last:
         if not last["confirmed"]:

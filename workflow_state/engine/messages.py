@@ -53,8 +53,8 @@ class ActionMessage:
     element: int | None = None
 
     @property
-    def run_id(self) -> str:
-        """What is claimed, stored and sent under a name of its own: the action, or one element of its list."""
+    def step(self) -> str:
+        """The action's id, or the name of one element of its list: `pay[3]`. Claims and results are kept under it."""
         return element_id(self.action_id, self.element)
 
 
@@ -80,8 +80,8 @@ class Work:
     element: int | None = None
 
     @property
-    def run_id(self) -> str:
-        """What is claimed, stored and sent under a name of its own: the action, or one element of its list."""
+    def step(self) -> str:
+        """The action's id, or the name of one element of its list: `pay[3]`. Claims and results are kept under it."""
         return element_id(self.action.id, self.element)
 
     @property
@@ -100,7 +100,7 @@ def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> Action
     marks = definition.effective_effect is Effect.UNSAFE
     return ActionContext(
         execution_id=work.execution_id,
-        action_id=work.run_id,
+        action_id=work.step,
         attempt=claim.attempt,
         before_send=partial(mark_sent, work.client, claim) if marks else None,
         is_wanted=lambda: not is_cancelled(work.client, work.execution_id),
