@@ -26,10 +26,9 @@ from workflow_state.celery import app
 from workflow_state.engine.attempt import perform
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import message_after, publish_lost, start_level, what_lacks
-from workflow_state.engine.messages import ActionMessage, Summary
+from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
-from workflow_state.rules.for_each import element_id
 from workflow_state.rules.policy import stopping_failure
 from workflow_state.rules.states import final_state, refused_state
 from workflow_state.schema import (
@@ -140,14 +139,14 @@ class ActionTask(Task):  # type: ignore[type-arg]
     ) -> str:
         """Return the name that logs and monitors show."""
         del options
-        return f"execute_action.{element_id(args[1], kwargs.get('element'))}"
+        return f"execute_action.{from_arguments(args, kwargs).step}"
 
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> Any:
         """Publish the action; logs and monitors show which one."""
-        name = element_id(args[1], (kwargs or {}).get("element"))
-        shown = {"argsrepr": f"({args[0]!r}, {name!r})", "kwargsrepr": "{}"}
+        message = from_arguments(args, kwargs)
+        shown = {"argsrepr": f"({message.execution_id!r}, {message.step!r})", "kwargsrepr": "{}"}
         return super().apply_async(args, kwargs, **{**options, **shown})
 
 
@@ -299,24 +298,13 @@ def finish(task: Task, execution_id: str) -> ExecutionState | None:  # type: ign
     max_retries=None,
     resultrepr_maxsize=_SUMMARY_CHARACTERS,
 )
-def execute_action(  # noqa: PLR0913, PLR0917 - what a message says
-    self: ActionTask,
-    execution_id: str,
-    action_id: str,
-    uses: str,
-    after: Sequence[str] = (),
-    attempt: int = 1,
-    stands_in_for: Sequence[str] = (),
-    element: int | None = None,
-) -> Summary:
-    """Make one attempt of an action: return how it ended, or retry. The arguments are those of ActionMessage.
+def execute_action(self: ActionTask, *args: Any, **kwargs: Any) -> Summary:
+    """Make one attempt of an action: return how it ended, or retry. The arguments are those of an ActionMessage.
 
-    Where it stands in for others, the task has the planned one's id, and returns that one's state.
+    An alternative has the task id of the planned action, and returns that one's state.
     """
-    if not isinstance(action_id, str):
-        raise TypeError(f"an action's id is text, not a {type(action_id).__name__}")
+    message = from_arguments(args, kwargs)
     with requeued_on_connection_loss():
-        message = ActionMessage(execution_id, action_id, uses, after, attempt, stands_in_for, element)
         state = perform(self, message)
     if state is None:
         raise Ignore

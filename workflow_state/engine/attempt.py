@@ -20,7 +20,8 @@ from workflow_state.actions.http.failures import MAX_RETRY_AFTER_MS
 from workflow_state.actions.network.client import get_client
 from workflow_state.engine.confirmation import ask
 from workflow_state.engine.contents import with_contents
-from workflow_state.engine.messages import ActionMessage, Summary, Work, arguments_for, context_of, message_for
+from workflow_state.engine.messages import ActionMessage, Summary, message_of, to_arguments
+from workflow_state.engine.work import Work, context_of, stored_message
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.plans.conditions import evaluate_condition
@@ -82,14 +83,14 @@ def perform(task: Task, message: ActionMessage) -> Mapping[str, Any] | None:  # 
     """
     backend, execution_id = task.app.backend, message.execution_id
     client = redis_client(backend)
-    result_ids = [message.step, *message.after]
+    result_ids = [message.step, *message.reads]
     queue_reads = partial(
         queue_outlook,
         backend=backend,
         execution_id=execution_id,
-        action_ids=[message.action_id, *message.stands_in_for],
+        action_ids=[message.action_id, *message.in_place_of],
         result_ids=result_ids,
-        pause_key=pause_key(message.uses),
+        pause_key=pause_key(message.definition_id),
     )
     with claimed(
         client,
@@ -104,7 +105,7 @@ def perform(task: Task, message: ActionMessage) -> Mapping[str, Any] | None:  # 
             logger.error("Action %s of execution %s was to run, but its record is gone", message.step, execution_id)
             return None
         action, *primaries = outlook.actions
-        work = Work(task, client, execution_id, action, message.attempt, tuple(primaries), message.element)
+        work = Work(task, client, message, action, tuple(primaries))
         stored = outlook.results.pop(work.step, None)
         if stored and (claim or work.primaries):
             # A worker died between storing this and telling the chord, or another primary had the same alternative.
@@ -122,7 +123,7 @@ def perform(task: Task, message: ActionMessage) -> Mapping[str, Any] | None:  # 
 
 def _alternative_of(work: Work) -> str | None:
     """Return what takes the place of a failure; the alternative of a list stands in for the whole list."""
-    return work.action.error_handling.alternative_action_id if work.element is None else None
+    return work.action.error_handling.alternative_action_id if work.message.element is None else None
 
 
 def _attempt(work: Work, claim: Claim, outlook: Outlook) -> ActionExecutionState | None:
@@ -160,7 +161,7 @@ def _run(
     if foregone := _foregone(work, claim, unsent, cancelled=outlook.is_cancelled):
         return foregone
     try:
-        decided = _decide(work, with_unneeded(work.dependencies, outlook.results))
+        decided = _decide(work, with_unneeded(work.message.reads, outlook.results))
         if not isinstance(decided, dict):
             return finished_state(work.step, decided, unsent)
         definition = load_action_definition(work.action.action_definition_id)
@@ -207,7 +208,7 @@ def _decide(
 ) -> dict[str, Any] | ActionSkip | ActionFailure | ActionSuccess:
     """Return the resolved inputs to send, or how the action ends without being sent."""
     action = work.action
-    if block := find_block(action.model_copy(update={"dependencies": work.dependencies}), results):
+    if block := find_block(action.model_copy(update={"dependencies": work.message.reads}), results):
         because = "failed" if block.by == block.root else f"was skipped, because {block.root} failed"
         return ActionSkip(reason=f"{block.by} {because}", blocked_by=block.root)
     scope: dict[str, Any] = dict(results)
@@ -217,16 +218,16 @@ def _decide(
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(work.client, work.execution_id)
     scope = with_contents(_texts_of(work), scope)
-    if work.element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
+    if work.message.element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
         reason = f"its condition does not hold: {action.condition.if_}"
         if action.condition.else_ == "skip":
             return ActionSkip(reason=reason)
         return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=reason))
     if action.for_each:
         elements = list_elements(action, scope)
-        if work.element is None:
+        if work.message.element is None:
             return _end_of_list(elements, is_alternative=bool(work.primaries))
-        scope |= {"item": elements[work.element], "itemIndex": work.element}
+        scope |= {"item": elements[work.message.element], "itemIndex": work.message.element}
     resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
     return resolved
 
@@ -234,9 +235,13 @@ def _decide(
 def _texts_of(work: Work) -> list[Any]:
     """Return what has references that this attempt resolves."""
     action = work.action
-    asked = [action.for_each, action.condition.if_] if action.condition and work.element is None else [action.for_each]
+    asked = (
+        [action.for_each, action.condition.if_]
+        if action.condition and work.message.element is None
+        else [action.for_each]
+    )
     # A list that came here as a whole sends nothing.
-    return asked if action.for_each and work.element is None else [*asked, action.inputs]
+    return asked if action.for_each and work.message.element is None else [*asked, action.inputs]
 
 
 def _end_of_list(elements: Sequence[Any], *, is_alternative: bool) -> ActionSuccess | ActionFailure:
@@ -338,11 +343,11 @@ def _come_back(
     None where the execution has used up its retries; being held back costs none.
     """
     attempt = claim.attempt if held_back else claim.attempt + 1
-    message = message_for(work, attempt)
+    message = stored_message(work, attempt)
     if not await_retry(work.client, claim, delay_s=delay_s, trace=trace, message=message, held_back=held_back):
         return None
-    kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
-    return work.task.retry(exc=reason, kwargs=kwargs, countdown=delay_s, throw=False)
+    args, kwargs = to_arguments(replace(work.message, attempt=attempt))
+    return work.task.retry(exc=reason, args=args, kwargs=kwargs, countdown=delay_s, throw=False)
 
 
 def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
@@ -355,10 +360,12 @@ def _settle(work: Work, state: ActionExecutionState) -> Mapping[str, Any]:
         remember_failure(work.client, work.execution_id, work.action.id, state.to_json_data())
         for alternative in read_actions(work.client, work.execution_id, [alternative_id]):
             ahead = [primary.id for primary in (*work.primaries, work.action)]
-            attempt = work.attempt if work.attempt == WHICHEVER_IS_DUE else None
-            kwargs = arguments_for(alternative, ahead, attempt=attempt)
-            raise work.task.replace(work.task.si(work.execution_id, alternative.id, **kwargs))
-    if work.element is not None and work.action.error_handling.alternative_action_id:
+            message = message_of(work.execution_id, alternative, in_place_of=ahead)
+            if work.message.attempt == WHICHEVER_IS_DUE:
+                message = replace(message, attempt=WHICHEVER_IS_DUE)
+            args, kwargs = to_arguments(message)
+            raise work.task.replace(work.task.si(*args, **kwargs))
+    if work.message.element is not None and work.action.error_handling.alternative_action_id:
         return state.to_json_data()
     return _take_place(work, settle_failure(work.action, state).to_json_data())
 

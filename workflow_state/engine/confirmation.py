@@ -7,7 +7,7 @@ from typing import Any
 from celery.exceptions import Ignore
 
 from workflow_state.actions.execute import preview_http_action
-from workflow_state.engine.messages import Work, context_of, message_for
+from workflow_state.engine.work import Work, context_of, stored_message
 from workflow_state.schema import ActionDefinition, ActionFailure, ErrorCategory, ErrorDetail
 from workflow_state.settings import get_settings
 from workflow_state.store.claims import Claim
@@ -49,7 +49,7 @@ def ask(work: Work, claim: Claim, definition: ActionDefinition, inputs: Mapping[
         claim,
         asks=asks if is_open else [*asks, ask],
         timeout_s=timeout_s,
-        message=message_for(work, claim.attempt),
+        message=stored_message(work, claim.attempt),
         retention_s=get_settings().retention_s,
     )
     raise Ignore

@@ -13,7 +13,7 @@ from celery import states as states_of_celery
 from celery.canvas import Signature
 
 from workflow_state.engine.contents import with_contents
-from workflow_state.engine.messages import Summary, arguments_for
+from workflow_state.engine.messages import ActionMessage, Summary, from_arguments, message_of, to_arguments
 from workflow_state.errors import WorkflowStateError
 from workflow_state.rules.for_each import count_elements, element_id, joined_state
 from workflow_state.rules.policy import is_of_unknown_outcome, level_priority, reads_plan_inputs, settle_failure
@@ -128,9 +128,10 @@ def _runs_of(
     known: Mapping[str, PlannedAction],
 ) -> Iterator[str]:
     """Yield under which names a message's action may be under way: its own, and its alternatives'."""
-    name, element = message.args[1], message.kwargs.get("element")
-    yield element_id(name, element)
-    while element is None:
+    told = from_arguments(message.args, message.kwargs)
+    name = told.action_id
+    yield told.step
+    while told.element is None:
         # What the level does not know is an alternative that stands in for a whole list.
         action = known.get(name) or _read_action(task, name)
         if action is None or action.error_handling.alternative_action_id is None:
@@ -191,7 +192,7 @@ def _join(
     alternative = _read_action(task, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
         remember_failure(client, execution_id, action.id, state.to_json_data())
-        return {}, _signature(task, alternative, action.id, stands_in_for=[action.id])
+        return {}, _signature(task, message_of(execution_id, alternative, in_place_of=[action.id]))
     return _store(task, action, settle_failure(action, state)), None
 
 
@@ -221,11 +222,9 @@ def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[t
 
 
 def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
-    return _signature(task, action, element_id(action.id, element), element=element)
+    return _signature(task, message_of(str(task.request.id), action, element=element))
 
 
-def _signature(task: Task, action: PlannedAction, run_id: str, **kwargs: Any) -> Signature[Any]:  # type: ignore[type-arg]
-    execution_id = str(task.request.id)
-    arguments = (execution_id, action.id)
-    signature = task.app.signature(ACTION_TASK, args=arguments, kwargs=arguments_for(action, **kwargs), immutable=True)
-    return signature.set(task_id=action_task_id(execution_id, run_id))
+def _signature(task: Task, message: ActionMessage) -> Signature[Any]:  # type: ignore[type-arg]
+    args, kwargs = to_arguments(message)
+    return task.app.signature(ACTION_TASK, args=args, kwargs=kwargs, immutable=True).set(task_id=message.task_id)

@@ -1,26 +1,91 @@
-"""What one message of `execute_action` is about, and what goes into other messages from there."""
+"""The messages of `execute_action`, and how states travel to the result backend."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from celery import Task
-from redis import Redis
-
-from workflow_state.actions.execute import ActionContext
 from workflow_state.rules.for_each import element_id
-from workflow_state.schema import ActionDefinition, Effect, PlannedAction
-from workflow_state.store.claims import Claim, mark_sent
-from workflow_state.store.records import is_cancelled
+from workflow_state.schema import PlannedAction
+from workflow_state.store.names import action_task_id
+
+
+@dataclass(frozen=True, slots=True)
+class ActionMessage:
+    """What one message of `execute_action` says: names only. What the names mean is in the execution's record.
+
+    For example, `ActionMessage("e", "pay", "charge", reads=["order"], element=3)` asks for the first attempt of the
+    step `pay[3]`.
+
+    - `definition_id` is the action's definition, and `reads` are the actions whose results it needs. An attempt reads
+      all of that in one round trip, before it has the action itself.
+    - `attempt` counts from 1. It is WHICHEVER_IS_DUE in a message that is published again for a lost one.
+    - `in_place_of` are the failed actions whose alternative this is. The planned action comes first.
+    - `element` is the index in the list of a `forEach`.
+    """
+
+    execution_id: str
+    action_id: str
+    definition_id: str
+    reads: Sequence[str] = ()
+    attempt: int = 1
+    in_place_of: Sequence[str] = ()
+    element: int | None = None
+
+    @property
+    def step(self) -> str:
+        """The action's id, or the name of one element of its list: `pay[3]`. Claims are kept under it."""
+        return element_id(self.action_id, self.element)
+
+    @property
+    def task_id(self) -> str:
+        """The id of the message's Celery task. An alternative has the one of the planned action."""
+        planned = self.in_place_of[0] if self.in_place_of else self.step
+        return action_task_id(self.execution_id, planned)
+
+
+def message_of(
+    execution_id: str, action: PlannedAction, *, in_place_of: Sequence[str] = (), element: int | None = None
+) -> ActionMessage:
+    """Return the message for the first attempt of an action, or of one element of its list.
+
+    An alternative does not wait for the actions that it takes the place of: it reads no results of theirs.
+    """
+    reads = [name for name in action.dependencies if name not in in_place_of]
+    return ActionMessage(
+        execution_id, action.id, action.action_definition_id, reads, in_place_of=in_place_of, element=element
+    )
+
+
+def to_arguments(message: ActionMessage) -> tuple[tuple[str, str, str], dict[str, Any]]:
+    """Return the positional and the keyword arguments with which `execute_action` is published.
+
+    Redis holds a message twice while it is under way. So what has its default is left out.
+    """
+    told: dict[str, Any] = {}
+    if message.reads:
+        told["reads"] = list(message.reads)
+    if message.attempt != 1:
+        told["attempt"] = message.attempt
+    if message.in_place_of:
+        told["in_place_of"] = list(message.in_place_of)
+    if message.element is not None:
+        told["element"] = message.element
+    return (message.execution_id, message.action_id, message.definition_id), told
+
+
+def from_arguments(args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> ActionMessage:
+    """Return the message that was published with these arguments; TypeError where they are none of a message."""
+    message = ActionMessage(*args, **(kwargs or {}))
+    if not isinstance(message.action_id, str):
+        raise TypeError(f"an action's id is text, not a {type(message.action_id).__name__}")
+    return message
 
 
 class Summary:
     """A state on its way into the result backend: JSON there, one word in logs and monitors.
 
-    Celery writes the repr of what a task returns into its log and into the events that Flower shows; an output has no
-    place in either.
+    Celery writes the repr of what a task returns into its log, and into the events that Flower shows. An output must
+    not be in either.
     """
 
     def __init__(self, state: Any) -> None:
@@ -33,81 +98,3 @@ class Summary:
     def __repr__(self) -> str:
         """Return how it ended."""
         return str(self.data["status"])
-
-
-@dataclass(frozen=True, slots=True)
-class ActionMessage:
-    """One message of `execute_action`: names only, what they mean is in the record.
-
-    `uses` is the action's definition, and `after` are the actions whose results it reads, so that one round trip reads
-    all that an attempt begins with. `stands_in_for` are the actions in whose place this one runs as their alternative,
-    the planned one first; `element` is the index in the list of a `forEach`.
-    """
-
-    execution_id: str
-    action_id: str
-    uses: str
-    after: Sequence[str] = ()
-    attempt: int = 1
-    stands_in_for: Sequence[str] = ()
-    element: int | None = None
-
-    @property
-    def step(self) -> str:
-        """The action's id, or the name of one element of its list: `pay[3]`. Claims and results are kept under it."""
-        return element_id(self.action_id, self.element)
-
-
-def arguments_for(action: PlannedAction, stands_in_for: Sequence[str] = (), **others: Any) -> dict[str, Any]:
-    """Return the keyword arguments of an action's message; an alternative does not wait for what it stands in for."""
-    after = [name for name in action.dependencies if name not in stands_in_for]
-    given = {"after": after, "stands_in_for": list(stands_in_for), **others}
-    # A message is stored twice while it is under way: what says nothing is left out.
-    told = {name: value for name, value in given.items() if value not in ([], None)}
-    return {"uses": action.action_definition_id, **told}
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What one message of `execute_action` asks for."""
-
-    task: Task  # type: ignore[type-arg]
-    client: Redis
-    execution_id: str
-    action: PlannedAction
-    attempt: int
-    primaries: tuple[PlannedAction, ...] = ()
-    element: int | None = None
-
-    @property
-    def step(self) -> str:
-        """The action's id, or the name of one element of its list: `pay[3]`. Claims and results are kept under it."""
-        return element_id(self.action.id, self.element)
-
-    @property
-    def dependencies(self) -> list[str]:
-        """The action's dependencies; an alternative does not wait for the actions in whose place it runs."""
-        ahead = {primary.id for primary in self.primaries}
-        return [dependency for dependency in self.action.dependencies if dependency not in ahead]
-
-
-def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:
-    """Return for whom the attempt is made; an unsafe request leaves a mark before its first byte does.
-
-    Where the execution is cancelled while the attempt waits for a token or its connection, the request is not wanted
-    any more.
-    """
-    marks = definition.effective_effect is Effect.UNSAFE
-    return ActionContext(
-        execution_id=work.execution_id,
-        action_id=work.step,
-        attempt=claim.attempt,
-        before_send=partial(mark_sent, work.client, claim) if marks else None,
-        is_wanted=lambda: not is_cancelled(work.client, work.execution_id),
-    )
-
-
-def message_for(work: Work, attempt: int) -> str:
-    """Return the message for an attempt, with this task's id and its place in the chord."""
-    kwargs = {**(work.task.request.kwargs or {}), "attempt": attempt}
-    return json.dumps(work.task.signature_from_request(kwargs=kwargs))

@@ -29,8 +29,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from wrapt import wrap_function_wrapper
 
-from workflow_state.engine.messages import Summary
-from workflow_state.rules.for_each import element_id
+from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.schema import ErrorCategory
 from workflow_state.store.claims import WHICHEVER_IS_DUE
 from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, TASK_PREFIX
@@ -127,12 +126,13 @@ def _tell_task(task: Any, task_id: str, args: Any, kwargs: Mapping[str, Any], **
         return
     span = trace.get_current_span()
     if task.name == ACTION_TASK:
-        span.set_attribute("workflow_state.execution.id", str(args[0]))
-        span.set_attribute("workflow_state.action.id", element_id(str(args[1]), kwargs.get("element")))
-        span.set_attribute("workflow_state.action.definition", str(kwargs.get("uses")))
+        message = from_arguments(args, kwargs)
+        span.set_attribute("workflow_state.execution.id", message.execution_id)
+        span.set_attribute("workflow_state.action.id", message.step)
+        span.set_attribute("workflow_state.action.definition", message.definition_id)
         # Of a message that was published for a lost one only the claim knows.
-        if (attempt := kwargs.get("attempt", 1)) != WHICHEVER_IS_DUE:
-            span.set_attribute("workflow_state.action.attempt", attempt)
+        if message.attempt != WHICHEVER_IS_DUE:
+            span.set_attribute("workflow_state.action.attempt", message.attempt)
     else:
         span.set_attribute("workflow_state.execution.id", task_id)
         span.set_attribute("workflow_state.level", args[0] if task.name == LEVEL_TASK and args else 0)
@@ -203,7 +203,8 @@ def _tell_end(sender: Any, result: Any, **_: Any) -> None:
         span.set_attribute("error.type", str(error.get("category", "action_failed")))
         span.set_status(StatusCode.ERROR)
     if sender.name == ACTION_TASK:
-        labels = {"definition": str(sender.request.kwargs.get("uses")), "status": status}
+        message = from_arguments(sender.request.args, sender.request.kwargs)
+        labels = {"definition": message.definition_id, "status": status}
         _actions.record((state.get("duration") or 0) / 1000, labels)
     else:
         _executions.record((state["metrics"].get("totalDuration") or 0) / 1000, {"status": status})
@@ -220,7 +221,8 @@ def _tell_retry(sender: Any, request: Any, reason: Any, **_: Any) -> None:
         trace.get_current_span().set_attribute("celery.retry.reason", "held_back")
         return
     trace.get_current_span().set_attribute("celery.retry.reason", category)
-    _retries.add(1, {"definition": str(request.kwargs.get("uses")), "category": category})
+    message = from_arguments(request.args, request.kwargs)
+    _retries.add(1, {"definition": message.definition_id, "category": category})
 
 
 def _watch_queue(sender: Any, **_: Any) -> None:

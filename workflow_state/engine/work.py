@@ -1,0 +1,60 @@
+"""What an attempt holds, and what it hands on: to the HTTP request, and to the message of a later attempt."""
+
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+
+from celery import Task
+from redis import Redis
+
+from workflow_state.actions.execute import ActionContext
+from workflow_state.engine.messages import ActionMessage, to_arguments
+from workflow_state.schema import ActionDefinition, Effect, PlannedAction
+from workflow_state.store.claims import Claim, mark_sent
+from workflow_state.store.records import is_cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One message of `execute_action` under way in its task.
+
+    `action` is what the record says of the action, `primaries` what it says of the message's `in_place_of`.
+    """
+
+    task: Task  # type: ignore[type-arg]
+    client: Redis
+    message: ActionMessage
+    action: PlannedAction
+    primaries: tuple[PlannedAction, ...] = ()
+
+    @property
+    def execution_id(self) -> str:
+        """The execution that the message belongs to."""
+        return self.message.execution_id
+
+    @property
+    def step(self) -> str:
+        """The action's id, or the name of one element of its list: `pay[3]`."""
+        return self.message.step
+
+
+def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:
+    """Return for whom the request is sent, and what is asked before it is.
+
+    An unsafe request leaves a mark before its first byte leaves. A request that had to wait, for a token or for its
+    connection, asks whether the execution has been cancelled meanwhile.
+    """
+    marks = definition.effective_effect is Effect.UNSAFE
+    return ActionContext(
+        execution_id=work.execution_id,
+        action_id=work.step,
+        attempt=claim.attempt,
+        before_send=partial(mark_sent, work.client, claim) if marks else None,
+        is_wanted=lambda: not is_cancelled(work.client, work.execution_id),
+    )
+
+
+def stored_message(work: Work, attempt: int) -> str:
+    """Return the message for an attempt of this step as JSON, with this task's id and its place in the chord."""
+    args, kwargs = to_arguments(replace(work.message, attempt=attempt))
+    return json.dumps(work.task.signature_from_request(args=args, kwargs=kwargs))
