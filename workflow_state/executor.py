@@ -23,10 +23,11 @@ from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.utils.json import dumps
 
 from workflow_state.celery import app
-from workflow_state.engine.attempt import perform
+from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import message_after, publish_lost, start_level, what_lacks
 from workflow_state.engine.messages import Summary, from_arguments
+from workflow_state.engine.outcomes import answer_celery
 from workflow_state.errors import PlanValidationError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.policy import stopping_failure
@@ -305,10 +306,7 @@ def execute_action(self: ActionTask, *args: Any, **kwargs: Any) -> Summary:
     """
     message = from_arguments(args, kwargs)
     with requeued_on_connection_loss():
-        state = perform(self, message)
-    if state is None:
-        raise Ignore
-    return Summary(state)
+        return answer_celery(self, make_attempt(self, message))
 
 
 logger = logging.getLogger(__name__)

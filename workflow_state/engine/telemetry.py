@@ -79,7 +79,7 @@ def instrument() -> None:
     task_retry.connect(_tell_retry)
     worker_ready.connect(_watch_queue)
     wrap_function_wrapper("workflow_state.executor", "PlanTask.submit", _in_span_of_execution)
-    wrap_function_wrapper("workflow_state.engine.attempt", "execute_http_action", _tell_attempt)
+    wrap_function_wrapper("workflow_state.engine.sending", "execute_http_action", _tell_attempt)
     wrap_function_wrapper(
         "workflow_state.actions.network.client", "PooledTransport.handle_request", _in_span_of_request
     )

@@ -1,17 +1,31 @@
 """What an attempt holds, and what it hands on: to the HTTP request, and to the message of a later attempt."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from celery import Task
 from redis import Redis
 
 from workflow_state.actions.execute import ActionContext
 from workflow_state.engine.messages import ActionMessage, to_arguments
-from workflow_state.schema import ActionDefinition, Effect, PlannedAction
+from workflow_state.logger import WorkflowLogger
+from workflow_state.rules.states import Ending, finished_state
+from workflow_state.schema import (
+    ActionDefinition,
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionSuccess,
+    Effect,
+    PlannedAction,
+)
 from workflow_state.store.claims import Claim, mark_sent
 from workflow_state.store.records import is_cancelled
+
+ActionResult = ActionSuccess | ActionFailure | ActionSkip
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,28 @@ class Work:
     def step(self) -> str:
         """The action's id, or the name of one element of its list: `pay[3]`."""
         return self.message.step
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claimed attempt of some work. `trace` is what the attempts before it sent and received (JSON data)."""
+
+    work: Work
+    claim: Claim
+    trace: Sequence[Mapping[str, Any]]
+    log: WorkflowLogger
+
+
+def end_unsent(attempt: Attempt, result: ActionResult) -> ActionExecutionState:
+    """Return the state of a step that has just ended so; this attempt sent nothing, and does not count."""
+    ending = Ending(attempt.claim.started_at, attempt.claim.attempt - 1, attempt.trace)
+    return finished_state(attempt.work.step, result, ending)
+
+
+def end_sent(attempt: Attempt, result: ActionResult, trace: Sequence[Mapping[str, Any]] = ()) -> ActionExecutionState:
+    """Return the state of a step that has just ended so; `trace` is what this attempt sent and received."""
+    ending = Ending(attempt.claim.started_at, attempt.claim.attempt, [*attempt.trace, *trace])
+    return finished_state(attempt.work.step, result, ending)
 
 
 def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:

@@ -1,0 +1,146 @@
+"""Deciding, before anything is sent: what an attempt sends, or how its step ends without a request."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workflow_state.engine.contents import with_contents
+from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
+from workflow_state.plans.conditions import evaluate_condition
+from workflow_state.plans.references import resolve_value
+from workflow_state.rules.for_each import list_elements
+from workflow_state.rules.policy import find_block, reads_plan_inputs
+from workflow_state.schema import (
+    OUTCOME_UNKNOWN,
+    ActionExecutionState,
+    ActionFailure,
+    ActionSkip,
+    ActionSuccess,
+    ErrorCategory,
+    ErrorDetail,
+    PlannedAction,
+)
+from workflow_state.store.claims import Claim, read_failure
+from workflow_state.store.records import read_inputs
+
+CANCELLED = "the execution was cancelled"
+
+# By chance a worker is lost during the same attempt again and again only rarely.
+_MAX_LOSSES = 5
+
+
+def end_at_once(attempt: Attempt, *, is_cancelled: bool) -> ActionExecutionState | None:
+    """Return how a step ends that is not sent whatever its inputs are; None where its inputs decide."""
+    action, claim = attempt.work.action, attempt.claim
+    if claim.was_sent:
+        # Even where the execution was cancelled since: a resumed one must not send it again unasked.
+        return end_sent(attempt, _outcome_unknown(action))
+    if is_cancelled:
+        return end_unsent(attempt, ActionSkip(reason=CANCELLED))
+    if claim.losses >= _MAX_LOSSES:
+        return end_sent(attempt, _workers_lost(action, claim))
+    return None
+
+
+def decide(
+    work: Work, results: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | ActionSkip | ActionFailure | ActionSuccess:
+    """Return the resolved inputs to send, or how the step ends without being sent.
+
+    `results` are the states (JSON data) of the actions that the message reads. Raises WorkflowStateError where a
+    condition, a list or a reference can't be resolved, and StorageError where a stored output can't be read.
+    """
+    if skip := _skip_where_blocked(work, results):
+        return skip
+    scope = _read_scope(work, results)
+    return _resolve(work.action, scope, element=work.message.element, is_alternative=bool(work.primaries))
+
+
+def _skip_where_blocked(work: Work, results: Mapping[str, Mapping[str, Any]]) -> ActionSkip | None:
+    block = find_block(work.action.model_copy(update={"dependencies": list(work.message.reads)}), results)
+    if block is None:
+        return None
+    because = "failed" if block.by == block.root else f"was skipped, because {block.root} failed"
+    return ActionSkip(reason=f"{block.by} {because}", blocked_by=block.root)
+
+
+def _read_scope(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what references can name: results, failures of primaries, the plan's inputs, stored outputs."""
+    action = work.action
+    scope: dict[str, Any] = dict(results)
+    for primary in work.primaries:
+        if primary.id in action.dependencies:
+            scope[primary.id] = read_failure(work.client, work.execution_id, primary.id)
+    if reads_plan_inputs(action):
+        scope["inputs"] = read_inputs(work.client, work.execution_id)
+    return with_contents(_texts_to_resolve(action, work.message.element), scope)
+
+
+def _texts_to_resolve(action: PlannedAction, element: int | None) -> list[Any]:
+    """Return the parts of the action whose references this attempt resolves."""
+    texts: list[Any] = [action.for_each]
+    if action.condition and element is None:
+        texts.append(action.condition.if_)
+    # A list that came here as a whole sends nothing.
+    if not action.for_each or element is not None:
+        texts.append(action.inputs)
+    return texts
+
+
+def _resolve(
+    action: PlannedAction, scope: dict[str, Any], *, element: int | None, is_alternative: bool
+) -> dict[str, Any] | ActionSkip | ActionFailure | ActionSuccess:
+    """Return what `decide` does, from a scope that has all that the action's references name. Pure."""
+    # An element was published because the condition of its list holds.
+    if element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
+        reason = f"its condition does not hold: {action.condition.if_}"
+        if action.condition.else_ == "skip":
+            return ActionSkip(reason=reason)
+        return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=reason))
+    if action.for_each:
+        elements = list_elements(action, scope)
+        if element is None:
+            return _end_of_whole_list(elements, is_alternative=is_alternative)
+        scope = {**scope, "item": elements[element], "itemIndex": element}
+    resolved: dict[str, Any] = resolve_value(action.inputs, scope)  # type: ignore[assignment]
+    return resolved
+
+
+def _end_of_whole_list(elements: Sequence[Any], *, is_alternative: bool) -> ActionSuccess | ActionFailure:
+    """Return how an action with `forEach` ends whose message names no element.
+
+    A level publishes the elements one by one, so this is an empty list, or one that the level could not read.
+    """
+    if not elements:
+        return ActionSuccess(output=[])
+    message = "its list could not be read when its level began; resume the execution"
+    if is_alternative:
+        message = "an alternative runs once, it can't have forEach"
+    return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
+
+
+def _outcome_unknown(action: PlannedAction) -> ActionFailure:
+    """Return the end of an unsafe request whose worker died after it began to send: it is not sent a second time."""
+    return ActionFailure(
+        error=ErrorDetail(
+            category=ErrorCategory.STATE_INCONSISTENT,
+            code=OUTCOME_UNKNOWN,
+            message="the worker was lost after the request had been sent: the outcome is unknown",
+            context={"actionDefinitionId": action.action_definition_id},
+            suggestion="find out at the server whether it was done; then resume with --assume-done VALUE "
+            "(assume_done=…), the output that it had, where it was done, or with --send-again (send_again=…) where it "
+            "was not. Where sending twice is harmless, declare the effect of the definition as idempotent or keyed",
+        )
+    )
+
+
+def _workers_lost(action: PlannedAction, claim: Claim) -> ActionFailure:
+    """Return the end of an action over which one worker after the other has died: it would go on like that."""
+    return ActionFailure(
+        error=ErrorDetail(
+            category=ErrorCategory.STATE_INCONSISTENT,
+            code="workers_lost",
+            message=f"{claim.losses} workers were lost while they ran this action, it is not tried again",
+            context={"actionDefinitionId": action.action_definition_id},
+            suggestion="look at the workers' logs and memory for why they died, then resume the execution",
+        )
+    )

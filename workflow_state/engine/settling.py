@@ -1,0 +1,87 @@
+"""Settling the end of a step: its alternative takes over, or its state goes to all in whose place it ran."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from celery import states
+
+from workflow_state.engine.messages import Summary, message_of
+from workflow_state.engine.outcomes import Finished, HandedOver
+from workflow_state.engine.work import Work
+from workflow_state.errors import WorkflowStateError
+from workflow_state.rules.policy import is_of_unknown_outcome, settle_failure
+from workflow_state.rules.states import Ending, finished_state
+from workflow_state.schema import ActionExecutionState, ActionStatus, ActionSuccess, PlannedAction
+from workflow_state.store.claims import WHICHEVER_IS_DUE, read_failure, remember_failure
+from workflow_state.store.names import action_task_id
+from workflow_state.store.records import read_actions
+
+
+def alternative_of(work: Work) -> str | None:
+    """Return the id of the action that takes the place of this one where it fails, or None.
+
+    An element has none of its own: the alternative of a list takes the place of the whole list.
+    """
+    return work.action.error_handling.alternative_action_id if work.message.element is None else None
+
+
+def settle(work: Work, state: ActionExecutionState) -> Finished | HandedOver:
+    """Hand a failure over to the action's alternative; otherwise finish the planned action with this state."""
+    if is_of_unknown_outcome(state):
+        # It may have arrived: another payment in its place could be the second one.
+        return finish(work, state.to_json_data())
+    if state.status is ActionStatus.FAILED and (alternative := _read_alternative(work, state)):
+        return _hand_over(work, alternative)
+    if work.message.element is not None and work.action.error_handling.alternative_action_id:
+        # Its fallback value is for the whole list, should the alternative fail as well.
+        return Finished(state.to_json_data())
+    return finish(work, settle_failure(work.action, state).to_json_data())
+
+
+def finish(work: Work, state: Mapping[str, Any]) -> Finished:
+    """Give the end of an alternative to its primaries, the nearest first; return the state of the planned action.
+
+    All but the last are stored here. The last is the result of the task. May be called again: Celery keeps a first
+    success.
+    """
+    action_id = work.action.id
+    for primary in reversed(work.primaries):
+        work.task.backend.store_result(action_task_id(work.execution_id, action_id), Summary(state), states.SUCCESS)
+        state = _end_of_primary(work, primary, ActionExecutionState.model_validate(state)).to_json_data()
+        action_id = primary.id
+    return Finished(state)
+
+
+def _read_alternative(work: Work, failed: ActionExecutionState) -> PlannedAction | None:
+    """Return the alternative that takes the place of the failed action, once its failure is stored."""
+    alternative_id = alternative_of(work)
+    if alternative_id is None:
+        return None
+    remember_failure(work.client, work.execution_id, work.action.id, failed.to_json_data())
+    found = read_actions(work.client, work.execution_id, [alternative_id])
+    return found[0] if found else None
+
+
+def _hand_over(work: Work, alternative: PlannedAction) -> HandedOver:
+    ahead = [primary.id for primary in (*work.primaries, work.action)]
+    message = message_of(work.execution_id, alternative, in_place_of=ahead)
+    if work.message.attempt == WHICHEVER_IS_DUE:
+        # The alternative may be under way already, and may be past its first attempt.
+        message = replace(message, attempt=WHICHEVER_IS_DUE)
+    return HandedOver(message)
+
+
+def _end_of_primary(work: Work, primary: PlannedAction, alternative: ActionExecutionState) -> ActionExecutionState:
+    """Return how an action ends whose alternative has ended."""
+    failed = read_failure(work.client, work.execution_id, primary.id)
+    if failed is None:
+        raise WorkflowStateError(f"{primary.id} has an alternative under way, but no failure of its own")
+    if isinstance(alternative.result, ActionSuccess):
+        success = ActionSuccess(output=alternative.result.output, alternative_action_id=alternative.action_id)
+        if alternative.result.output_location:
+            success.output_location = alternative.result.output_location
+        ending = Ending(str(failed.started_at), failed.attempts, failed.to_json_data()["httpTrace"])
+        return finished_state(primary.id, success, ending)
+    # Where the alternative may have been done, a fallback value would hide it.
+    return failed if is_of_unknown_outcome(alternative) else settle_failure(primary, failed)
