@@ -22,6 +22,7 @@ from celery.result import AsyncResult
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.utils.json import dumps
 
+from workflow_state import hooks
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.expiry import expire_outputs
@@ -110,6 +111,14 @@ class PlanTask(LevelTask):
         self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
     ) -> AsyncResult[Any]:
         """Register a valid plan under this id, and publish its message unless it had been already."""
+        with hooks.submit(execution_id, str(plan.id), plan.name) as headers:
+            if headers:
+                options["headers"] = {**(options.get("headers") or {}), **headers}
+            return self._register_and_publish(plan, execution_id, resumed, options)
+
+    def _register_and_publish(
+        self, plan: ExecutionPlan, execution_id: str, resumed: ResumeReport | None, options: dict[str, Any]
+    ) -> AsyncResult[Any]:
         options["task_id"] = execution_id
         # Not Celery's: a worker that discards a message that is too old tells nobody, least of all the sweep.
         expires_at = _point_in_time(options.pop("expires", None))
@@ -128,24 +137,24 @@ class PlanTask(LevelTask):
 
 
 class ActionTask(Task):  # type: ignore[type-arg]
-    """The task class of execute_action: logs and monitors show each action by its own name, without its inputs."""
+    """The task class of execute_action. Logs and monitors show each step by its own name, without its inputs."""
 
-    # Only our own code publishes it, by the thousand: arguments are checked when it runs.
+    # Only our own code publishes it, by the thousand. Its arguments are checked when it runs.
     typing = False
-    # As for a lost child: the claim counts how often that has happened.
+    # A hard time limit brings the message back, as a lost child does. The claim counts both.
     acks_on_timeout = False
 
     def shadow_name(  # type: ignore[override]
         self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
     ) -> str:
-        """Return the name that logs and monitors show."""
+        """Return the name that logs and monitors show: `execute_action.pay[3]`."""
         del options
         return f"execute_action.{from_arguments(args, kwargs).step}"
 
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> Any:
-        """Publish the action; logs and monitors show which one."""
+        """Publish the message; logs and monitors show the step that it is about."""
         message = from_arguments(args, kwargs)
         shown = {"argsrepr": f"({message.execution_id!r}, {message.step!r})", "kwargsrepr": "{}"}
         return super().apply_async(args, kwargs, **{**options, **shown})

@@ -7,7 +7,9 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Ignore
 
+from workflow_state import hooks
 from workflow_state.engine.messages import ActionMessage, Summary, to_arguments
+from workflow_state.schema import ErrorCategory
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +21,15 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """This message comes in `delay_s`. Celery stores and shows the reason."""
+    """This message comes in `delay_s`. Celery stores and shows the reason.
+
+    `category` is that of the failed request's error. It is None where nothing was sent.
+    """
 
     message: ActionMessage
     delay_s: float
     reason: Exception | None = None
+    category: ErrorCategory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,9 @@ def answer_celery(task: Task, outcome: Outcome) -> Summary:  # type: ignore[type
     match outcome:
         case Finished(state):
             return Summary(state)
-        case RetryLater(message, delay_s, reason):
+        case RetryLater(message, delay_s, reason, category):
+            # Before the message is published: from then on the next attempt may be under way in this process.
+            hooks.retry(message.definition_id, category)
             args, kwargs = to_arguments(message)
             raise task.retry(exc=reason, args=args, kwargs=kwargs, countdown=delay_s, throw=False)
         case HandedOver(message):

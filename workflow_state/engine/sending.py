@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from workflow_state import hooks
 from workflow_state.actions.execute import execute_http_action
 from workflow_state.actions.http.failures import MAX_RETRY_AFTER_MS
 from workflow_state.actions.network.client import get_client
@@ -46,6 +47,7 @@ def send(
         return _hold_back(attempt, definition, permit)
     try:
         time.sleep(permit.delay_s)
+        hooks.attempt(definition.id, claim.attempt)
         answer = execute_http_action(definition, inputs, context)
     except HttpActionError as error:
         return _end_or_retry(attempt, definition, error)
@@ -84,7 +86,7 @@ def _end_or_retry(
         return end_sent(attempt, ActionFailure(error=detail), error.http_trace)
     attempt.log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=detail.category)  # noqa: G010 - ours
     # The message of the exception only: Celery stores and shows the whole of it.
-    return RetryLater(message, delay_s, WorkflowStateError(str(error)))
+    return RetryLater(message, delay_s, WorkflowStateError(str(error)), detail.category)
 
 
 def _obey_pause(attempt: Attempt, definition: ActionDefinition, detail: ErrorDetail) -> None:

@@ -1,36 +1,38 @@
-"""OpenTelemetry, where its instrumentation of Celery does not lead: one tree of spans for an execution, and metrics.
+"""OpenTelemetry: one tree of spans for an execution, and metrics.
 
-Nothing imports this module but `workflow_state` itself, and that only where Celery has been instrumented before
-(`opentelemetry-instrument celery …`); an application that sets OpenTelemetry up in code calls `instrument`.
+`workflow_state` imports this module where Celery has been instrumented before (`opentelemetry-instrument celery …`). An
+application that sets OpenTelemetry up in code calls `instrument`. The rest of the code knows only `hooks`.
 
-Celery's instrumentation hangs each task below whatever published it. Here that is often another action (the one of a
-level that ended last publishes the next level), an attempt that failed, the request in which a person answered, or the
-timer of a worker. So each message keeps, in a header of its own, the parent that it had when it was first published:
-for whatever goes on with the execution that is where it was submitted, for an action its level. Retries, messages that
-are stored until someone answers, and those that the sweep publishes again are made of the request that they follow,
-custom headers and all.
+Celery's instrumentation puts each task below whatever published it. That is often no good parent: another action (the
+last one of a level publishes the next level), an attempt that failed, the request in which a person answered, or the
+timer of a worker. So each message keeps the parent that it had when it was first published, in a header of its own. An
+action's parent is its level. The parent of a level is where the execution was submitted. Retries, messages that wait
+for an answer, and messages that the sweep publishes again keep the header: they are made of the request that they
+follow.
 
-Spans have ids, names and numbers. What a plan, a server or an exception says may hold secrets, and is left out; so is
+Spans have ids, names and numbers. What a plan, a server or an exception says may hold secrets, and is left out. So is
 the URL of a request, which is why httpx's instrumentation is not used.
 """
 
 import http
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from celery import current_task
-from celery.signals import before_task_publish, task_prerun, task_retry, task_success, worker_ready
+from celery.signals import before_task_publish, task_prerun, task_retry, task_success, worker_init, worker_ready
 from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.celery import CeleryInstrumentor
+from opentelemetry.instrumentation.celery.utils import CTX_KEY
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.propagate import get_global_textmap, inject
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from wrapt import wrap_function_wrapper
 
+from workflow_state import hooks
 from workflow_state.engine.messages import Summary, from_arguments
-from workflow_state.schema import ErrorCategory
 from workflow_state.store.claims import WHICHEVER_IS_DUE
 from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, TASK_PREFIX
 
@@ -76,29 +78,50 @@ def instrument() -> None:
     before_task_publish.connect(_keep_parent)
     task_prerun.connect(_tell_task)
     task_success.connect(_tell_end)
-    task_retry.connect(_tell_retry)
+    worker_init.connect(_keep_spans_apart)
     worker_ready.connect(_watch_queue)
-    wrap_function_wrapper("workflow_state.executor", "PlanTask.submit", _in_span_of_execution)
-    wrap_function_wrapper("workflow_state.engine.sending", "execute_http_action", _tell_attempt)
-    wrap_function_wrapper(
-        "workflow_state.actions.network.client", "PooledTransport.handle_request", _in_span_of_request
-    )
+    # In place of Celery's own: it would write the whole error, which may quote what a server said, into a span.
+    task_retry.disconnect(celery._trace_retry)  # noqa: SLF001 - there is no option to leave it out
+    task_retry.connect(_tell_retry_of_others)
+    hooks.submit = _follow_submission
+    hooks.attempt = _tell_attempt
+    hooks.retry = _tell_retry
+    hooks.request = _follow_request
 
 
-def _in_span_of_execution(submit: Callable[..., Any], _: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+class _SpansOfEachThread(dict[Any, Any]):
+    """The spans that Celery's instrumentation keeps on a task, by the thread besides the task's id.
+
+    A retry has the id of the attempt before it, and may begin in another thread before that one has ended. By the id
+    alone the one would end the other's span.
+    """
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__((threading.get_ident(), key), value)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        return super().get((threading.get_ident(), key), default)
+
+    def pop(self, key: Any, default: Any = None) -> Any:
+        return super().pop((threading.get_ident(), key), default)
+
+
+def _keep_spans_apart(sender: Any, **_: Any) -> None:
+    """Let two attempts of one step be followed at the same time in a worker."""
+    setattr(sender.app.tasks[ACTION_TASK], CTX_KEY, _SpansOfEachThread())
+
+
+@contextmanager
+def _follow_submission(execution_id: str, plan_id: str, plan_name: str) -> Iterator[Mapping[str, Any]]:
     """Begin the execution's tree where it is submitted; the message that is stored for the sweep has it as well."""
-    plan, execution_id = args
-    told = {"workflow_state.plan.id": str(plan.id), "workflow_state.plan.name": plan.name}
+    told = {"workflow_state.plan.id": plan_id, "workflow_state.plan.name": plan_name}
     attributes = {**told, "workflow_state.execution.id": execution_id}
     with _tracer.start_as_current_span(
         "submit execution", attributes=attributes, record_exception=False, set_status_on_exception=False
     ):
         parent: dict[str, str] = {}
         inject(parent)
-        if not parent:
-            return submit(*args, **kwargs)
-        headers = {**(kwargs.get("headers") or {}), HEADER: {"parent": parent, "plan": told}}
-        return submit(*args, **{**kwargs, "headers": headers})
+        yield {HEADER: {"parent": parent, "plan": told}} if parent else {}
 
 
 def _keep_parent(sender: str = "", headers: dict[str, Any] | None = None, **_: Any) -> None:
@@ -145,20 +168,33 @@ def _tell_task(task: Any, task_id: str, args: Any, kwargs: Mapping[str, Any], **
         span.set_attribute(name, value)
 
 
-def _tell_attempt(execute: Callable[..., Any], _: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
-    definition, _inputs, context = args
+def _tell_attempt(definition_id: str, number: int) -> None:
+    """Say which attempt a task's span is about: the claim knows where the message does not."""
     span = trace.get_current_span()
-    # Of an alternative it is another one than the message says.
-    span.set_attribute("workflow_state.action.definition", definition.id)
-    span.set_attribute("workflow_state.action.attempt", context.attempt)
-    return execute(*args, **kwargs)
+    span.set_attribute("workflow_state.action.definition", definition_id)
+    span.set_attribute("workflow_state.action.attempt", number)
 
 
-def _in_span_of_request(
-    send: Callable[[httpx.Request], httpx.Response], _: Any, args: Any, kwargs: Mapping[str, Any]
-) -> httpx.Response:
+def _tell_retry(definition_id: str, category: str | None) -> None:
+    """Say why the step comes again, and count the attempt that failed.
+
+    It is called before the retry is published. Celery's signal comes later, when the next attempt of the same task id
+    may be under way in this process, and Celery's instrumentation finds spans by the task's id.
+    """
+    trace.get_current_span().set_attribute("celery.retry.reason", category or "held_back")
+    if category:
+        _retries.add(1, {"definition": definition_id, "category": category})
+
+
+def _tell_retry_of_others(sender: Any, **told: Any) -> None:
+    """Leave the tasks of other applications in this process to Celery's instrumentation."""
+    if sender.name not in _OURS:
+        CeleryInstrumentor._trace_retry(sender=sender, **told)  # type: ignore[no-untyped-call]  # noqa: SLF001 - see instrument
+
+
+@contextmanager
+def _follow_request(request: httpx.Request) -> Iterator[Callable[[int], None]]:
     """Follow one request, until the headers of its response are there."""
-    request: httpx.Request = args[0]
     attributes: dict[str, str | int] = {
         "http.request.method": request.method,
         "server.address": request.url.host,
@@ -177,17 +213,19 @@ def _in_span_of_request(
         # Random ids only: no tracestate, no baggage, whatever else this process passes on to its own kind.
         if "traceparent" in carrier and "traceparent" not in request.headers:
             request.headers["traceparent"] = carrier["traceparent"]
+
+        def tell_status(status: int) -> None:
+            span.set_attribute("http.response.status_code", status)
+            if status >= http.HTTPStatus.BAD_REQUEST:
+                span.set_attribute("error.type", str(status))
+                span.set_status(StatusCode.ERROR)
+
         try:
-            response = send(*args, **kwargs)
+            yield tell_status
         except Exception as error:
             span.set_attribute("error.type", type(error).__name__)
             span.set_status(StatusCode.ERROR)
             raise
-        span.set_attribute("http.response.status_code", response.status_code)
-        if response.status_code >= http.HTTPStatus.BAD_REQUEST:
-            span.set_attribute("error.type", str(response.status_code))
-            span.set_status(StatusCode.ERROR)
-        return response
 
 
 def _tell_end(sender: Any, result: Any, **_: Any) -> None:
@@ -208,21 +246,6 @@ def _tell_end(sender: Any, result: Any, **_: Any) -> None:
         _actions.record((state.get("duration") or 0) / 1000, labels)
     else:
         _executions.record((state["metrics"].get("totalDuration") or 0) / 1000, {"status": status})
-
-
-def _tell_retry(sender: Any, request: Any, reason: Any, **_: Any) -> None:
-    """Count the attempt, and have its span say no more than its category."""
-    if sender.name != ACTION_TASK:
-        return
-    # Celery's own exception quotes the whole error.
-    category = str(getattr(reason, "exc", None)).partition(":")[0]
-    if category not in set(ErrorCategory):
-        # Held back for a permit, or behind another that has the same alternative: no attempt was made.
-        trace.get_current_span().set_attribute("celery.retry.reason", "held_back")
-        return
-    trace.get_current_span().set_attribute("celery.retry.reason", category)
-    message = from_arguments(request.args, request.kwargs)
-    _retries.add(1, {"definition": message.definition_id, "category": category})
 
 
 def _watch_queue(sender: Any, **_: Any) -> None:

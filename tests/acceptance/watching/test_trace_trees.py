@@ -37,6 +37,16 @@ DEFINITIONS = """
   endpoint: {{url: "http://127.0.0.1:{closed}/{{name}}", method: GET}}
   authentication: {{type: api_key, header: X-Api-Key, value: "${{env.TELEMETRY_TOKEN}}"}}
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 20, maxDelayMs: 50, backoffMultiplier: 2}}
+- id: restless
+  endpoint: {{url: "http://127.0.0.1:{closed}/{{name}}", method: GET}}
+  retryPolicy: {{maxAttempts: 10, initialDelayMs: 1, maxDelayMs: 1, backoffMultiplier: 1}}
+"""
+# A worker in which the next attempt has begun before Celery tells that the one before it is retried.
+SLOW_TO_TELL = """
+import time
+from workflow_state.celery import app
+from workflow_state.executor import ActionTask
+ActionTask.on_retry = lambda *_: time.sleep(0.05)
 """
 CONFIRM = "from workflow_state import confirm_action\nprint(json.dumps(confirm_action(*sys.argv[1:]).action_id))"
 LOSE = "print(json.dumps(client.delete('workflow_state')))"
@@ -64,6 +74,7 @@ def engine(tmp_path_factory, service: Service):
     """Run a collector, a Redis and an API; yield what it takes to start a worker and to ask them."""
     folder = tmp_path_factory.mktemp("telemetry")
     definitions = folder / "actions.yaml"
+    (folder / "slow_to_tell.py").write_text(SLOW_TO_TELL)
     definitions.write_text(DEFINITIONS.format(url=service.url, closed=free_port()))
     with otlp_collector() as collector, local_redis() as redis_url:
         variables = {
@@ -76,6 +87,7 @@ def engine(tmp_path_factory, service: Service):
             **os.environ,
             **variables,
             "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(folder),
             "WORKFLOW_STATE_REDIS_URL": redis_url,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
@@ -87,9 +99,9 @@ def engine(tmp_path_factory, service: Service):
         uvicorn = ["uvicorn", "--app-dir", str(ROOT / "examples" / "fastapi_app"), "app:app", f"--port={port}"]
 
         @contextmanager
-        def worker(*arguments):
+        def worker(*arguments, app="workflow_state"):
             with_metrics = {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port)}
-            command = ["celery", "-A", "workflow_state", "worker", "-E", "--without-mingle", "--without-gossip"]
+            command = ["celery", "-A", app, "worker", "-E", "--without-mingle", "--without-gossip"]
             log_file = folder / "worker.log"
             with instrumented("worker", [*command, *arguments], {**environment, **with_metrics}, log_file) as process:
                 yield process
@@ -244,6 +256,35 @@ def test_no_secret_and_no_input_is_in_a_span(engine):
     assert execution_id in told
     for text in (MARKER, TOKEN, "/echo/", httpx.URL(f"http://x/?{TOKEN}").query.decode(), "traceback"):
         assert text not in told
+
+
+def test_a_retry_says_its_category_however_soon_it_follows(engine):
+    """The next attempt may begin in the same worker before Celery has told of the one that failed.
+
+    Celery's instrumentation then took the one's span for the other's, and wrote the whole error into it.
+    """
+    collector = engine["collector"]
+    names = [f"restless{number}" for number in range(12)]
+    tolerated = {"errorHandling": {"continueOnFailure": True}}
+    document = plan(*(action(name, actionDefinitionId="restless", **tolerated) for name in names))
+    with engine["worker"](app="slow_to_tell"):
+        execution_id = submit(engine, document)
+        wait_for(engine, execution_id, "completed")
+        spans = {name: [] for name in names}
+
+        def have_come():
+            spans.update({name: collector.of_action(execution_id, name) for name in names})
+            return all(len(found) == 10 for found in spans.values())
+
+        wait_until(have_come, "the spans of all attempts have come")
+    for found in spans.values():
+        reasons = {span.attributes["workflow_state.action.attempt"]: reason_of(span) for span in found}
+        assert reasons == {**dict.fromkeys(range(1, 10), "network_connection_refused"), 10: None}
+
+
+def reason_of(span):
+    """Return why a task says that it is retried, or None."""
+    return span.attributes.get("celery.retry.reason")
 
 
 def test_where_nothing_is_instrumented_nothing_is_followed():

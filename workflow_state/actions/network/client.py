@@ -16,6 +16,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from workflow_state import hooks
 from workflow_state.actions.network.deadline import DeadlineBackend, DeadlineStream
 
 KEEPALIVE_EXPIRY_S = 5
@@ -102,7 +103,7 @@ class PooledTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request; return when the response's headers are there."""
-        with _as_httpx_errors():
+        with hooks.request(request) as tell_status, _as_httpx_errors():
             response = self._pool.handle_request(
                 httpcore.Request(
                     method=request.method,
@@ -117,6 +118,7 @@ class PooledTransport(httpx.BaseTransport):
                     extensions=request.extensions,
                 )
             )
+            tell_status(response.status)
         return httpx.Response(
             status_code=response.status,
             headers=response.headers,
