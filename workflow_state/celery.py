@@ -32,16 +32,16 @@ CORE_SETTINGS = (
     "task_ignore_result",
     "result_extended",
 )
-"""What correctness rests on: a team's own celeryconfig can't change these for our application."""
+"""Correctness rests on these settings: a team's own celeryconfig can't change them for our application."""
 
 CONNECTION_SETTINGS = ("broker_url", "result_backend")
 
 
 def load_configuration() -> dict[str, Any]:
-    """Return Celery's settings: ours, over them those of a celeryconfig module on the path, then what must hold.
+    """Return Celery's settings: ours, and over them those of a celeryconfig module on the path.
 
-    WORKFLOW_STATE_REDIS_URL, where set, wins over a celeryconfig's own broker and result backend.
-    Raises SettingsError where an environment variable is wrong.
+    Ours win for CORE_SETTINGS. Where WORKFLOW_STATE_REDIS_URL is set, it wins over a celeryconfig's own broker and
+    result backend. Raises SettingsError where an environment variable is wrong.
     """
     ours = _settings_in("workflow_state.celeryconfig")
     with cwd_in_path():
@@ -64,8 +64,8 @@ def _settings_in(module: str) -> dict[str, Any]:
     return {name: value for name, value in vars(importlib.import_module(module)).items() if name in known}
 
 
-# A team that imports us beside an application of its own keeps that one as the current one: its @shared_task's and
-# bare AsyncResult's go on meaning theirs.
+# A team may import us beside an application of its own. That one stays the current one, so that the team's @shared_task
+# and AsyncResult go on meaning it.
 app = Celery(
     "workflow_state",
     amqp="workflow_state.engine.broker:LeanAMQP",
@@ -82,14 +82,14 @@ task_postrun.connect(end_run)
 
 @worker_init.connect
 def begin_worker(**_: Any) -> None:
-    """Refuse to start with wrong action definitions or a storage that can't be written; begin a new incarnation.
+    """Check the action definitions and the storage before the pool forks, and begin a new incarnation.
 
-    All of that before the pool forks.
+    Where one of them is wrong, the worker does not start.
     """
     try:
         load_catalog()
-        # Found out now, not when a request has been sent whose answer is lost. The default, a temporary folder, is for
-        # trying out, and need not be there for a worker whose outputs all fit into the state.
+        # Later, a request would have been sent whose answer is lost. The default, a temporary folder, is for trying
+        # out: a worker whose outputs all fit into the state does not need it.
         if get_settings().storage_url:
             check_storage()
     except WorkflowStateError as error:

@@ -1,7 +1,8 @@
 """Celery's settings for workflow_state, each with its reason.
 
-`celeryconfig.py` at the top of the repository is this file. A team that keeps a celeryconfig.py of its own where the
-worker starts overrides any of these, but for those that correctness rests on (see celery.py).
+`celeryconfig.py` at the top of the repository is a link to this file. A team may keep a celeryconfig.py of its own
+where the worker starts. Its settings win over these, except for those that correctness rests on (CORE_SETTINGS in
+celery.py).
 """
 
 from workflow_state.settings import get_settings
@@ -28,18 +29,18 @@ result_accept_content = ["json"]
 task_acks_late = True
 # A killed prefork child's message goes back to the queue at once.
 task_reject_on_worker_lost = True
-# One message a free slot: a worker that hoards messages makes a level as slow as its own backlog, and lets small plans
-# wait behind a large one that it has prefetched. Prefetching more gained nothing where actions wait for servers
+# One message for each free slot. A worker that hoards messages makes a level as slow as its own backlog, and small
+# plans wait behind a large one that it has prefetched. Prefetching more gained nothing where actions wait for servers
 # (`./run bench pools`).
 worker_prefetch_multiplier = 1
-# Redelivery waits the visibility timeout (an hour by default!); the lease in delivery.py keeps what is alive.
+# Redelivery waits the visibility timeout (an hour by default!); the lease (engine/lease.py) keeps what is alive.
 broker_transport_options = {
     "visibility_timeout": _settings.visibility_timeout_s,
     # The default looks for dead workers' messages every 10 x 10 s.
     "unacked_restore_interval": 2,
     "unacked_restore_throttle": 1,
-    # Without these a connection that goes silent (no FIN) hangs its worker for ever. With them it is asked after five
-    # seconds of silence, and left three later; a worker has several, and finds out about one after the other.
+    # Without these a connection that goes silent (no FIN) hangs its worker for ever. With them the worker asks after
+    # five seconds of silence, and closes the connection three seconds later. It has several, and finds out one by one.
     "socket_timeout": 3,
     "socket_connect_timeout": 5,
     "socket_keepalive": _over_network,
@@ -60,7 +61,7 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # One retention for everything: an execution never loses half of its state.
 result_expires = _settings.retention_s
 result_chord_expires = _settings.retention_s
-# An answer that can't be stored because Redis is away is kept until it can be: the request was sent, and may not be
+# An answer that can't be stored because Redis is away is kept until it can be. Its request was sent, and may not be
 # sent twice.
 result_backend_always_retry = True
 result_backend_max_sleep_between_retries_ms = 2_000
@@ -72,12 +73,12 @@ task_track_started = False
 task_ignore_result = False
 
 # --- The worker --------------------------------------------------------------------------------------------------
-# HTTP actions wait; threads wait cheaply, start at once, and share one pool of HTTP connections. Sixteen threads do
+# HTTP actions wait. Threads wait cheaply, start at once, and share one pool of HTTP connections. Sixteen threads do
 # what sixteen processes do, in 120 MB instead of 1.5 GB (`./run bench pools`).
 worker_pool = "threads"
-# Sixteen requests at a time: a level of a usual plan runs at once, and of requests of 200 ms nine tenths are done of
-# what sixteen could do at the most. An action costs 4 to 5 ms of a core, and a process has one core: thirty-two
-# (`--concurrency 32`) do a third more at 100 ms, and twice as much where requests take seconds.
+# Sixteen requests at a time: a level of a usual plan runs at once. With requests of 200 ms a worker does nine tenths of
+# what sixteen threads could do at the most. An action costs 4 to 5 ms of a core, and a process has one core. Thirty-two
+# threads (`--concurrency 32`) do a third more at 100 ms, and twice as much where requests take seconds.
 worker_concurrency = 16
 # On SIGTERM running actions may end in peace for this long before their messages go back.
 worker_soft_shutdown_timeout = 30.0
@@ -85,6 +86,6 @@ worker_soft_shutdown_timeout = 30.0
 worker_redirect_stdouts = False
 
 # --- Monitoring --------------------------------------------------------------------------------------------------
-# For Flower to see an action before a worker takes it; it would be one more message for each action. What -E itself
-# costs is lost in the noise (`make bench`, "The price of being watched"), as is the price of our JSON lines.
+# True would show an action in Flower before a worker takes it, and cost one more message for each action. What -E
+# itself costs can't be measured (`make bench`, "The price of being watched"). Nor can the price of our JSON lines.
 task_send_sent_event = False

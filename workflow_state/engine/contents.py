@@ -1,8 +1,8 @@
-"""What was stored of an output, for the references that ask for it: `${action.output.content}`.
+"""Stored outputs, for references such as `${action.output.content}`.
 
-An output that is large or binary is not in the state, so what resolves references has no content to follow. Here it is
-read and put beside `location`, `size` and `contentType`, for one resolution, where a reference names it and nowhere
-else. Only a location that we wrote into the state is followed, never an output that looks like one.
+An output that is large or binary is not in the state, so a reference finds no content there. This module reads the
+content, and puts it beside `location`, `size` and `contentType`. It does so for one resolution, and only where a
+reference names the content. It follows a location that we wrote into the state, never an output that looks like one.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Permits: what a definition's `rateLimit` allows, and the pause that its server asked for, shared by all workers.
 
 Before an attempt sends, it takes a permit in one atomic step. Where there is none, it learns when to come back, and its
-message goes away until then (attempt.py): a wait costs no attempt, and holds no worker but for the last moments.
+message goes away until then (sending.py): a wait costs no attempt, and holds no worker but for the last moments.
 
 - `requestsPerSecond`: whoever comes gets the next free slot of its own, so that three hundred actions come back one by
   one and in their order. Slots are even, there are no bursts; one that nobody used is lost. Sending is spaced once more
