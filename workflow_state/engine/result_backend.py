@@ -33,25 +33,6 @@ _COMPACT = (",", ":")
 # Redis takes no writes now, but it will again.
 _PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
 
-# KEYS: the result; for an action of a level also: those of the level that were counted, record of the execution.
-# ARGV: value, what the value of a success begins with, 1 where any other is to be kept, TTL in s or 0 for none, action,
-# level.
-# Returns the message that goes on, where all of the level have ended. A success stays what it is, whoever comes later,
-# and who comes twice is counted once. Safe to repeat.
-_STORE = """
-local stored = redis.call('GETRANGE', KEYS[1], 0, #ARGV[2] - 1)
-if stored ~= ARGV[2] and (stored == '' or ARGV[3] == '0') then
-  if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[4]) end
-  redis.call('PUBLISH', KEYS[1], ARGV[1])
-end
-if not KEYS[2] then return false end
-redis.call('SADD', KEYS[2], ARGV[5])
-local counted = redis.call('SCARD', KEYS[2])
-if counted == 1 and ARGV[4] ~= '0' then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
-local started, parts, next = unpack(redis.call('HMGET', KEYS[3], 'started', 'parts', 'next'))
-return started == ARGV[6] and counted >= tonumber(parts) and next
-"""
-
 _in_worker = False
 
 
@@ -89,16 +70,21 @@ class _SturdyMixin:
         )
         value = dumps({**meta, "task_id": task_id}, separators=_COMPACT)
         success = dumps({"status": states.SUCCESS}, separators=_COMPACT)[:-1]
-        keys = [backend.get_key_for_task(task_id)]
-        arguments = [value, success, int(state == _RUNNING), backend.expires or 0]
+        keys = {"result": backend.get_key_for_task(task_id)}
+        arguments: dict[str, Any] = {
+            "value": value,
+            "success_prefix": success,
+            "keeps_any": state == _RUNNING,
+            "ttl_s": backend.expires or None,
+        }
         if request is None or not (request.chord and _is_action(request)):
-            backend.ensure(run_script, (backend.client, _STORE, keys, arguments))
+            backend.ensure(run_script, (backend.client, "store_result", keys, arguments))
             return result
         execution_id, _, level = request.group.rpartition(LEVEL_INFIX)
         counted = backend.get_key_for_group(request.group, ".d")
-        keys += [counted, record_key(execution_id)]
-        arguments += [task_id.removeprefix(f"{execution_id}."), level]
-        if message := backend.ensure(run_script, (backend.client, _STORE, keys, arguments)):
+        keys |= {"counted": counted, "record": record_key(execution_id)}
+        arguments |= {"action": task_id.removeprefix(f"{execution_id}."), "level": level}
+        if message := backend.ensure(run_script, (backend.client, "store_result_in_level", keys, arguments)):
             backend.app.signature(json.loads(message)).apply_async()
             # Only now: until then whoever is counted again finds that all have ended, and publishes it.
             backend.ensure(backend.client.delete, (counted,))

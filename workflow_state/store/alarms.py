@@ -15,22 +15,6 @@ from workflow_state.store.scripts import run_script
 AT_ONCE = 100
 """How many alarms are taken in one step."""
 
-# KEYS: alarms. ARGV: s until the next look, how many at once.
-# Returns what is due now, and puts it off: one worker looks at it now, another if that one dies.
-_DUE = """
-local now = tonumber(redis.call('TIME')[1])
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[2])
-for _, member in ipairs(due) do redis.call('ZADD', KEYS[1], now + tonumber(ARGV[1]), member) end
-return due
-"""
-
-# KEYS: alarms. ARGV: member, s from now, 1 where it is to be there already, TTL in s.
-_SET = """
-local at = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[2])
-if ARGV[3] == '1' then redis.call('ZADD', KEYS[1], 'XX', at, ARGV[1]) else redis.call('ZADD', KEYS[1], at, ARGV[1]) end
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-"""
-
 
 def alarm_of(execution_id: str, action_id: str = "") -> str:
     """Return the member of the alarms for an action, or for the execution itself."""
@@ -39,7 +23,9 @@ def alarm_of(execution_id: str, action_id: str = "") -> str:
 
 def take_due(client: Redis, put_off_s: int) -> list[tuple[str, str]]:
     """Return (execution, action or '') of what is due, and have others look at it after `put_off_s` only."""
-    due: Any = run_script(client, _DUE, [ALARMS_KEY], [put_off_s, AT_ONCE])
+    due: Any = run_script(
+        client, "take_due_alarms", {"alarms": ALARMS_KEY}, {"put_off_s": put_off_s, "at_once": AT_ONCE}
+    )
     return [(parts[0], parts[1]) for member in due if (parts := member.decode().split(" "))]
 
 
@@ -72,5 +58,13 @@ def _set(
     client: Redis, execution_id: str, action_id: str, after_s: float, retention_s: int, *, only_existing: bool
 ) -> None:
     run_script(
-        client, _SET, [ALARMS_KEY], [alarm_of(execution_id, action_id), after_s, int(only_existing), retention_s]
+        client,
+        "set_alarm",
+        {"alarms": ALARMS_KEY},
+        {
+            "member": alarm_of(execution_id, action_id),
+            "after_s": after_s,
+            "only_existing": only_existing,
+            "retention_s": retention_s,
+        },
     )

@@ -57,106 +57,6 @@ class Claim:
     pauses: int = 0
 
 
-# KEYS: progress, record. ARGV: action id, prefix of leases, process, run, attempt (0: whichever is due), now (ISO
-# 8601), TTL in s, a run that is known to be over or '', 1 where its process is known to be dead.
-# Returns the claim as it now stands if it is ours, otherwise nil. Safe to repeat, as the client does where a reply is
-# lost.
-# A claim is ours where: nobody has one and this is the first attempt; the attempt before this one ended in a retry; it
-# waited and was released (waiting.py), or was held back for a permit (permits.py); or its run is over, though it left
-# no result. A message that comes long before its permit is a second one of it, which would only be held back into a
-# third; unless a cancellation has sent it.
-_CLAIM = """
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
-local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
-local attempt = tonumber(ARGV[5])
-if claim.run ~= ARGV[4] then
-  if attempt == 0 then
-    attempt = claim.attempt
-    if claim.status == 'retrying' then
-      if claim.dueAt and now < claim.dueAt then return false end
-      if not claim.heldBack then attempt = attempt + 1 end
-    end
-  end
-  if attempt < claim.attempt then return false end
-  if attempt > claim.attempt then
-    claim.sent, claim.losses, claim.pauses = nil, nil, nil
-  elseif claim.status == 'running' then
-    local lost = ARGV[9] == '1'
-    if claim.run ~= ARGV[8] then
-      local lease = redis.call('GET', ARGV[2] .. claim.owner)
-      lost = true
-      if lease then
-        local told = cjson.decode(lease)
-        if told.at <= (claim.at or told.at) or string.find(told.runs, claim.run, 1, true) then return false end
-      end
-    end
-    if lost then claim.losses = (claim.losses or 0) + 1 end
-  elseif claim.status ~= 'released' and not claim.heldBack then
-    return false
-  elseif claim.dueAt and now < claim.dueAt - 1 and redis.call('HEXISTS', KEYS[2], 'cancelRequestedAt') == 0 then
-    return false
-  end
-  claim.attempt = attempt
-end
-claim.status = 'running'
-claim.owner = ARGV[3]
-claim.run = ARGV[4]
-claim.at = now
-claim.startedAt = claim.startedAt or ARGV[6]
-claim.nextAttemptAt, claim.dueAt = nil, nil
-if claim.heldBack then claim.heldBack, claim.waits = nil, (claim.waits or 0) + 1 end
-local written = cjson.encode(claim)
--- What is there already has its TTL, from when the level began.
-if redis.call('HSET', KEYS[1], ARGV[1], written, ':at', now) == 2 then redis.call('EXPIRE', KEYS[1], ARGV[7]) end
-return written
-"""
-
-# KEYS: the progress hash. ARGV: action id, run.
-# Returns 1 if the claim was ours to mark, otherwise 0.
-_MARK_SENT = """
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
-if not raw then return 0 end
-local claim = cjson.decode(raw)
-if claim.run ~= ARGV[2] then return 0 end
-claim.sent = true
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim))
-return 1
-"""
-
-# KEYS: progress, record. ARGV: action id, run, time of the next attempt, trace so far, message of the next attempt,
-# s until then, retries that an execution may have besides two for each action that has begun, why this very attempt is
-# held back or '' where another one follows.
-# Returns 1 if the claim was ours to change, 0 if it wasn't, and -1 where the execution has used up its retries.
-_AWAIT_RETRY = """
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
-if not raw then return 0 end
-local claim = cjson.decode(raw)
-if claim.run ~= ARGV[2] then return 0 end
-if claim.status ~= 'retrying' and ARGV[8] == '' then
-  local used = tonumber(redis.call('HGET', KEYS[1], ':retries') or 0)
-  local begun = tonumber(redis.call('HGET', KEYS[2], 'begun') or 0)
-  begun = begun + tonumber(redis.call('HGET', KEYS[1], ':alternatives') or 0)
-  if used >= tonumber(ARGV[7]) + 2 * begun then return -1 end
-  redis.call('HSET', KEYS[1], ':retries', used + 1)
-end
-claim.status = 'retrying'
-claim.nextAttemptAt = ARGV[3]
-if ARGV[8] ~= '' then claim.heldBack = true end
-if ARGV[8] == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
-claim.dueAt = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[6])
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':trace', ARGV[4], ARGV[1] .. ':message', ARGV[5])
-return 1
-"""
-
-
-# KEYS: the progress hash. ARGV: field, how the action failed. Its alternative may be retried as well. Safe to repeat.
-_FAIL = """
-if redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2]) == 1 then redis.call('HINCRBY', KEYS[1], ':alternatives', 1) end
-"""
-
-
 @dataclass(frozen=True, slots=True)
 class _Over:
     """A run that left no result; `is_lost` where its process died."""
@@ -208,19 +108,19 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
 ) -> tuple[Claim | None, list[Any]]:
     written, replies = run_script_beside(
         client,
-        _CLAIM,
-        [progress_key(execution_id), record_key(execution_id)],
-        [
-            action_id,
-            worker_key(""),
-            process_name(),
-            run,
-            attempt,
-            datetime.now(UTC).isoformat(),
-            retention_s,
-            over.run if over else "",
-            int(over.is_lost) if over else 0,
-        ],
+        "claim_attempt",
+        {"progress": progress_key(execution_id), "record": record_key(execution_id)},
+        {
+            "action": action_id,
+            "run": run,
+            "process": process_name(),
+            "lease_prefix": worker_key(""),
+            "attempt": attempt,
+            "now": datetime.now(UTC).isoformat(),
+            "retention_s": retention_s,
+            "over": over.run if over else None,
+            "over_is_lost": over is not None and over.is_lost,
+        },
         queue_reads,
     )
     if not written:
@@ -301,7 +201,8 @@ def mark_sent(client: Redis, claim: Claim) -> None:
 
     Raises ClaimLostError, and nothing may be sent, where another worker has taken the attempt over meanwhile.
     """
-    if not run_script(client, _MARK_SENT, [progress_key(claim.execution_id)], [claim.action_id, claim.run]):
+    progress = progress_key(claim.execution_id)
+    if not run_script(client, "mark_sent", {"progress": progress}, {"action": claim.action_id, "run": claim.run}):
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
 
 
@@ -323,18 +224,18 @@ def await_retry(
     next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
     came: Any = run_script(
         client,
-        _AWAIT_RETRY,
-        [progress_key(claim.execution_id), record_key(claim.execution_id)],
-        [
-            claim.action_id,
-            claim.run,
-            next_attempt_at.isoformat(),
-            json.dumps(trace),
-            message,
-            delay_s,
-            FREE_RETRIES,
-            held_back or "",
-        ],
+        "await_retry",
+        {"progress": progress_key(claim.execution_id), "record": record_key(claim.execution_id)},
+        {
+            "action": claim.action_id,
+            "run": claim.run,
+            "next_attempt_at": next_attempt_at.isoformat(),
+            "delay_s": delay_s,
+            "trace": json.dumps(trace),
+            "message": message,
+            "free_retries": FREE_RETRIES,
+            "held_back": held_back,
+        },
     )
     if came == 0:
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
@@ -350,7 +251,8 @@ def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
 
 def remember_failure(client: Redis, execution_id: str, action_id: str, state: Mapping[str, Any]) -> None:
     """Keep how an action failed, before its alternative takes its place; from then on it is not sent again."""
-    run_script(client, _FAIL, [progress_key(execution_id)], [f"{action_id}:failure", json.dumps(state)])
+    progress = progress_key(execution_id)
+    run_script(client, "remember_failure", {"progress": progress}, {"action": action_id, "state": json.dumps(state)})
 
 
 def read_failure(client: Redis, execution_id: str, action_id: str) -> ActionExecutionState | None:

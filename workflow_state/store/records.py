@@ -44,45 +44,6 @@ from workflow_state.store.names import (
 )
 from workflow_state.store.scripts import run_script
 
-# KEYS: record, index, alarms. ARGV: digest, TTL in s, now in ms, id, alarm, s until the first look at it, then the
-# record's fields and values in turn.
-# Returns 'new', or what is there already: its status where the digest is the same, 'conflict' where it isn't.
-# Safe to repeat: the second time it answers 'initializing', and the caller publishes either way.
-_REGISTER = """
-local digest = redis.call('HGET', KEYS[1], 'digest')
-if digest then
-  if digest ~= ARGV[1] then return 'conflict' end
-  return redis.call('HGET', KEYS[1], 'status')
-end
--- Not all at once: Lua's stack has an end.
-for i = 7, #ARGV, 1000 do redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV))) end
-redis.call('EXPIRE', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3] - ARGV[2] * 1000)
-redis.call('EXPIRE', KEYS[2], ARGV[2])
-redis.call('ZADD', KEYS[3], tonumber(redis.call('TIME')[1]) + ARGV[6], ARGV[5])
-redis.call('EXPIRE', KEYS[3], ARGV[2])
-return 'new'
-"""
-
-# KEYS: record. ARGV: now (ISO 8601). Returns 0 where there is no such execution. Safe to repeat, even after the end.
-_BEGIN = """
-local status = redis.call('HGET', KEYS[1], 'status')
-if not status then return 0 end
-if status == 'initializing' then redis.call('HSET', KEYS[1], 'startedAt', ARGV[1], 'status', 'running') end
-return 1
-"""
-
-# KEYS: record, progress. ARGV: level, stage, number of its messages, message to go on with, TTL in s.
-_START = """
-local started, stage, begun = unpack(redis.call('HMGET', KEYS[1], 'started', 'stage', 'begun'))
-begun = tonumber(begun or 0)
-if started ~= ARGV[1] or stage ~= ARGV[2] then begun = begun + ARGV[3] end
-redis.call('HSET', KEYS[1], 'begun', begun, 'started', ARGV[1], 'stage', ARGV[2], 'parts', ARGV[3], 'next', ARGV[4])
-local is_new = redis.call('HSET', KEYS[2], ':at', tonumber(redis.call('TIME')[1])) == 1
-if is_new then redis.call('EXPIRE', KEYS[2], ARGV[5]) end
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -152,17 +113,17 @@ def register_execution(
         fields[f"level:{number}"] = _to_json([action.id for action in level])
     answer: Any = run_script(
         client,
-        _REGISTER,
-        [record_key(execution_id), INDEX_KEY, ALARMS_KEY],
-        [
-            fields["digest"],
-            settings.retention_s,
-            int(time.time() * 1000),
-            execution_id,
-            alarm_of(execution_id),
-            first.delay_s + settings.quiet_s,
-            *(part for field in fields.items() for part in field),
-        ],
+        "register_execution",
+        {"record": record_key(execution_id), "index": INDEX_KEY, "alarms": ALARMS_KEY},
+        {
+            "execution": execution_id,
+            "digest": fields["digest"],
+            "submitted_ms": int(time.time() * 1000),
+            "retention_s": settings.retention_s,
+            "alarm": alarm_of(execution_id),
+            "first_look_s": first.delay_s + settings.quiet_s,
+            "fields": [part for field in fields.items() for part in field],
+        },
     )
     if answer == b"conflict":
         raise ExecutionConflictError(
@@ -207,8 +168,8 @@ def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
 
 def begin_execution(client: Redis, execution_id: str) -> bool:
     """Say that the execution has begun; False where there is no record of it. Safe to repeat."""
-    keys, now = [record_key(execution_id)], datetime.now(UTC).isoformat()
-    return bool(run_script(client, _BEGIN, keys, [now]))
+    record, now = record_key(execution_id), datetime.now(UTC).isoformat()
+    return bool(run_script(client, "begin_execution", {"record": record}, {"now": now}))
 
 
 def read_standing(client: Redis, execution_id: str, level: int) -> Standing | None:
@@ -236,9 +197,15 @@ def begin_level(client: Redis, execution_id: str, standing: Standing, retention_
     """Say, before they are published, that a level's messages are, and what goes on after them. Safe to repeat."""
     run_script(
         client,
-        _START,
-        [record_key(execution_id), progress_key(execution_id)],
-        [standing.started, standing.stage, standing.parts, standing.next or "", retention_s],
+        "begin_level",
+        {"record": record_key(execution_id), "progress": progress_key(execution_id)},
+        {
+            "level": standing.started,
+            "stage": standing.stage,
+            "parts": standing.parts,
+            "next": standing.next or "",
+            "retention_s": retention_s,
+        },
     )
 
 

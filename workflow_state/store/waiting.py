@@ -25,58 +25,6 @@ _UNPUBLISHED_AFTER_S = 5
 
 Answer = Literal["released", "nothing", "answered", "changed", "expired"]
 
-# KEYS: progress, alarms. ARGV: action, run, asks (JSON list), the last one's digest, timeout in s or '', message to go
-# on with, s until the next sign of life, execution, TTL in s.
-# Returns 1 if the claim was ours to park, otherwise 0. Safe to repeat.
-_PARK = """
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
-if not raw then return 0 end
-local claim = cjson.decode(raw)
-if claim.run ~= ARGV[2] then return 0 end
-local now = tonumber(redis.call('TIME')[1])
-claim.status = 'waiting'
-claim.digest = ARGV[4]
-claim.asks = #cjson.decode(ARGV[3])
-claim.expiresAt = nil
-local alarm = now + tonumber(ARGV[7])
-if ARGV[5] ~= '' then
-  claim.expiresAt = now + tonumber(ARGV[5])
-  alarm = math.min(alarm, claim.expiresAt)
-end
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ARGV[1] .. ':asks', ARGV[3], ARGV[1] .. ':message', ARGV[6])
-redis.call('ZADD', KEYS[2], alarm, ARGV[8] .. ' ' .. ARGV[1])
-redis.call('EXPIRE', KEYS[2], ARGV[9])
-return 1
-"""
-
-# KEYS: progress, alarms. ARGV: action, how ('answer', 'timeout' or 'cancel'), answer (JSON), the digest that it is
-# bound to or '', s until an unpublished release is published, execution, TTL in s, s until the execution is looked at.
-# Returns what came of it. One answer has one effect, whoever else answers in the same instant.
-_RELEASE = """
-local raw = redis.call('HGET', KEYS[1], ARGV[1])
-if not raw then return 'nothing' end
-local claim = cjson.decode(raw)
-local answer = ARGV[1] .. ':answer:' .. (claim.asks or 0)
-if claim.status ~= 'waiting' then
-  if redis.call('HEXISTS', KEYS[1], answer) == 1 then return 'answered' end
-  return 'nothing'
-end
-local now = tonumber(redis.call('TIME')[1])
-local expired = claim.expiresAt and now >= claim.expiresAt
-if ARGV[2] == 'timeout' and not expired then return 'nothing' end
-if ARGV[2] == 'answer' then
-  if expired then return 'expired' end
-  if ARGV[4] ~= '' and ARGV[4] ~= claim.digest then return 'changed' end
-end
-if ARGV[2] ~= 'cancel' then redis.call('HSET', KEYS[1], answer, ARGV[3]) end
-claim.status = 'released'
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(claim), ':at', now)
-redis.call('ZADD', KEYS[2], now + tonumber(ARGV[5]), ARGV[6] .. ' ' .. ARGV[1])
-redis.call('ZADD', KEYS[2], 'XX', now + tonumber(ARGV[8]), ARGV[6] .. ' ')
-redis.call('EXPIRE', KEYS[2], ARGV[7])
-return 'released'
-"""
-
 
 def park(
     client: Redis,
@@ -90,19 +38,19 @@ def park(
     """Let the action wait for an answer to the last of `asks`; `message` goes on with it."""
     run_script(
         client,
-        _PARK,
-        [progress_key(claim.execution_id), ALARMS_KEY],
-        [
-            claim.action_id,
-            claim.run,
-            json.dumps(list(asks)),
-            asks[-1]["digest"],
-            "" if timeout_s is None else timeout_s,
-            message,
-            retention_s / 2,
-            claim.execution_id,
-            retention_s,
-        ],
+        "park",
+        {"progress": progress_key(claim.execution_id), "alarms": ALARMS_KEY},
+        {
+            "execution": claim.execution_id,
+            "action": claim.action_id,
+            "run": claim.run,
+            "asks": json.dumps(list(asks)),
+            "digest": asks[-1]["digest"],
+            "timeout_s": timeout_s,
+            "message": message,
+            "look_after_s": retention_s / 2,
+            "retention_s": retention_s,
+        },
     )
 
 
@@ -119,18 +67,18 @@ def release(
     settings = get_settings()
     came: Any = run_script(
         client,
-        _RELEASE,
-        [progress_key(execution_id), ALARMS_KEY],
-        [
-            action_id,
-            how,
-            json.dumps(answer),
-            digest or "",
-            _UNPUBLISHED_AFTER_S,
-            execution_id,
-            settings.retention_s,
-            settings.quiet_s,
-        ],
+        "release",
+        {"progress": progress_key(execution_id), "alarms": ALARMS_KEY},
+        {
+            "execution": execution_id,
+            "action": action_id,
+            "how": how,
+            "answer": json.dumps(answer),
+            "digest": digest or None,
+            "unpublished_after_s": _UNPUBLISHED_AFTER_S,
+            "silence_s": settings.quiet_s,
+            "retention_s": settings.retention_s,
+        },
     )
     outcome: Answer = came.decode()
     return outcome

@@ -30,6 +30,9 @@ def test_the_wheel_installs_one_package_and_nothing_beside_it(tmp_path):
         assert b"broker_url" in archive.read("workflow_state/celeryconfig.py")
         assert "workflow_state/py.typed" in names
         assert {"workflow_state/web/static/style.css", "workflow_state/web/pages/execution.html"} <= set(names)
+        scripts = {str(path.relative_to(ROOT)) for path in (ROOT / "workflow_state").rglob("*.lua")}
+        assert "workflow_state/store/lua/claim_attempt.lua" in scripts
+        assert scripts <= set(names)
 
 
 def test_a_teams_own_celeryconfig_counts_but_for_what_must_hold(tmp_path):

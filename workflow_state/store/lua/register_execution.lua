@@ -1,0 +1,31 @@
+-- Store an execution's record before its first message is published.
+--
+-- keys:
+--   record         hash: what is known of the execution
+--   index          sorted set: execution -> time of submission in ms
+--   alarms         sorted set: what to look at -> when, in s
+-- arguments:
+--   execution      text: the execution's id
+--   digest         text: tells this plan from others
+--   submitted_ms   number: now, in ms since 1970
+--   retention_s    number: how long all of this lives
+--   alarm          text: the execution's member of the alarms
+--   first_look_s   number: s until a worker looks whether the execution has begun
+--   fields         list: the record's fields and values in turn
+--
+-- Answers 'new'; or what is there already: its status where the digest is the same, 'conflict' where it is another.
+-- May be repeated: the second time it answers 'initializing', and the caller publishes either way.
+local known = redis.call('HGET', record, 'digest')
+if known then
+  if known ~= digest then return 'conflict' end
+  return redis.call('HGET', record, 'status')
+end
+-- Not all at once: Lua's stack has an end.
+for i = 1, #fields, 1000 do redis.call('HSET', record, unpack(fields, i, math.min(i + 999, #fields))) end
+redis.call('EXPIRE', record, retention_s)
+redis.call('ZADD', index, submitted_ms, execution)
+redis.call('ZREMRANGEBYSCORE', index, '-inf', submitted_ms - retention_s * 1000)
+redis.call('EXPIRE', index, retention_s)
+redis.call('ZADD', alarms, tonumber(redis.call('TIME')[1]) + first_look_s, alarm)
+redis.call('EXPIRE', alarms, retention_s)
+return 'new'
