@@ -24,7 +24,7 @@ from redis.client import Pipeline
 
 from workflow_state.schema import ActionExecutionState
 from workflow_state.store.connection import CONNECTION_ERRORS
-from workflow_state.store.leases import _runs, end_run, incarnation, process_name, runs_under_way
+from workflow_state.store.leases import _runs, end_run, incarnation, is_over, process_name, runs_under_way
 from workflow_state.store.names import progress_key, record_key, worker_key
 from workflow_state.store.scripts import run_script, run_script_beside
 
@@ -191,9 +191,7 @@ def whereabouts(claim: Mapping[str, Any] | None, leases: Mapping[str, Mapping[st
         return "waiting"
     if claim["status"] == "retrying":
         return float(claim["dueAt"])
-    lease = leases.get(claim["owner"])
-    is_over = lease is None or (lease["at"] > claim["at"] and claim["run"] not in lease["runs"])
-    return "nowhere" if is_over else "running"
+    return "nowhere" if is_over(claim, leases.get(claim["owner"])) else "running"
 
 
 def mark_sent(client: Redis, claim: Claim) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 from redis import Redis
@@ -50,3 +51,14 @@ def renew_process(client: Redis, lease_s: float) -> None:
     # The time is read before the runs: whatever was claimed before it, and is not over, is among them.
     told = {"at": seconds + microseconds / 1e6, "runs": " ".join(runs_under_way())}
     client.set(worker_key(process_name()), json.dumps(told), px=round(lease_s * 1000))
+
+
+def is_over(claim: Mapping[str, Any], lease: Mapping[str, Any] | None) -> bool:
+    """Return whether the run that has a claim has ended without a result, so that another run may have the attempt.
+
+    `lease` is the lease of the process that began the run, None where there is none any more: then the process is dead.
+    A lease that is younger than the claim names all runs under way; one that it does not name is over.
+
+    The same rule stands in `lua/lib/run_is_over.lua`, for what has to look and write in one step.
+    """
+    return lease is None or (lease["at"] > claim["at"] and claim["run"] not in lease["runs"])
