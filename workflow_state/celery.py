@@ -18,7 +18,7 @@ from workflow_state.engine.result_backend import OVERRIDES, never_subscribe
 from workflow_state.engine.sweep import Alarm
 from workflow_state.errors import WorkflowStateError
 from workflow_state.settings import get_settings
-from workflow_state.store.leases import begin_incarnation, end_run
+from workflow_state.store.leases import begin_incarnation, end_holder
 
 CORE_SETTINGS = (
     "task_default_queue",
@@ -77,7 +77,7 @@ app.add_defaults(load_configuration)
 app.loader.override_backends = OVERRIDES
 app.steps["consumer"].update((Lease, Alarm, Expiry))
 worker_init.connect(never_subscribe)
-task_postrun.connect(end_run)
+task_postrun.connect(end_holder)
 
 
 @worker_init.connect

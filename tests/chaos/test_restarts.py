@@ -67,7 +67,7 @@ def test_poison(world):
         world.wait_for(lambda: len(world.requests_to(f"{execution_id}.poison")) == count, "it is sent again", 40)  # noqa: B023 - called at once
         with world.connection() as redis:
             claim = json.loads(redis.hget(f"workflow_state:progress:{execution_id}", "poison"))
-        os.kill(int(claim["owner"].partition(":")[2]), signal.SIGKILL)
+        os.kill(int(claim["process"].partition(":")[2]), signal.SIGKILL)
     world.wait_for_ends(30)
     state = world.call("states", [execution_id])[execution_id]
     error = state["actionStates"]["poison"]["result"]["error"]

@@ -2,7 +2,7 @@
 
 - A worker waits for no result, and yet subscribes for ever to that of each member of a group that it publishes, and,
   where its pool's threads race for a global flag of Celery's, of every task. Here no worker ever subscribes.
-- A result is stored in two steps, look and write, between which another run may have stored the success; a retry's
+- A result is stored in two steps, look and write, between which another process may have stored the success; a retry's
   own note overwrites it like that, where the next attempt ends soon. Here it is one step, and of a retry nothing is
   noted: the claim tells of it.
 - A header task that is killed by a time limit, or whose result could not be stored, would count as failed in its chord,

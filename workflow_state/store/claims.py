@@ -1,17 +1,15 @@
-"""The claim: the right to make one attempt of an action, held by one run of one process.
+"""The claim: the right to make one attempt of an action, held by one holder in one process.
 
 Redis gives a message again when its worker seems dead, and sometimes when it is not. So the first thing that an
-action's task does is to claim the action, in one atomic step, for its *run* and its worker's process. While that run
-is under way, every other delivery of the action ends without effect; once it is over without a result, because its
-process is gone or because Redis could not be reached, the claim is taken over.
+action's task does is to claim the action, in one atomic step. It holds the claim by a random id, its *holder*. While
+the holder is at work, every other delivery of the action ends without effect. Once the holder is over without a result,
+because its process is gone or because Redis could not be reached, the claim is taken over.
 
-What a process is about is told by its lease (lease.py): a key that lives as long as the process, and names its runs.
+Which holders are at work is told by the leases of their processes (leases.py).
 """
 
 import json
 import os
-import secrets
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from redis.client import Pipeline
 
 from workflow_state.schema import ActionExecutionState
 from workflow_state.store.connection import CONNECTION_ERRORS
-from workflow_state.store.leases import _runs, end_run, incarnation, is_over, process_name, runs_under_way
+from workflow_state.store.leases import begin_holder, current_holders, end_holder, incarnation, is_over, process_name
 from workflow_state.store.names import progress_key, record_key, worker_key
 from workflow_state.store.scripts import run_script, run_script_beside
 
@@ -42,13 +40,14 @@ _READ_AT_ONCE = 1_000
 class Claim:
     """The right to make one attempt of an action, claimed `at_s` (Redis' own time).
 
-    `was_sent` says that this very attempt was taken over from a run that had begun to send an unsafe request, `losses`
-    how many workers have died over it, `pauses` how often it was held back because its server had asked for a pause.
+    `was_sent` says that this very attempt was taken over from a holder that had begun to send an unsafe request.
+    `losses` is how many workers have died over it, `pauses` how often it was held back because its server had asked for
+    a pause.
     """
 
     execution_id: str
     action_id: str
-    run: str
+    holder: str
     attempt: int
     started_at: str
     at_s: float = 0
@@ -59,9 +58,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class _Over:
-    """A run that left no result; `is_lost` where its process died."""
+    """A holder that left no result; `is_lost` where its process died."""
 
-    run: str
+    holder: str
     is_lost: bool
 
 
@@ -79,19 +78,18 @@ def claimed(
 
     Beside it come the answers to what `queue_reads` asks in the same round trip, after the claim was made or refused.
     The claim stays when the block ends: what follows from it is the stored result, or `await_retry`. Where the block
-    ends because Redis can't be reached, the run is over, and the attempt can be claimed again.
+    ends because Redis can't be reached, the holder is over, and the attempt can be claimed again.
     """
-    run = secrets.token_hex(8)
-    # Before the claim is made: a lease that is younger than the claim has to name its run.
-    _runs[threading.get_ident()] = run
+    # Before the claim is made: a lease that is younger than the claim has to name its holder.
+    holder = begin_holder()
     try:
-        call = partial(_claim, client, execution_id, action_id, run, attempt, retention_s, queue_reads)
+        call = partial(_claim, client, execution_id, action_id, holder, attempt, retention_s, queue_reads)
         claim, replies = call()
         if claim is None and (over := _find_over(client, execution_id, action_id)):
             claim, replies = call(over=over)
         yield claim, replies
     except CONNECTION_ERRORS:
-        end_run()
+        end_holder()
         raise
 
 
@@ -99,7 +97,7 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
     client: Redis,
     execution_id: str,
     action_id: str,
-    run: str,
+    holder: str,
     attempt: int,
     retention_s: int,
     queue_reads: Callable[[Pipeline], object] | None,
@@ -112,13 +110,13 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
         {"progress": progress_key(execution_id), "record": record_key(execution_id)},
         {
             "action": action_id,
-            "run": run,
+            "holder": holder,
             "process": process_name(),
             "lease_prefix": worker_key(""),
             "attempt": attempt,
             "now": datetime.now(UTC).isoformat(),
             "retention_s": retention_s,
-            "over": over.run if over else None,
+            "over_holder": over.holder if over else None,
             "over_is_lost": over is not None and over.is_lost,
         },
         queue_reads,
@@ -129,7 +127,7 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
     made = Claim(
         execution_id,
         action_id,
-        run,
+        holder,
         claim["attempt"],
         claim["startedAt"],
         claim["at"],
@@ -141,23 +139,23 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
 
 
 def _find_over(client: Redis, execution_id: str, action_id: str) -> _Over | None:
-    """Return the run that holds the claim, if it is one of this very worker and over.
+    """Return the claim's holder, if it is one of this very worker and over.
 
     The lease would tell as well, but later: what this process could not end, and what a killed child of a prefork pool
     had, is on the queue again at once.
     """
     raw: Any = client.hget(progress_key(execution_id), action_id)
     claim = json.loads(raw) if raw else {}
-    worker, _, process = claim.get("owner", "").partition(":")
+    worker, _, process = claim.get("process", "").partition(":")
     if claim.get("status") != "running" or worker != incarnation():
         return None
     if int(process) == os.getpid():
-        # Asked after the claim was read: a run is under way before its claim is made.
-        return None if claim["run"] in runs_under_way() else _Over(claim["run"], is_lost=False)
+        # Asked after the claim was read: a holder begins before its claim is made.
+        return None if claim["holder"] in current_holders() else _Over(claim["holder"], is_lost=False)
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
-        return _Over(claim["run"], is_lost=True)
+        return _Over(claim["holder"], is_lost=True)
     return None
 
 
@@ -165,8 +163,11 @@ HeldBack = Literal["limit", "pause"]
 """Why an attempt has no permit (permits.py)."""
 
 Whereabouts = Literal["nowhere", "running", "waiting"] | float
-"""Of an action without a result: nothing of it is under way, a run of it is, it waits for a person, or for its next
-attempt at that time (s, Redis' own)."""
+"""Where an action without a result is.
+
+Nothing of it is under way; an attempt of it is running; it waits for a person; or it waits for its next attempt, which
+is due at that time (s, Redis' own).
+"""
 
 
 def find_whereabouts(client: Redis, execution_id: str, action_ids: Sequence[str]) -> dict[str, Whereabouts]:
@@ -176,7 +177,7 @@ def find_whereabouts(client: Redis, execution_id: str, action_ids: Sequence[str]
         part = action_ids[start : start + _READ_AT_ONCE]
         raw_claims: Any = client.hmget(progress_key(execution_id), list(part))
         claims = {name: json.loads(raw) for name, raw in zip(part, raw_claims, strict=True) if raw}
-        owners = sorted({claim["owner"] for claim in claims.values()})
+        owners = sorted({claim["process"] for claim in claims.values()})
         raw_leases: Any = client.mget([worker_key(owner) for owner in owners]) if owners else []
         leases = {owner: json.loads(raw) for owner, raw in zip(owners, raw_leases, strict=True) if raw}
         found |= {name: whereabouts(claims.get(name), leases) for name in part}
@@ -191,7 +192,7 @@ def whereabouts(claim: Mapping[str, Any] | None, leases: Mapping[str, Mapping[st
         return "waiting"
     if claim["status"] == "retrying":
         return float(claim["dueAt"])
-    return "nowhere" if is_over(claim, leases.get(claim["owner"])) else "running"
+    return "nowhere" if is_over(claim, leases.get(claim["process"])) else "running"
 
 
 def mark_sent(client: Redis, claim: Claim) -> None:
@@ -200,7 +201,7 @@ def mark_sent(client: Redis, claim: Claim) -> None:
     Raises ClaimLostError, and nothing may be sent, where another worker has taken the attempt over meanwhile.
     """
     progress = progress_key(claim.execution_id)
-    if not run_script(client, "mark_sent", {"progress": progress}, {"action": claim.action_id, "run": claim.run}):
+    if not run_script(client, "mark_sent", {"progress": progress}, {"action": claim.action_id, "holder": claim.holder}):
         raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
 
 
@@ -226,7 +227,7 @@ def await_retry(
         {"progress": progress_key(claim.execution_id), "record": record_key(claim.execution_id)},
         {
             "action": claim.action_id,
-            "run": claim.run,
+            "holder": claim.holder,
             "next_attempt_at": next_attempt_at.isoformat(),
             "delay_s": delay_s,
             "trace": json.dumps(trace),

@@ -22,7 +22,7 @@ def progress_key(execution_id: str) -> str:
 
 
 def worker_key(name: str) -> str:
-    """Return the key of a process's lease: `{at: Redis' time in s, runs: those under way then}`."""
+    """Return the key of a process's lease: `{at: Redis' time in s, holders: those that it had then}`."""
     return f"{KEY_PREFIX}worker:{name}"
 
 

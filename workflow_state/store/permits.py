@@ -6,9 +6,9 @@ message goes away until then (sending.py): a wait costs no attempt, and holds no
 - `requestsPerSecond`: whoever comes gets the next free slot of its own, so that three hundred actions come back one by
   one and in their order. Slots are even, there are no bursts; one that nobody used is lost. Sending is spaced once more
   when it is due, because those who are late for their slots would come together.
-- `concurrent`: a permit is held by a run, and is free again when the attempt has ended, or the run is known to be over
-  as with claims (delivery.py). Those who wait ask again when it should be their turn, by how long permits were held
-  lately. They are served in the order of coming, but for as many places as there are permits.
+- `concurrent`: a permit has the holder of its attempt's claim. It is free again when the attempt has ended, or the
+  holder is known to be over, as with claims (leases.py). Those who wait ask again when it should be their turn, by how
+  long permits were held lately. They are served in the order of coming, but for as many places as there are permits.
 - A pause, after 429 or 503 with Retry-After, is a key that runs out with it. It is the definition's, not the host's:
   which requests an API counts together only the operator knows. An attempt waits for three pauses; where the server
   goes on asking for more, it asks by itself and fails by its own retries, rather than wait for everybody else's.
@@ -54,8 +54,8 @@ def take_permit(client: Redis, definition: ActionDefinition, claim: Claim, *, pa
     """Return the permit for the claimed attempt; `return_permit` must follow when the attempt has ended.
 
     `paused_s` is how long the definition's pause lasts (0: there is none), where that was read just now already: then
-    a definition without a `rateLimit` costs no round trip. May be called again for the same attempt, by whichever run
-    has its claim.
+    a definition without a `rateLimit` costs no round trip. May be called again for the same attempt, by whoever
+    holds its claim.
     """
     limit = definition.rate_limit
     obeys_pauses = claim.pauses < MAX_PAUSES
@@ -71,7 +71,7 @@ def take_permit(client: Redis, definition: ActionDefinition, claim: Claim, *, pa
         {name: _key(definition.id, name) for name in names},
         {
             "attempt": f"{claim.execution_id} {claim.action_id} {claim.attempt}",
-            "run": claim.run,
+            "holder": claim.holder,
             "process": process_name(),
             "lease_prefix": worker_key(""),
             "interval_s": 1 / limit.requests_per_second if limit.requests_per_second else 0,
@@ -95,7 +95,7 @@ def return_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> 
         keys = {name: _key(definition.id, name) for name in ("limit", "held")}
         # The attempt's end is to be stored whatever happens here; the permit is found to be over all the same.
         with suppress(*CONNECTION_ERRORS):
-            run_script(client, "return_permit", keys, {"run": claim.run})
+            run_script(client, "return_permit", keys, {"holder": claim.holder})
 
 
 def pause_definition(client: Redis, definition: ActionDefinition, pause_s: float) -> None:

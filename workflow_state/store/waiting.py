@@ -43,7 +43,7 @@ def park(
         {
             "execution": claim.execution_id,
             "action": claim.action_id,
-            "run": claim.run,
+            "holder": claim.holder,
             "asks": json.dumps(list(asks)),
             "digest": asks[-1]["digest"],
             "timeout_s": timeout_s,

@@ -1,4 +1,4 @@
-"""Whether a run is over: the same answer in Python and in Lua."""
+"""Whether a holder is over: the same answer in Python and in Lua."""
 
 import json
 from itertools import product
@@ -13,10 +13,14 @@ from workflow_state.store.scripts import read_library
 
 LEASES = [
     None,
-    *({"at": at_s, "runs": runs} for at_s, runs in product((99.5, 100, 100.000001), ("", "b", "a", "b a c", "ab"))),
+    *(
+        {"at": at_s, "holders": holders}
+        for at_s, holders in product((99.5, 100, 100.000001), ("", "b", "a", "b a c", "ab"))
+    ),
 ]
 ASK = (
-    read_library("run_is_over") + "return run_is_over(ARGV[1] ~= '' and ARGV[1], ARGV[2], tonumber(ARGV[3])) and 1 or 0"
+    read_library("holder_is_over")
+    + "return holder_is_over(ARGV[1] ~= '' and ARGV[1], ARGV[2], tonumber(ARGV[3])) and 1 or 0"
 )
 
 
@@ -28,22 +32,22 @@ def client():
 
 
 def test_python_and_lua_have_one_rule(client):
-    """For claims that are older than the lease, as old, and younger, whether it names the run or not."""
-    claim = {"at": 100.0, "run": "a"}
+    """For claims that are older than the lease, as old, and younger, whether it names the holder or not."""
+    claim = {"at": 100.0, "holder": "a"}
     in_python = [is_over(claim, lease) for lease in LEASES]
     in_lua = [
-        client.eval(ASK, 0, json.dumps(lease) if lease else "", claim["run"], claim["at"]) == 1 for lease in LEASES
+        client.eval(ASK, 0, json.dumps(lease) if lease else "", claim["holder"], claim["at"]) == 1 for lease in LEASES
     ]
     assert in_python == in_lua
-    younger_without_it = [lease for lease in LEASES if lease and lease["at"] > 100 and "a" not in lease["runs"]]
+    younger_without_it = [lease for lease in LEASES if lease and lease["at"] > 100 and "a" not in lease["holders"]]
     assert in_python.count(True) == 1 + len(younger_without_it) == 3
 
 
 def test_the_lease_that_a_process_writes_is_one_that_both_read(client):
-    """Its time is Redis' own, and it names the runs."""
+    """Its time is Redis' own, and it names the holders."""
     renew_process(client, 60)
     raw = client.get(worker_key(process_name()))
     for at_s in (0.0, 1e12):
-        claim = {"at": at_s, "run": "unknown"}
+        claim = {"at": at_s, "holder": "unknown"}
         assert is_over(claim, json.loads(raw)) == (at_s == 0.0)
         assert client.eval(ASK, 0, raw, "unknown", at_s) == (1 if at_s == 0.0 else 0)

@@ -12,7 +12,7 @@ from workflow_state.rules.states import document_version, live_action_state, par
 from workflow_state.schema import ActionDefinition
 from workflow_state.store import permits
 from workflow_state.store.claims import WHICHEVER_IS_DUE, Claim, ClaimLostError, await_retry, claimed, find_whereabouts
-from workflow_state.store.leases import end_run, process_name, renew_process
+from workflow_state.store.leases import end_holder, process_name, renew_process
 from workflow_state.store.names import progress_key, worker_key
 from workflow_state.store.permits import MAX_PAUSE_S, MAX_PAUSES, pause_definition, return_permit, take_permit
 
@@ -30,7 +30,7 @@ def client(server):
         renew_process(connection, 60)
         yield connection
         assert [key for key in connection.scan_iter() if connection.ttl(key) == -1] == []
-    end_run()
+    end_holder()
 
 
 def limited(**limit):
@@ -38,8 +38,8 @@ def limited(**limit):
     return ActionDefinition.model_validate({"id": "api", "endpoint": {"url": "https://h/"}, **rate_limit})
 
 
-def claim_of(name, run=None, attempt=1, pauses=0):
-    return Claim("e", name, run or f"run-{name}", attempt, "", pauses=pauses)
+def claim_of(name, holder=None, attempt=1, pauses=0):
+    return Claim("e", name, holder or f"holder-{name}", attempt, "", pauses=pauses)
 
 
 def ask(client, definition, name, **fields):
@@ -70,12 +70,12 @@ def are_spaced(answers, every_s):
 
 
 def test_slots_are_handed_out_one_by_one_and_kept_by_name(client):
-    """The first may go at once; a later run of the same attempt has the same slot, another attempt a new one."""
+    """The first may go at once; a later holder of the same attempt has the same slot, another attempt a new one."""
     even = limited(requestsPerSecond=0.5)
     assert ask(client, even, "a") == (True, 0)
     waits = [ask(client, even, name) for name in ("b", "c", "b", "c")]
     assert [(may_send, round(delay_s)) for may_send, delay_s in waits] == [(False, s) for s in (2, 4, 2, 4)]
-    assert ask(client, even, "b", run="another")[1] == pytest.approx(2, abs=0.2)
+    assert ask(client, even, "b", holder="another")[1] == pytest.approx(2, abs=0.2)
     assert ask(client, even, "b", attempt=2)[1] == pytest.approx(6, abs=0.2)
 
 
@@ -111,13 +111,13 @@ def test_permits_are_given_back_and_taken_again(client):
 
 
 def test_a_permit_of_the_dead_is_free_and_one_of_the_living_is_not(client):
-    """Of a process whose lease has run out, and of a run that its living process does not name."""
+    """Of a process whose lease has run out, and of a holder that its living process does not name."""
     few = limited(concurrent=1)
     with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
         assert take_permit(client, few, claim).held_back is None
         renew_process(client, 60)
         assert not ask(client, few, "b")[0]
-        end_run()
+        end_holder()
         renew_process(client, 60)
         assert ask(client, few, "b")[0]
     assert not ask(client, few, "c")[0]
@@ -214,5 +214,5 @@ def test_pauses_are_counted_for_each_attempt(client):
 
 def hold_back_again(client):
     raw = json.loads(client.hget(progress_key("e"), "a"))
-    claim = Claim("e", "a", raw["run"], 1, "")
+    claim = Claim("e", "a", raw["holder"], 1, "")
     await_retry(client, claim, delay_s=1, trace=[], message="{}", held_back="limit")

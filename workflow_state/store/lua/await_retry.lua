@@ -2,21 +2,21 @@
 --
 -- include: own_claim
 -- keys:
---   progress           hash: what is under way of the execution
---   record             hash: what is known of it
+--   progress         hash: what is under way of the execution
+--   record           hash: what is known of it
 -- arguments:
---   action             text: the action's name in the progress hash
---   run                text: who has claimed it
---   next_attempt_at    text: ISO 8601, for people
---   delay_s            number: s until then
---   trace              text: the trace so far (JSON)
---   message            text: the message of the next attempt (JSON)
---   free_retries       number: how often an execution is retried, besides twice for each action that has begun
---   held_back          text?: why nothing was sent, so that the same attempt comes again: 'limit' or 'pause'
+--   action           text: the action's name in the progress hash
+--   holder           text: who holds its claim
+--   next_attempt_at  text: ISO 8601, for people
+--   delay_s          number: s until then
+--   trace            text: the trace so far (JSON)
+--   message          text: the message of the next attempt (JSON)
+--   free_retries     number: how often an execution is retried, besides twice for each action that has begun
+--   held_back        text?: why nothing was sent, so that the same attempt comes again: 'limit' or 'pause'
 --
--- Answers 1; 0 where the claim is another run's; -1 where the execution has used up its retries.
+-- Answers 1; 0 where the claim is another holder's; -1 where the execution has used up its retries.
 -- May be repeated: a retry that is noted already is not counted again.
-local claim = read_own_claim(progress, action, run)
+local claim = read_own_claim(progress, action, holder)
 if not claim then return 0 end
 if claim.status ~= 'retrying' and not held_back then
   local used = tonumber(redis.call('HGET', progress, ':retries') or 0)

@@ -1,9 +1,9 @@
 -- Note that an execution has begun.
 --
 -- keys:
---   record      hash: what is known of the execution
+--   record  hash: what is known of the execution
 -- arguments:
---   now         text: ISO 8601
+--   now     text: ISO 8601
 --
 -- Answers 1, or 0 where there is no such execution. May be repeated, even after the end.
 local status = redis.call('HGET', record, 'status')

@@ -1,14 +1,14 @@
 -- Note which level is about to be published, and which message goes on after it.
 --
 -- keys:
---   record         hash: what is known of the execution
---   progress       hash: what is under way of it
+--   record       hash: what is known of the execution
+--   progress     hash: what is under way of it
 -- arguments:
---   level          number: from 0
---   stage          number: 2 for alternatives that stand in for whole lists, otherwise 1
---   parts          number: how many messages the level has
---   next           text: the message that goes on when all of them have ended (JSON)
---   retention_s    number: how long a progress hash lives that is new
+--   level        number: from 0
+--   stage        number: 2 for alternatives that stand in for whole lists, otherwise 1
+--   parts        number: how many messages the level has
+--   next         text: the message that goes on when all of them have ended (JSON)
+--   retention_s  number: how long a progress hash lives that is new
 --
 -- Answers nothing. May be repeated: `begun`, how many actions have begun, counts each level and stage once.
 local started, known_stage, begun = unpack(redis.call('HMGET', record, 'started', 'stage', 'begun'))

@@ -1,33 +1,33 @@
--- Give one attempt of an action to a run, if it is to be had.
+-- Give the claim of one attempt of an action to a holder, if it is to be had.
 --
--- include: clock, run_is_over
+-- include: clock, holder_is_over
 -- keys:
---   progress        hash: what is under way of the execution
---   record          hash: what is known of it
+--   progress      hash: what is under way of the execution
+--   record        hash: what is known of it
 -- arguments:
---   action          text: the action's name in the progress hash
---   run             text: random id of who claims
---   process         text: name of its process
---   lease_prefix    text: with a process's name behind it, the key of that one's lease
---   attempt         number: from 1; 0 for whichever is due
---   now             text: ISO 8601, for people
---   retention_s     number: how long a progress hash lives that is new
---   over            text?: a run that the caller knows to be over
---   over_is_lost    flag: that run's process is known to be dead
+--   action        text: the action's name in the progress hash
+--   holder        text: the random id that is to hold the claim
+--   process       text: the name of the holder's process
+--   lease_prefix  text: with a process's name behind it, the key of that one's lease
+--   attempt       number: from 1; 0 for whichever is due
+--   now           text: ISO 8601, for people
+--   retention_s   number: how long a progress hash lives that is new
+--   over_holder   text?: a holder that the caller knows to be over
+--   over_is_lost  flag: that holder's process is known to be dead
 --
--- Answers the claim as it stands now (JSON) if this run has it, otherwise nil. May be repeated, as the client does
--- where a reply is lost.
+-- Answers the claim as it stands now (JSON) if it is this holder's, otherwise nil. May be repeated, as the client
+-- does where a reply is lost.
 --
 -- The attempt is to be had in one of these cases:
 -- - nobody has claimed the action, and this is its first attempt;
 -- - the attempt before this one has ended in a retry;
 -- - it waited for a person and was released (waiting.py), or it was held back for a permit (permits.py);
--- - the run that has it is over and left no result.
+-- - its holder is over and left no result.
 local raw = redis.call('HGET', progress, action)
 local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
 local now_s = read_clock_s()
 
-if claim.run ~= run then
+if claim.holder ~= holder then
   if attempt == 0 then
     attempt = claim.attempt
     if claim.status == 'retrying' then
@@ -40,9 +40,9 @@ if claim.run ~= run then
     claim.sent, claim.losses, claim.pauses = nil, nil, nil
   elseif claim.status == 'running' then
     local is_lost = over_is_lost
-    if claim.run ~= over then
-      local lease = redis.call('GET', lease_prefix .. claim.owner)
-      if not run_is_over(lease, claim.run, claim.at) then return false end
+    if claim.holder ~= over_holder then
+      local lease = redis.call('GET', lease_prefix .. claim.process)
+      if not holder_is_over(lease, claim.holder, claim.at) then return false end
       is_lost = true
     end
     if is_lost then claim.losses = (claim.losses or 0) + 1 end
@@ -56,8 +56,8 @@ if claim.run ~= run then
   claim.attempt = attempt
 end
 claim.status = 'running'
-claim.owner = process
-claim.run = run
+claim.process = process
+claim.holder = holder
 claim.at = now_s
 claim.startedAt = claim.startedAt or now
 claim.nextAttemptAt, claim.dueAt = nil, nil

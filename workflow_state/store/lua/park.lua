@@ -2,21 +2,21 @@
 --
 -- include: own_claim
 -- keys:
---   progress        hash: what is under way of the execution
---   alarms          sorted set: what to look at -> when, in s
+--   progress      hash: what is under way of the execution
+--   alarms        sorted set: what to look at -> when, in s
 -- arguments:
---   execution       text: the execution's id
---   action          text: the action's name in the progress hash
---   run             text: who has claimed it
---   asks            text: all its questions so far (JSON list); the last one is open
---   digest          text: of the request that the last question shows
---   timeout_s       number?: how long it waits; for ever without
---   message         text: the message that goes on with it (JSON)
---   look_after_s    number: s until a worker looks at it, as a sign of life
---   retention_s     number: how long the alarms live from now on
+--   execution     text: the execution's id
+--   action        text: the action's name in the progress hash
+--   holder        text: who holds its claim
+--   asks          text: all its questions so far (JSON list); the last one is open
+--   digest        text: of the request that the last question shows
+--   timeout_s     number?: how long it waits; for ever without
+--   message       text: the message that goes on with it (JSON)
+--   look_after_s  number: s until a worker looks at it, as a sign of life
+--   retention_s   number: how long the alarms live from now on
 --
--- Answers 1, or 0 where the claim is another run's. May be repeated.
-local claim = read_own_claim(progress, action, run)
+-- Answers 1, or 0 where the claim is another holder's. May be repeated.
+local claim = read_own_claim(progress, action, holder)
 if not claim then return 0 end
 local now_s = tonumber(redis.call('TIME')[1])
 claim.status = 'waiting'

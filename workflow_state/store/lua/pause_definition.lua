@@ -2,9 +2,9 @@
 --
 -- include: clock
 -- keys:
---   pause       string: when the pause ends, s since 1970; it lives as long as the pause
+--   pause     string: when the pause ends, s since 1970; it lives as long as the pause
 -- arguments:
---   pause_ms    number: how long, in whole ms
+--   pause_ms  number: how long, in whole ms
 --
 -- Answers nothing. May be repeated.
 if redis.call('PTTL', pause) >= pause_ms then return end

@@ -1,17 +1,17 @@
 -- Store an execution's record before its first message is published.
 --
 -- keys:
---   record         hash: what is known of the execution
---   index          sorted set: execution -> time of submission in ms
---   alarms         sorted set: what to look at -> when, in s
+--   record        hash: what is known of the execution
+--   index         sorted set: execution -> time of submission in ms
+--   alarms        sorted set: what to look at -> when, in s
 -- arguments:
---   execution      text: the execution's id
---   digest         text: tells this plan from others
---   submitted_ms   number: now, in ms since 1970
---   retention_s    number: how long all of this lives
---   alarm          text: the execution's member of the alarms
---   first_look_s   number: s until a worker looks whether the execution has begun
---   fields         list: the record's fields and values in turn
+--   execution     text: the execution's id
+--   digest        text: tells this plan from others
+--   submitted_ms  number: now, in ms since 1970
+--   retention_s   number: how long all of this lives
+--   alarm         text: the execution's member of the alarms
+--   first_look_s  number: s until a worker looks whether the execution has begun
+--   fields        list: the record's fields and values in turn
 --
 -- Answers 'new'; or what is there already: its status where the digest is the same, 'conflict' where it is another.
 -- May be repeated: the second time it answers 'initializing', and the caller publishes either way.

@@ -1,17 +1,17 @@
 -- End an action's waiting for a person. One answer has one effect, whoever else answers in the same instant.
 --
 -- keys:
---   progress               hash: what is under way of the execution
---   alarms                 sorted set: what to look at -> when, in s
+--   progress             hash: what is under way of the execution
+--   alarms               sorted set: what to look at -> when, in s
 -- arguments:
---   execution              text: the execution's id
---   action                 text: the action's name in the progress hash
---   how                    text: 'answer', 'timeout' or 'cancel'
---   answer                 text: the answer (JSON); not kept for 'cancel'
---   digest                 text?: of the request that the answer is bound to
---   unpublished_after_s    number: s until a worker looks whether the action's message was published
---   silence_s              number: s until a worker looks at the execution again
---   retention_s            number: how long the alarms live from now on
+--   execution            text: the execution's id
+--   action               text: the action's name in the progress hash
+--   how                  text: 'answer', 'timeout' or 'cancel'
+--   answer               text: the answer (JSON); not kept for 'cancel'
+--   digest               text?: of the request that the answer is bound to
+--   unpublished_after_s  number: s until a worker looks whether the action's message was published
+--   silence_s            number: s until a worker looks at the execution again
+--   retention_s          number: how long the alarms live from now on
 --
 -- Answers 'released'; or why not: 'nothing' waits, it was 'answered' before, its request has 'changed', its time has
 -- 'expired'.

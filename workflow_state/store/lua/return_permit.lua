@@ -2,15 +2,15 @@
 --
 -- include: clock
 -- keys:
---   limit    hash: `hold`, s that a permit is held lately
---   held     hash: run -> {owner, at}
+--   limit   hash: `hold`, s that a permit is held lately
+--   held    hash: holder -> {process, at}
 -- arguments:
---   run      text: who has it
+--   holder  text: who holds it
 --
 -- Answers nothing. May be repeated.
-local raw = redis.call('HGET', held, run)
+local raw = redis.call('HGET', held, holder)
 if not raw then return end
-redis.call('HDEL', held, run)
+redis.call('HDEL', held, holder)
 local held_s = read_clock_s() - cjson.decode(raw).at
 local before_s = tonumber(redis.call('HGET', limit, 'hold')) or held_s
 redis.call('HSET', limit, 'hold', string.format('%.6f', before_s * 0.8 + held_s * 0.2))

@@ -1,12 +1,12 @@
 -- Have a worker look at something after a while.
 --
 -- keys:
---   alarms           sorted set: what to look at -> when, in s
+--   alarms         sorted set: what to look at -> when, in s
 -- arguments:
---   member           text: what to look at
---   after_s          number: s from now
---   only_existing    flag: change an alarm that is there, and set no new one
---   retention_s      number: how long the alarms live from now on
+--   member         text: what to look at
+--   after_s        number: s from now
+--   only_existing  flag: change an alarm that is there, and set no new one
+--   retention_s    number: how long the alarms live from now on
 --
 -- Answers nothing. May be repeated.
 local at_s = tonumber(redis.call('TIME')[1]) + after_s

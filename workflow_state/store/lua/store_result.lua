@@ -2,12 +2,12 @@
 --
 -- include: store_value
 -- keys:
---   result            string: the task's result
+--   result          string: the task's result
 -- arguments:
---   value             text: what to store (JSON)
---   success_prefix    text: what the value of a success begins with; a success stays, whoever comes later
---   keeps_any         flag: any value that is there stays
---   ttl_s             number?: how long the result lives; for ever without
+--   value           text: what to store (JSON)
+--   success_prefix  text: what the value of a success begins with; a success stays, whoever comes later
+--   keeps_any       flag: any value that is there stays
+--   ttl_s           number?: how long the result lives; for ever without
 --
 -- Answers nothing. May be repeated.
 store_value(result, value, success_prefix, keeps_any, ttl_s)

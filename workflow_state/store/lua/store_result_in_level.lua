@@ -2,16 +2,16 @@
 --
 -- include: store_value
 -- keys:
---   result            string: the action's result
---   counted           set: the actions of the level that have ended
---   record            hash: what is known of the execution
+--   result          string: the action's result
+--   counted         set: the actions of the level that have ended
+--   record          hash: what is known of the execution
 -- arguments:
---   value             text: what to store (JSON)
---   success_prefix    text: what the value of a success begins with; a success stays, whoever comes later
---   keeps_any         flag: any value that is there stays
---   ttl_s             number?: how long the result lives; for ever without
---   action            text: the action's name
---   level             text: the level's number
+--   value           text: what to store (JSON)
+--   success_prefix  text: what the value of a success begins with; a success stays, whoever comes later
+--   keeps_any       flag: any value that is there stays
+--   ttl_s           number?: how long the result lives; for ever without
+--   action          text: the action's name
+--   level           text: the level's number
 --
 -- Answers the message that goes on (JSON), where all of the level have ended; otherwise nil. May be repeated: who comes
 -- twice is counted once.

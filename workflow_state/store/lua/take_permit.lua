@@ -1,26 +1,26 @@
 -- Permit an attempt to be sent, or say when it is to come back. permits.py explains the rules.
 --
--- include: clock, run_is_over
+-- include: clock, holder_is_over
 -- keys:
---   pause           string that lives as long as the pause
---   limit           hash: `slot`, the next free one; `sent`, when the next may be sent; `hold`, s that a permit is held
---   slots           sorted set: attempt -> its slot
---   held            hash: run -> {owner, at}
---   line            sorted set: attempt that waits for one of those -> since when
---   seen            sorted set: attempt that waits -> when it will come back
+--   pause         string that lives as long as the pause
+--   limit         hash: `slot`, the next free one; `sent`, when the next may be sent; `hold`, s that a permit is held
+--   slots         sorted set: attempt -> its slot
+--   held          hash: holder -> {process, at}
+--   line          sorted set: attempt that waits for one of those -> since when
+--   seen          sorted set: attempt that waits -> when it will come back
 -- arguments:
---   attempt         text: who asks: execution, action, and the attempt's number
---   run             text: who has claimed the attempt
---   process         text: name of its process
---   lease_prefix    text: with a process's name behind it, the key of that one's lease
---   interval_s      number: s between two slots; 0 where any number may be sent
---   concurrent      number: how many may be sent at once; 0 for any
---   patience_s      number: how long a worker may be held until it may send
---   ttl_s           number: s after which a permit may be forgotten
---   obeys_pause     flag: whether it waits for the pause
+--   attempt       text: who asks: execution, action, and the attempt's number
+--   holder        text: who holds the attempt's claim
+--   process       text: the name of the holder's process
+--   lease_prefix  text: with a process's name behind it, the key of that one's lease
+--   interval_s    number: s between two slots; 0 where any number may be sent
+--   concurrent    number: how many may be sent at once; 0 for any
+--   patience_s    number: how long a worker may be held until it may send
+--   ttl_s         number: s after which a permit may be forgotten
+--   obeys_pause   flag: whether it waits for the pause
 --
 -- Answers why it is held back ('limit', 'pause' or ''), and the s until it may be sent or is to come back, as text:
--- Redis cuts numbers. May be repeated: the slot is kept under the attempt's name, the permit under the run's; a
+-- Redis cuts numbers. May be repeated: the slot is kept under the attempt's name, the permit under the holder's; a
 -- repeated answer costs one slot at most.
 local now_s = read_clock_s()
 
@@ -41,12 +41,12 @@ local function take_slot(from_s, paused_s)
   return math.max(from_s, slot, sent)
 end
 
--- Free the permits of runs that are over, and return how many that were.
+-- Free the permits of holders that are over, and return how many that were.
 local function free_left_over()
   local count, permits = 0, redis.call('HGETALL', held)
   for i = 1, #permits, 2 do
     local permit = cjson.decode(permits[i + 1])
-    if run_is_over(redis.call('GET', lease_prefix .. permit.owner), permits[i], permit.at) then
+    if holder_is_over(redis.call('GET', lease_prefix .. permit.process), permits[i], permit.at) then
       redis.call('HDEL', held, permits[i])
       count = count + 1
     end
@@ -77,7 +77,7 @@ local function take_one_of_many()
   end
   redis.call('ZREM', line, attempt)
   redis.call('ZREM', seen, attempt)
-  redis.call('HSET', held, run, cjson.encode({owner = process, at = now_s}))
+  redis.call('HSET', held, holder, cjson.encode({process = process, at = now_s}))
   redis.call('EXPIRE', held, ttl_s)
 end
 
@@ -86,7 +86,7 @@ if paused_s > patience_s and interval_s == 0 then return {'pause', tostring(paus
 local at_s = now_s + paused_s
 if interval_s > 0 then at_s = take_slot(at_s, paused_s) end
 if at_s - now_s > patience_s then return {paused_s > 0 and 'pause' or 'limit', tostring(at_s - now_s)} end
-if concurrent > 0 and redis.call('HEXISTS', held, run) == 0 then
+if concurrent > 0 and redis.call('HEXISTS', held, holder) == 0 then
   local wait_s = take_one_of_many()
   if wait_s then return {'limit', tostring(wait_s)} end
 end

@@ -1,6 +1,6 @@
--- The claim of an action as a table, if this run has it; otherwise nil.
-local function read_own_claim(progress, action, run)
+-- The claim of an action as a table, if it is this holder's; otherwise nil.
+local function read_own_claim(progress, action, holder)
   local raw = redis.call('HGET', progress, action)
   local claim = raw and cjson.decode(raw)
-  return claim and claim.run == run and claim or nil
+  return claim and claim.holder == holder and claim or nil
 end
