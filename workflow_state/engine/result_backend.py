@@ -83,7 +83,7 @@ class _SturdyMixin:
         execution_id, _, level = request.group.rpartition(LEVEL_INFIX)
         counted = backend.get_key_for_group(request.group, ".d")
         keys |= {"counted": counted, "record": record_key(execution_id)}
-        arguments |= {"action": task_id.removeprefix(f"{execution_id}."), "level": level}
+        arguments |= {"step": task_id.removeprefix(f"{execution_id}."), "level": level}
         if message := backend.ensure(run_script, (backend.client, "store_result_in_level", keys, arguments)):
             backend.app.signature(json.loads(message)).apply_async()
             # Only now: until then whoever is counted again finds that all have ended, and publishes it.

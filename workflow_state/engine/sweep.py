@@ -54,8 +54,8 @@ def ring(app: Celery) -> None:
     try:
         for _ in range(_MOST_PARTS):
             due = take_due(client, _PUT_OFF_S)
-            for execution_id, action_id in due:
-                _see_to(app, client, execution_id, action_id)
+            for execution_id, step in due:
+                _see_to(app, client, execution_id, step)
             if len(due) < AT_ONCE:
                 return
     except (*CONNECTION_ERRORS, OSError):
@@ -63,10 +63,10 @@ def ring(app: Celery) -> None:
         forget_connections(client)
 
 
-def _see_to(app: Celery, client: Redis, execution_id: str, action_id: str) -> None:
+def _see_to(app: Celery, client: Redis, execution_id: str, step: str) -> None:
     try:
-        if action_id:
-            look_after(app, client, execution_id, action_id)
+        if step:
+            look_after(app, client, execution_id, step)
         else:
             look_after_execution(app, client, execution_id)
     except CONNECTION_ERRORS:

@@ -1,8 +1,12 @@
 """When a worker is to look at what: one sorted set, which each worker reads once a second.
 
-`workflow_state:alarms` holds `<execution> <action>` for an action that waits (the end of a timeout, a release whose
-message may not have been published, a sign of life for what waits long), and `<execution> ` for each execution that has
-not ended (sweep.py). The score is the time in s, Redis' own: a worker's wrong clock ends no one's waiting.
+`workflow_state:alarms` has two kinds of members:
+
+- `<execution> <step>` for a step that waits for a person. Its alarm is set for the end of the waiting time, for a
+  release whose message may not have been published, or as a sign of life for what waits long.
+- `<execution> ` for each execution that has not ended (sweep.py).
+
+The score is the time in s by Redis' own clock: no worker's wrong clock ends a waiting.
 """
 
 from typing import Any
@@ -16,13 +20,13 @@ AT_ONCE = 100
 """How many alarms are taken in one step."""
 
 
-def alarm_of(execution_id: str, action_id: str = "") -> str:
-    """Return the member of the alarms for an action, or for the execution itself."""
-    return f"{execution_id} {action_id}"
+def alarm_of(execution_id: str, step: str = "") -> str:
+    """Return the member of the alarms for a step, or for the execution itself."""
+    return f"{execution_id} {step}"
 
 
 def take_due(client: Redis, put_off_s: int) -> list[tuple[str, str]]:
-    """Return (execution, action or '') of what is due, and have others look at it after `put_off_s` only."""
+    """Return (execution, step or '') of what is due, and have others look at it after `put_off_s` only."""
     due: Any = run_script(
         client, "take_due_alarms", {"alarms": ALARMS_KEY}, {"put_off_s": put_off_s, "at_once": AT_ONCE}
     )
@@ -34,35 +38,33 @@ def read_alarmed(client: Redis) -> dict[str, bool]:
     members: Any = client.zrange(ALARMS_KEY, 0, -1)
     waits: dict[str, bool] = {}
     for member in members:
-        execution_id, _, action_id = member.decode().partition(" ")
-        waits[execution_id] = bool(action_id) or waits.get(execution_id, False)
+        execution_id, _, step = member.decode().partition(" ")
+        waits[execution_id] = bool(step) or waits.get(execution_id, False)
     return waits
 
 
-def set_alarm(client: Redis, execution_id: str, action_id: str = "", *, after_s: float = 0, retention_s: int) -> None:
+def set_alarm(client: Redis, execution_id: str, step: str = "", *, after_s: float = 0, retention_s: int) -> None:
     """Have a worker look at this after that time."""
-    _set(client, execution_id, action_id, after_s, retention_s, only_existing=False)
+    _set(client, execution_id, step, after_s, retention_s, only_existing=False)
 
 
-def put_off_alarm(client: Redis, execution_id: str, action_id: str = "", *, after_s: float, retention_s: int) -> None:
+def put_off_alarm(client: Redis, execution_id: str, step: str = "", *, after_s: float, retention_s: int) -> None:
     """Have a worker look at this after that time, if it is to be looked at at all."""
-    _set(client, execution_id, action_id, after_s, retention_s, only_existing=True)
+    _set(client, execution_id, step, after_s, retention_s, only_existing=True)
 
 
-def remove_alarm(client: Redis, execution_id: str, action_id: str = "") -> None:
+def remove_alarm(client: Redis, execution_id: str, step: str = "") -> None:
     """Look at this no more."""
-    client.zrem(ALARMS_KEY, alarm_of(execution_id, action_id))
+    client.zrem(ALARMS_KEY, alarm_of(execution_id, step))
 
 
-def _set(
-    client: Redis, execution_id: str, action_id: str, after_s: float, retention_s: int, *, only_existing: bool
-) -> None:
+def _set(client: Redis, execution_id: str, step: str, after_s: float, retention_s: int, *, only_existing: bool) -> None:
     run_script(
         client,
         "set_alarm",
         {"alarms": ALARMS_KEY},
         {
-            "member": alarm_of(execution_id, action_id),
+            "member": alarm_of(execution_id, step),
             "after_s": after_s,
             "only_existing": only_existing,
             "retention_s": retention_s,

@@ -38,7 +38,9 @@ _READ_AT_ONCE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to make one attempt of an action, claimed `at_s` (Redis' own time).
+    """The right to make one attempt of a step, claimed `at_s` (Redis' own time).
+
+    The step is an action (`pay`), or one element of its list (`pay[3]`).
 
     `was_sent` says that this very attempt was taken over from a holder that had begun to send an unsafe request.
     `losses` is how many workers have died over it, `pauses` how often it was held back because its server had asked for
@@ -46,7 +48,7 @@ class Claim:
     """
 
     execution_id: str
-    action_id: str
+    step: str
     holder: str
     attempt: int
     started_at: str
@@ -68,13 +70,13 @@ class _Over:
 def claimed(
     client: Redis,
     execution_id: str,
-    action_id: str,
+    step: str,
     *,
     attempt: int,
     retention_s: int,
     queue_reads: Callable[[Pipeline], object] | None = None,
 ) -> Iterator[tuple[Claim | None, list[Any]]]:
-    """Hold the claim of one attempt (from 1, or whichever is due) of an action; None where it is another's, or past.
+    """Hold the claim of one attempt (from 1, or whichever is due) of a step; None where it is another's, or past.
 
     Beside it come the answers to what `queue_reads` asks in the same round trip, after the claim was made or refused.
     The claim stays when the block ends: what follows from it is the stored result, or `await_retry`. Where the block
@@ -83,9 +85,9 @@ def claimed(
     # Before the claim is made: a lease that is younger than the claim has to name its holder.
     holder = begin_holder()
     try:
-        call = partial(_claim, client, execution_id, action_id, holder, attempt, retention_s, queue_reads)
+        call = partial(_claim, client, execution_id, step, holder, attempt, retention_s, queue_reads)
         claim, replies = call()
-        if claim is None and (over := _find_over(client, execution_id, action_id)):
+        if claim is None and (over := _find_over(client, execution_id, step)):
             claim, replies = call(over=over)
         yield claim, replies
     except CONNECTION_ERRORS:
@@ -96,7 +98,7 @@ def claimed(
 def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice there
     client: Redis,
     execution_id: str,
-    action_id: str,
+    step: str,
     holder: str,
     attempt: int,
     retention_s: int,
@@ -109,7 +111,7 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
         "claim_attempt",
         {"progress": progress_key(execution_id), "record": record_key(execution_id)},
         {
-            "action": action_id,
+            "step": step,
             "holder": holder,
             "process": process_name(),
             "lease_prefix": worker_key(""),
@@ -126,7 +128,7 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
     claim = json.loads(written)
     made = Claim(
         execution_id,
-        action_id,
+        step,
         holder,
         claim["attempt"],
         claim["startedAt"],
@@ -138,13 +140,13 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
     return made, replies
 
 
-def _find_over(client: Redis, execution_id: str, action_id: str) -> _Over | None:
+def _find_over(client: Redis, execution_id: str, step: str) -> _Over | None:
     """Return the claim's holder, if it is one of this very worker and over.
 
     The lease would tell as well, but later: what this process could not end, and what a killed child of a prefork pool
     had, is on the queue again at once.
     """
-    raw: Any = client.hget(progress_key(execution_id), action_id)
+    raw: Any = client.hget(progress_key(execution_id), step)
     claim = json.loads(raw) if raw else {}
     worker, _, process = claim.get("process", "").partition(":")
     if claim.get("status") != "running" or worker != incarnation():
@@ -163,18 +165,18 @@ HeldBack = Literal["limit", "pause"]
 """Why an attempt has no permit (permits.py)."""
 
 Whereabouts = Literal["nowhere", "running", "waiting"] | float
-"""Where an action without a result is.
+"""Where a step without a result is.
 
 Nothing of it is under way; an attempt of it is running; it waits for a person; or it waits for its next attempt, which
 is due at that time (s, Redis' own).
 """
 
 
-def find_whereabouts(client: Redis, execution_id: str, action_ids: Sequence[str]) -> dict[str, Whereabouts]:
-    """Return where each of these actions is: two round trips for each 1,000."""
+def find_whereabouts(client: Redis, execution_id: str, steps: Sequence[str]) -> dict[str, Whereabouts]:
+    """Return where each of these steps is: two round trips for each 1,000."""
     found: dict[str, Whereabouts] = {}
-    for start in range(0, len(action_ids), _READ_AT_ONCE):
-        part = action_ids[start : start + _READ_AT_ONCE]
+    for start in range(0, len(steps), _READ_AT_ONCE):
+        part = steps[start : start + _READ_AT_ONCE]
         raw_claims: Any = client.hmget(progress_key(execution_id), list(part))
         claims = {name: json.loads(raw) for name, raw in zip(part, raw_claims, strict=True) if raw}
         owners = sorted({claim["process"] for claim in claims.values()})
@@ -185,7 +187,7 @@ def find_whereabouts(client: Redis, execution_id: str, action_ids: Sequence[str]
 
 
 def whereabouts(claim: Mapping[str, Any] | None, leases: Mapping[str, Mapping[str, Any]]) -> Whereabouts:
-    """Return where an action without a result is, from its claim and the living processes' leases."""
+    """Return where a step without a result is, from its claim and the living processes' leases."""
     if claim is None or claim["status"] == "released":
         return "nowhere"
     if claim["status"] == "waiting":
@@ -201,8 +203,8 @@ def mark_sent(client: Redis, claim: Claim) -> None:
     Raises ClaimLostError, and nothing may be sent, where another worker has taken the attempt over meanwhile.
     """
     progress = progress_key(claim.execution_id)
-    if not run_script(client, "mark_sent", {"progress": progress}, {"action": claim.action_id, "holder": claim.holder}):
-        raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
+    if not run_script(client, "mark_sent", {"progress": progress}, {"step": claim.step, "holder": claim.holder}):
+        raise ClaimLostError(f"{claim.step} was taken over by another worker")
 
 
 def await_retry(
@@ -226,7 +228,7 @@ def await_retry(
         "await_retry",
         {"progress": progress_key(claim.execution_id), "record": record_key(claim.execution_id)},
         {
-            "action": claim.action_id,
+            "step": claim.step,
             "holder": claim.holder,
             "next_attempt_at": next_attempt_at.isoformat(),
             "delay_s": delay_s,
@@ -237,13 +239,13 @@ def await_retry(
         },
     )
     if came == 0:
-        raise ClaimLostError(f"{claim.action_id} was taken over by another worker")
+        raise ClaimLostError(f"{claim.step} was taken over by another worker")
     return bool(came == 1)
 
 
 def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
-    """Return the trace of the action's earlier attempts."""
-    raw: Any = client.hget(progress_key(claim.execution_id), f"{claim.action_id}:trace")
+    """Return the trace of the step's earlier attempts."""
+    raw: Any = client.hget(progress_key(claim.execution_id), f"{claim.step}:trace")
     trace: list[dict[str, Any]] = json.loads(raw) if raw else []
     return trace
 

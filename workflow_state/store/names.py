@@ -17,7 +17,7 @@ def record_key(execution_id: str) -> str:
 
 
 def progress_key(execution_id: str) -> str:
-    """Hash: action id → claim (flat JSON), `<action id>:trace` → the trace of the attempts so far (JSON)."""
+    """Hash: step → claim (flat JSON), `<step>:trace` → the trace of the attempts so far (JSON)."""
     return f"{KEY_PREFIX}progress:{execution_id}"
 
 
@@ -37,9 +37,9 @@ def index_key(status: ExecutionStatus | None) -> str:
     return f"{INDEX_KEY}:{status}" if status in STATUSES_WITH_INDEX else INDEX_KEY
 
 
-def action_task_id(execution_id: str, action_id: str) -> str:
-    """Return the Celery task id of an action: the same for each time that it is published."""
-    return f"{execution_id}.{action_id}"
+def action_task_id(execution_id: str, step: str) -> str:
+    """Return the Celery task id of a step, an action or one element of its list: the same each time it is published."""
+    return f"{execution_id}.{step}"
 
 
 def level_group_id(execution_id: str, number: int) -> str:

@@ -70,7 +70,7 @@ def take_permit(client: Redis, definition: ActionDefinition, claim: Claim, *, pa
         "take_permit",
         {name: _key(definition.id, name) for name in names},
         {
-            "attempt": f"{claim.execution_id} {claim.action_id} {claim.attempt}",
+            "attempt": f"{claim.execution_id} {claim.step} {claim.attempt}",
             "holder": claim.holder,
             "process": process_name(),
             "lease_prefix": worker_key(""),

@@ -13,9 +13,9 @@ from workflow_state.store.connection import in_parts
 from workflow_state.store.names import action_task_id, record_key
 
 
-def read_results(backend: Any, execution_id: str, action_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the states of those actions that have finished, from Celery's results: one MGET for each 1,000."""
-    ids = list(action_ids)
+def read_results(backend: Any, execution_id: str, steps: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return the states of those steps that have finished, from Celery's results: one MGET for each 1,000."""
+    ids = list(steps)
     if not ids:
         return {}
     keys = _result_keys(backend, execution_id, ids)
@@ -67,14 +67,10 @@ def parse_outlook(backend: Any, result_ids: Sequence[str], replies: Sequence[Any
     )
 
 
-def _result_keys(backend: Any, execution_id: str, action_ids: Iterable[str]) -> list[Any]:
-    return [backend.get_key_for_task(action_task_id(execution_id, action_id)) for action_id in action_ids]
+def _result_keys(backend: Any, execution_id: str, steps: Iterable[str]) -> list[Any]:
+    return [backend.get_key_for_task(action_task_id(execution_id, step)) for step in steps]
 
 
-def _finished(backend: Any, action_ids: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    decoded = (
-        (action_id, backend.decode(raw))
-        for action_id, raw in zip(action_ids, raw_results, strict=True)
-        if raw is not None
-    )
-    return {action_id: meta["result"] for action_id, meta in decoded if meta["status"] == states.SUCCESS}
+def _finished(backend: Any, steps: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    decoded = ((step, backend.decode(raw)) for step, raw in zip(steps, raw_results, strict=True) if raw is not None)
+    return {step: meta["result"] for step, meta in decoded if meta["status"] == states.SUCCESS}

@@ -42,7 +42,7 @@ def park(
         {"progress": progress_key(claim.execution_id), "alarms": ALARMS_KEY},
         {
             "execution": claim.execution_id,
-            "action": claim.action_id,
+            "step": claim.step,
             "holder": claim.holder,
             "asks": json.dumps(list(asks)),
             "digest": asks[-1]["digest"],
@@ -57,7 +57,7 @@ def park(
 def release(
     client: Redis,
     execution_id: str,
-    action_id: str,
+    step: str,
     *,
     how: Literal["answer", "timeout", "cancel"],
     answer: Mapping[str, Any] | None = None,
@@ -71,7 +71,7 @@ def release(
         {"progress": progress_key(execution_id), "alarms": ALARMS_KEY},
         {
             "execution": execution_id,
-            "action": action_id,
+            "step": step,
             "how": how,
             "answer": json.dumps(answer),
             "digest": digest or None,
@@ -84,12 +84,12 @@ def release(
     return outcome
 
 
-def read_asks(client: Redis, execution_id: str, action_id: str) -> list[dict[str, Any]]:
+def read_asks(client: Redis, execution_id: str, step: str) -> list[dict[str, Any]]:
     """Return an action's questions, each with the answer to it."""
     key = progress_key(execution_id)
-    raw: Any = client.hget(key, f"{action_id}:asks")
+    raw: Any = client.hget(key, f"{step}:asks")
     if not raw:
         return []
-    names = [f"{action_id}:answer:{number}" for number in range(1, len(json.loads(raw)) + 1)]
+    names = [f"{step}:answer:{number}" for number in range(1, len(json.loads(raw)) + 1)]
     answers: Any = client.hmget(key, names)
-    return parse_asks({f"{action_id}:asks": raw, **dict(zip(names, answers, strict=True))}, action_id)
+    return parse_asks({f"{step}:asks": raw, **dict(zip(names, answers, strict=True))}, step)

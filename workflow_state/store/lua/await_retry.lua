@@ -5,7 +5,7 @@
 --   progress         hash: what is under way of the execution
 --   record           hash: what is known of it
 -- arguments:
---   action           text: the action's name in the progress hash
+--   step             text: the action, or the element of its list, such as pay[3]
 --   holder           text: who holds its claim
 --   next_attempt_at  text: ISO 8601, for people
 --   delay_s          number: s until then
@@ -16,7 +16,7 @@
 --
 -- Answers 1; 0 where the claim is another holder's; -1 where the execution has used up its retries.
 -- May be repeated: a retry that is noted already is not counted again.
-local claim = read_own_claim(progress, action, holder)
+local claim = read_own_claim(progress, step, holder)
 if not claim then return 0 end
 if claim.status ~= 'retrying' and not held_back then
   local used = tonumber(redis.call('HGET', progress, ':retries') or 0)
@@ -30,5 +30,5 @@ claim.nextAttemptAt = next_attempt_at
 if held_back then claim.heldBack = true end
 if held_back == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + delay_s
-redis.call('HSET', progress, action, cjson.encode(claim), action .. ':trace', trace, action .. ':message', message)
+redis.call('HSET', progress, step, cjson.encode(claim), step .. ':trace', trace, step .. ':message', message)
 return 1

@@ -5,7 +5,7 @@
 --   progress      hash: what is under way of the execution
 --   record        hash: what is known of it
 -- arguments:
---   action        text: the action's name in the progress hash
+--   step          text: the action, or the element of its list, such as pay[3]
 --   holder        text: the random id that is to hold the claim
 --   process       text: the name of the holder's process
 --   lease_prefix  text: with a process's name behind it, the key of that one's lease
@@ -23,7 +23,7 @@
 -- - the attempt before this one has ended in a retry;
 -- - it waited for a person and was released (waiting.py), or it was held back for a permit (permits.py);
 -- - its holder is over and left no result.
-local raw = redis.call('HGET', progress, action)
+local raw = redis.call('HGET', progress, step)
 local claim = raw and cjson.decode(raw) or {status = 'retrying', attempt = 0}
 local now_s = read_clock_s()
 
@@ -64,5 +64,5 @@ claim.nextAttemptAt, claim.dueAt = nil, nil
 if claim.heldBack then claim.heldBack, claim.waits = nil, (claim.waits or 0) + 1 end
 local written = cjson.encode(claim)
 -- A hash that was there has its TTL already, since its level began.
-if redis.call('HSET', progress, action, written, ':at', now_s) == 2 then redis.call('EXPIRE', progress, retention_s) end
+if redis.call('HSET', progress, step, written, ':at', now_s) == 2 then redis.call('EXPIRE', progress, retention_s) end
 return written

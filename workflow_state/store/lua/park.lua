@@ -6,7 +6,7 @@
 --   alarms        sorted set: what to look at -> when, in s
 -- arguments:
 --   execution     text: the execution's id
---   action        text: the action's name in the progress hash
+--   step          text: the action, or the element of its list, such as pay[3]
 --   holder        text: who holds its claim
 --   asks          text: all its questions so far (JSON list); the last one is open
 --   digest        text: of the request that the last question shows
@@ -16,7 +16,7 @@
 --   retention_s   number: how long the alarms live from now on
 --
 -- Answers 1, or 0 where the claim is another holder's. May be repeated.
-local claim = read_own_claim(progress, action, holder)
+local claim = read_own_claim(progress, step, holder)
 if not claim then return 0 end
 local now_s = tonumber(redis.call('TIME')[1])
 claim.status = 'waiting'
@@ -24,7 +24,7 @@ claim.digest = digest
 claim.asks = #cjson.decode(asks)
 claim.expiresAt = timeout_s and now_s + timeout_s or nil
 local alarm_s = math.min(now_s + look_after_s, claim.expiresAt or math.huge)
-redis.call('HSET', progress, action, cjson.encode(claim), action .. ':asks', asks, action .. ':message', message)
-redis.call('ZADD', alarms, alarm_s, execution .. ' ' .. action)
+redis.call('HSET', progress, step, cjson.encode(claim), step .. ':asks', asks, step .. ':message', message)
+redis.call('ZADD', alarms, alarm_s, execution .. ' ' .. step)
 redis.call('EXPIRE', alarms, retention_s)
 return 1

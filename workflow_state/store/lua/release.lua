@@ -5,7 +5,7 @@
 --   alarms               sorted set: what to look at -> when, in s
 -- arguments:
 --   execution            text: the execution's id
---   action               text: the action's name in the progress hash
+--   step                 text: the action, or the element of its list, such as pay[3]
 --   how                  text: 'answer', 'timeout' or 'cancel'
 --   answer               text: the answer (JSON); not kept for 'cancel'
 --   digest               text?: of the request that the answer is bound to
@@ -15,10 +15,10 @@
 --
 -- Answers 'released'; or why not: 'nothing' waits, it was 'answered' before, its request has 'changed', its time has
 -- 'expired'.
-local raw = redis.call('HGET', progress, action)
+local raw = redis.call('HGET', progress, step)
 if not raw then return 'nothing' end
 local claim = cjson.decode(raw)
-local answer_field = action .. ':answer:' .. (claim.asks or 0)
+local answer_field = step .. ':answer:' .. (claim.asks or 0)
 if claim.status ~= 'waiting' then
   if redis.call('HEXISTS', progress, answer_field) == 1 then return 'answered' end
   return 'nothing'
@@ -32,8 +32,8 @@ if how == 'answer' then
 end
 if how ~= 'cancel' then redis.call('HSET', progress, answer_field, answer) end
 claim.status = 'released'
-redis.call('HSET', progress, action, cjson.encode(claim), ':at', now_s)
-redis.call('ZADD', alarms, now_s + unpublished_after_s, execution .. ' ' .. action)
+redis.call('HSET', progress, step, cjson.encode(claim), ':at', now_s)
+redis.call('ZADD', alarms, now_s + unpublished_after_s, execution .. ' ' .. step)
 redis.call('ZADD', alarms, 'XX', now_s + silence_s, execution .. ' ')
 redis.call('EXPIRE', alarms, retention_s)
 return 'released'

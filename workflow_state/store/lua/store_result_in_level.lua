@@ -3,20 +3,20 @@
 -- include: store_value
 -- keys:
 --   result          string: the action's result
---   counted         set: the actions of the level that have ended
+--   counted         set: the steps of the level that have ended
 --   record          hash: what is known of the execution
 -- arguments:
 --   value           text: what to store (JSON)
 --   success_prefix  text: what the value of a success begins with; a success stays, whoever comes later
 --   keeps_any       flag: any value that is there stays
 --   ttl_s           number?: how long the result lives; for ever without
---   action          text: the action's name
+--   step            text: the action, or the element of its list, such as pay[3]
 --   level           text: the level's number
 --
 -- Answers the message that goes on (JSON), where all of the level have ended; otherwise nil. May be repeated: who comes
 -- twice is counted once.
 store_value(result, value, success_prefix, keeps_any, ttl_s)
-redis.call('SADD', counted, action)
+redis.call('SADD', counted, step)
 local count = redis.call('SCARD', counted)
 if count == 1 and ttl_s then redis.call('EXPIRE', counted, ttl_s) end
 local started, parts, next = unpack(redis.call('HMGET', record, 'started', 'parts', 'next'))
