@@ -44,14 +44,11 @@ from workflow_state.schema import (
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import remove_alarm
 from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
+from workflow_state.store.ending import end_execution, mark_end
 from workflow_state.store.names import ACTION_TASK, EXPIRE_TASK, LEVEL_TASK
+from workflow_state.store.position import ExecutionPosition, begin_execution, read_position
 from workflow_state.store.records import (
     FirstMessage,
-    Standing,
-    begin_execution,
-    end_execution,
-    mark_end,
-    read_standing,
     register_execution,
     request_cancel,
     require_execution_id,
@@ -205,29 +202,29 @@ def _go_on(task: Task, level: int) -> Summary | None:  # type: ignore[type-arg]
     """
     execution_id = str(task.request.id)
     client = redis_client(task.app.backend)
-    standing = read_standing(client, execution_id, level)
-    if standing is None:
+    position = read_position(client, execution_id, level)
+    if position is None:
         # Nothing is known of it any more, so there is nothing to tell anyone.
         logger.error("Execution %s was to go on, but its record is gone", execution_id)
         return None
-    if standing.started < 0 and standing.expires_at and datetime.now(UTC) > standing.expires_at:
+    if position.current_level < 0 and position.expires_at and datetime.now(UTC) > position.expires_at:
         request_cancel(client, execution_id)
-        standing = replace(standing, is_cancelled=True)
-    if standing.started < 0 and begin_execution(client, execution_id):
+        position = replace(position, is_cancelled=True)
+    if position.current_level < 0 and begin_execution(client, execution_id):
         task.update_state(state="RUNNING", meta={})
-    if standing.started > level:
+    if position.current_level > level:
         # A message that comes late, or a second time: a later level is under way.
         return None
-    if standing.started == level:
+    if position.current_level == level:
         # Whoever started it may have died halfway.
-        _mend_level(task, level, standing.upcoming, standing)
+        _mend_level(task, level, position.actions, position)
         return None
-    results = _mend_level(task, level - 1, standing.before, standing) if level else {}
+    results = _mend_level(task, level - 1, position.previous_actions, position) if level else {}
     if results is None:
         return None
-    is_over = standing.is_cancelled or stopping_failure(standing.before, results) is not None
-    if standing.upcoming and not is_over:
-        start_level(task, level, what_lacks(task, standing.upcoming, {}))
+    is_over = position.is_cancelled or stopping_failure(position.previous_actions, results) is not None
+    if position.actions and not is_over:
+        start_level(task, level, what_lacks(task, position.actions, {}))
         return None
     final = finish(task, execution_id)
     return Summary(final) if final else None
@@ -237,14 +234,14 @@ def _mend_level(
     task: Task,  # type: ignore[type-arg]
     level: int,
     actions: Sequence[PlannedAction],
-    standing: Standing,
+    position: ExecutionPosition,
 ) -> dict[str, dict[str, Any]] | None:
     """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
     results = read_results(task.app.backend, str(task.request.id), (action.id for action in actions))
     lack = what_lacks(task, actions, results)
     if not lack.messages:
         return results
-    if lack.stage > standing.stage:
+    if lack.stage > position.wave:
         start_level(task, level, lack)
     else:
         publish_lost(task, level, lack, actions)

@@ -24,13 +24,14 @@ from workflow_state.store.alarms import put_off_alarm
 from workflow_state.store.claims import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
 from workflow_state.store.connection import redis_client
 from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, action_task_id, level_group_id
-from workflow_state.store.records import Standing, begin_level, read_actions, read_inputs
+from workflow_state.store.position import LevelStart, begin_level
+from workflow_state.store.records import read_actions, read_inputs
 from workflow_state.store.results import read_results
 
 _PUBLISHED_AT_ONCE = 100
 
 # The body of a level's chord, as each of its messages carries it: that there is one. What is published when all have
-# ended is the record's `next` (result_backend.py), which has the caller's own links.
+# ended is the record's next message (result_backend.py), which has the caller's own links.
 _CHORD = {"task": LEVEL_TASK}
 
 
@@ -52,12 +53,12 @@ def start_level(task: Task, number: int, lack: Lack) -> None:  # type: ignore[ty
     each says of the chord's body no more than that there is one: it is in the record.
     """
     execution_id, header = str(task.request.id), lack.messages
-    standing = Standing(number, lack.stage, len(header), message_after(task, number))
+    start = LevelStart(number, lack.stage, len(header), message_after(task, number))
     # The record comes first: should this worker die halfway, it tells what was to be published.
-    begin_level(redis_client(task.app.backend), execution_id, standing, get_settings().retention_s)
+    begin_level(redis_client(task.app.backend), execution_id, start, get_settings().retention_s)
     if not header:
         # All of it was kept when the execution was resumed.
-        task.app.signature(json.loads(str(standing.next))).apply_async()
+        task.app.signature(json.loads(start.next_message)).apply_async()
         return
     priority = max(level_priority(len(header)), (task.request.delivery_info or {}).get("priority") or 0)
     for message in header:

@@ -27,8 +27,9 @@ from workflow_state.rules.states import ENDED
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import AT_ONCE, put_off_alarm, remove_alarm, take_due
 from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections
-from workflow_state.store.names import TASK_PREFIX, progress_key, record_key
-from workflow_state.store.records import keep_execution_and_results
+from workflow_state.store.ending import keep_execution_and_results
+from workflow_state.store.names import TASK_PREFIX
+from workflow_state.store.position import SignsOfLife, note_sign_of_life, read_signs_of_life
 
 logger = logging.getLogger(__name__)
 
@@ -79,37 +80,35 @@ def _see_to(app: Celery, client: Redis, execution_id: str, step: str) -> None:
 def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:
     """See whether an execution goes on, and have it go on where it does not."""
     settings = get_settings()
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hmget(record_key(execution_id), "status", "next", "cancelRequestedAt", "parts")
-        pipe.hget(progress_key(execution_id), ":at")
-        pipe.ttl(record_key(execution_id))
-        pipe.time()
-        (status, message, cancel_requested_at, parts), alive_at, ttl_s, (now, _) = pipe.execute()
-    if status is None or (status.decode() in ENDED and _has_its_result(app, execution_id)):
+    signs = read_signs_of_life(client, execution_id)
+    if signs is None or (signs.status in ENDED and _has_its_result(app, execution_id)):
         remove_alarm(client, execution_id)
         return
-    if ttl_s < settings.retention_s / 2:
+    if signs.ttl_s < settings.retention_s / 2:
         keep_execution_and_results(app.backend, execution_id, settings.retention_s)
-    if cancel_requested_at:
+    if signs.is_cancelled:
         wake_all(app, client, execution_id)
     look_every_s = min(settings.quiet_s, settings.retention_s / 4)
-    quiet_for_s = now - float(alive_at or 0)
-    if quiet_for_s < look_every_s:
-        put_off_alarm(client, execution_id, after_s=look_every_s - quiet_for_s, retention_s=settings.retention_s)
+    look_in_s = look_every_s - signs.silent_for_s
+    if look_in_s <= 0:
+        _go_on(app, client, execution_id, signs, look_every_s)
+        look_in_s = look_every_s
+    put_off_alarm(client, execution_id, after_s=look_in_s, retention_s=settings.retention_s)
+
+
+def _go_on(app: Celery, client: Redis, execution_id: str, signs: SignsOfLife, look_every_s: float) -> None:
+    """Publish the message that goes on with a silent execution, unless its messages wait in line still."""
+    if signs.next_message is None:
         return
-    going_on = json.loads(message) if message else None
-    priority = (going_on or {}).get("options", {}).get("priority") or 0
-    oldest = oldest_message_s(app, {priority, max(priority, level_priority(int(parts or 0)))})
-    # Messages of the execution may be on the queue still: a level takes a while to publish, hence the half.
-    waits_in_line = oldest is not None and oldest < now - quiet_for_s + look_every_s / 2
-    if going_on and not waits_in_line:
-        logger.warning("Execution %s shows no sign of life, looking what it lacks", execution_id)
-        with client.pipeline() as pipe:
-            pipe.hset(progress_key(execution_id), ":at", now)
-            pipe.expire(progress_key(execution_id), settings.retention_s)
-            pipe.execute()
-        app.signature(going_on).apply_async()
-    put_off_alarm(client, execution_id, after_s=look_every_s, retention_s=settings.retention_s)
+    message = json.loads(signs.next_message)
+    priority = message.get("options", {}).get("priority") or 0
+    oldest_s = oldest_message_s(app, {priority, max(priority, level_priority(signs.message_count))})
+    # A level takes a while to publish, hence the half.
+    if oldest_s is not None and oldest_s < signs.now_s - signs.silent_for_s + look_every_s / 2:
+        return
+    logger.warning("Execution %s shows no sign of life; looking for what is missing", execution_id)
+    note_sign_of_life(client, execution_id, signs.now_s, get_settings().retention_s)
+    app.signature(message).apply_async()
 
 
 def _has_its_result(app: Celery, execution_id: str) -> bool:

@@ -9,8 +9,8 @@ from redis import Redis
 
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import put_off_alarm, remove_alarm
+from workflow_state.store.ending import keep_execution_and_results
 from workflow_state.store.names import progress_key
-from workflow_state.store.records import keep_execution_and_results
 from workflow_state.store.waiting import release
 
 

@@ -1,14 +1,14 @@
-"""What Redis keeps of an execution beside Celery's own results.
+"""The record of an execution: its plan, action by action and level by level, and what is known of the whole.
 
-| key | type | what |
-|---|---|---|
-| `workflow_state:execution:<id>` | hash | the plan, `action:<id>`, `level:<n>` → their ids, times, status, \
-`started`, `parts` and `next` (see Standing) |
-| `workflow_state:progress:<id>` | hash | the claim and trace of each action that has started (delivery.py) |
-| `workflow_state:executions` | sorted set | id → time of submission in ms; `…:failed` and `…:cancelled` those alone |
+It is one hash, `workflow_state:execution:<id>`, with these fields:
 
-Results of actions, and the final state under the execution's own id, are Celery's. All live for the retention time
-after their last change. A level is a field of its own, so that starting one costs the same however long the plan is.
+- `plan`, `inputs`, `action:<id>` and `level:<n>` (the ids of its actions). They never change. An action and a level are
+  fields of their own, so that what one of them costs does not grow with the plan.
+- `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `expiresAt`, `resumed`.
+- `currentLevel`, `wave`, `messageCount`, `nextMessage` and `begunCount`: how far it has come (position.py).
+
+Beside it stand the sorted sets of executions: `workflow_state:executions` has all of them by the time of submission in
+ms, `…:failed` and `…:cancelled` those that ended like that.
 """
 
 import hashlib
@@ -22,47 +22,20 @@ from itertools import chain
 from typing import Any
 
 from redis import Redis
-from redis.client import Pipeline
 
 from workflow_state.errors import ExecutionConflictError, WorkflowStateError
 from workflow_state.plans.levels import schedule_levels
-from workflow_state.rules.for_each import element_id
-from workflow_state.rules.states import Progress, Record, parse_progress
+from workflow_state.rules.states import Record
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
 from workflow_state.settings import Settings
 from workflow_state.store.alarms import alarm_of
-from workflow_state.store.connection import in_parts, redis_client
+from workflow_state.store.connection import in_parts
 from workflow_state.store.names import (
     ALARMS_KEY,
     INDEX_KEY,
-    STATUSES_WITH_INDEX,
-    action_task_id,
-    index_key,
-    level_group_id,
-    progress_key,
     record_key,
 )
 from workflow_state.store.scripts import run_script
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far an execution has come.
-
-    `started` is the level whose messages were published last, -1 before the first; `stage` is 2 where they were those
-    of alternatives for lists of which an element failed. `parts` is how many they were, and `next` the message (JSON)
-    that goes on when all of them have ended. `before` are the actions of the level before the one that was asked for,
-    `upcoming` its own; both are empty where there are none.
-    """
-
-    started: int
-    stage: int
-    parts: int
-    next: str | None
-    is_cancelled: bool = False
-    expires_at: datetime | None = None
-    before: Sequence[PlannedAction] = ()
-    upcoming: Sequence[PlannedAction] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +73,7 @@ def register_execution(
         "submittedAt": datetime.now(UTC).isoformat(),
         "levels": str(len(levels)),
     }
-    fields["next"] = first.message
+    fields["nextMessage"] = first.message
     if first.expires_at:
         fields["expiresAt"] = first.expires_at.isoformat()
     if resumed:
@@ -166,93 +139,6 @@ def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
     return inputs
 
 
-def begin_execution(client: Redis, execution_id: str) -> bool:
-    """Say that the execution has begun; False where there is no record of it. Safe to repeat."""
-    record, now = record_key(execution_id), datetime.now(UTC).isoformat()
-    return bool(run_script(client, "begin_execution", {"record": record}, {"now": now}))
-
-
-def read_standing(client: Redis, execution_id: str, level: int) -> Standing | None:
-    """Return how far the execution has come, for that level (from 0); None where there is no record of it."""
-    names = ("status", "started", "stage", "parts", "next", "cancelRequestedAt", "expiresAt")
-    fields: Any = client.hmget(record_key(execution_id), *names, f"level:{level - 1}", f"level:{level}")
-    status, started, stage, parts, message, cancel_requested_at, expires_at, raw_before, raw_upcoming = fields
-    if status is None:
-        return None
-    before, upcoming = (json.loads(raw) if raw else [] for raw in (raw_before, raw_upcoming))
-    actions = {action.id: action for action in read_actions(client, execution_id, [*before, *upcoming])}
-    return Standing(
-        started=int(started) if started is not None else -1,
-        stage=int(stage or 1),
-        parts=int(parts or 0),
-        next=message.decode() if message else None,
-        is_cancelled=cancel_requested_at is not None,
-        expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
-        before=[actions[name] for name in before],
-        upcoming=[actions[name] for name in upcoming],
-    )
-
-
-def begin_level(client: Redis, execution_id: str, standing: Standing, retention_s: int) -> None:
-    """Say, before they are published, that a level's messages are, and what goes on after them. Safe to repeat."""
-    run_script(
-        client,
-        "begin_level",
-        {"record": record_key(execution_id), "progress": progress_key(execution_id)},
-        {
-            "level": standing.started,
-            "stage": standing.stage,
-            "parts": standing.parts,
-            "next": standing.next or "",
-            "retention_s": retention_s,
-        },
-    )
-
-
-def keep_execution(client: Redis, execution_id: str, retention_s: int) -> None:
-    """Let the execution's keys live for the retention time from now on."""
-    with client.pipeline(transaction=False) as pipe:
-        _queue_expiry(pipe, execution_id, retention_s)
-        pipe.execute()
-
-
-def _queue_expiry(pipe: Pipeline, execution_id: str, retention_s: int) -> None:
-    for key in (record_key(execution_id), progress_key(execution_id), INDEX_KEY):
-        pipe.expire(key, retention_s)
-
-
-def keep_execution_and_results(backend: Any, execution_id: str, retention_s: int) -> None:
-    """Let all that is stored of the execution live on: results and unfinished chords as well."""
-    client = redis_client(backend)
-    keep_execution(client, execution_id, retention_s)
-    record = read_record(client, execution_id)
-    if record is None:
-        return
-    names = [action.id for action in record.actions] + _elements_of(client, record)
-    tasks = [execution_id, *(action_task_id(execution_id, name) for name in names)]
-    keys = [backend.get_key_for_task(task_id) for task_id in tasks]
-    groups = [level_group_id(execution_id, number) for number in range(len(record.levels))]
-    # Which of a level's actions were counted (result_backend.py).
-    keys += [backend.get_key_for_group(group_id, ".d") for group_id in groups]
-    with client.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.expire(key, retention_s)
-        pipe.execute()
-
-
-def _elements_of(client: Redis, record: Record) -> list[str]:
-    """Return the names of the elements that have begun, or were kept when the execution was resumed."""
-    begun: Any = client.hkeys(progress_key(record.execution_id))
-    reports: Mapping[str, Any] = (record.resumed or {}).get("actions", {})
-    kept = [
-        element_id(name, element["index"])
-        for name, report in reports.items()
-        for element in report.get("elements") or []
-        if element["kept"]
-    ]
-    return [name.decode() for name in begun if name.endswith(b"]")] + kept
-
-
 def request_cancel(client: Redis, execution_id: str) -> bool:
     """Say that the execution is to end; False where there is no such execution. Safe to repeat."""
     key = record_key(execution_id)
@@ -265,35 +151,6 @@ def request_cancel(client: Redis, execution_id: str) -> bool:
 def is_cancelled(client: Redis, execution_id: str) -> bool:
     """Return whether the execution was asked to end."""
     return bool(client.hexists(record_key(execution_id), "cancelRequestedAt"))
-
-
-def mark_end(client: Redis, execution_id: str) -> tuple[Record | None, dict[str, Progress]]:
-    """Say that the execution ends now, unless an earlier call has; return its record and its progress."""
-    with client.pipeline() as pipe:
-        pipe.hget(record_key(execution_id), "status")
-        pipe.hsetnx(record_key(execution_id), "completedAt", datetime.now(UTC).isoformat())
-        pipe.hgetall(record_key(execution_id))
-        pipe.hgetall(progress_key(execution_id))
-        status, _, fields, progress = pipe.execute()
-        if status is None:
-            # What is not there any more must not come back, as a key without an end.
-            client.delete(record_key(execution_id))
-            return None, {}
-    return parse_record(execution_id, fields), parse_progress(progress)
-
-
-def end_execution(client: Redis, record: Record, status: ExecutionStatus, retention_s: int) -> None:
-    """Write how the execution ended into its record, for lists; all of it lives for the retention time from now on."""
-    execution_id = record.execution_id
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hset(record_key(execution_id), "status", status)
-        if status in STATUSES_WITH_INDEX:
-            submitted_ms = datetime.fromisoformat(record.submitted_at).timestamp() * 1000
-            pipe.zadd(index_key(status), {execution_id: submitted_ms})
-            pipe.zremrangebyscore(index_key(status), "-inf", submitted_ms - retention_s * 1000)
-            pipe.expire(index_key(status), retention_s)
-        _queue_expiry(pipe, execution_id, retention_s)
-        pipe.execute()
 
 
 def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:

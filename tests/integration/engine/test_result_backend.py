@@ -109,7 +109,9 @@ def end_action(backend, name, **fields):
 @pytest.fixture
 def published(backend, client):
     """Return which messages were published; level 1 of execution `e` has three actions."""
-    client.hset("workflow_state:execution:e", mapping={"started": 1, "parts": 3, "next": json.dumps(NEXT)})
+    client.hset(
+        "workflow_state:execution:e", mapping={"currentLevel": 1, "messageCount": 3, "nextMessage": json.dumps(NEXT)}
+    )
     return lambda: [json.loads(raw)["headers"] for raw in client.lrange("celery", 0, -1)]
 
 

@@ -20,7 +20,7 @@ local claim = read_own_claim(progress, step, holder)
 if not claim then return 0 end
 if claim.status ~= 'retrying' and not held_back then
   local used = tonumber(redis.call('HGET', progress, ':retries') or 0)
-  local begun = tonumber(redis.call('HGET', record, 'begun') or 0)
+  local begun = tonumber(redis.call('HGET', record, 'begunCount') or 0)
   begun = begun + tonumber(redis.call('HGET', progress, ':alternatives') or 0)
   if used >= free_retries + 2 * begun then return -1 end
   redis.call('HSET', progress, ':retries', used + 1)

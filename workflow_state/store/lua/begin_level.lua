@@ -1,19 +1,20 @@
 -- Note which level is about to be published, and which message goes on after it.
 --
 -- keys:
---   record       hash: what is known of the execution
---   progress     hash: what is under way of it
+--   record         hash: what is known of the execution
+--   progress       hash: what is under way of it
 -- arguments:
---   level        number: from 0
---   stage        number: 2 for alternatives that stand in for whole lists, otherwise 1
---   parts        number: how many messages the level has
---   next         text: the message that goes on when all of them have ended (JSON)
---   retention_s  number: how long a progress hash lives that is new
+--   level          number: from 0
+--   wave           number: 1 for the level's actions, 2 for alternatives that stand in for whole lists
+--   message_count  number: how many messages are published
+--   next_message   text: the message that goes on when all of them have ended (JSON)
+--   retention_s    number: how long a progress hash lives that is new
 --
--- Answers nothing. May be repeated: `begun`, how many actions have begun, counts each level and stage once.
-local started, known_stage, begun = unpack(redis.call('HMGET', record, 'started', 'stage', 'begun'))
+-- Answers nothing. May be repeated: `begunCount`, how many actions have begun, has each wave of a level once.
+local known_level, known_wave, begun = unpack(redis.call('HMGET', record, 'currentLevel', 'wave', 'begunCount'))
 begun = tonumber(begun or 0)
-if tonumber(started or -1) ~= level or tonumber(known_stage or 0) ~= stage then begun = begun + parts end
-redis.call('HSET', record, 'begun', begun, 'started', level, 'stage', stage, 'parts', parts, 'next', next)
+if tonumber(known_level or -1) ~= level or tonumber(known_wave or 0) ~= wave then begun = begun + message_count end
+redis.call('HSET', record, 'currentLevel', level, 'wave', wave, 'messageCount', message_count,
+  'nextMessage', next_message, 'begunCount', begun)
 local is_new = redis.call('HSET', progress, ':at', tonumber(redis.call('TIME')[1])) == 1
 if is_new then redis.call('EXPIRE', progress, retention_s) end

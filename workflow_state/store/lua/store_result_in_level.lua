@@ -19,5 +19,6 @@ store_value(result, value, success_prefix, keeps_any, ttl_s)
 redis.call('SADD', counted, step)
 local count = redis.call('SCARD', counted)
 if count == 1 and ttl_s then redis.call('EXPIRE', counted, ttl_s) end
-local started, parts, next = unpack(redis.call('HMGET', record, 'started', 'parts', 'next'))
-return started == level and count >= tonumber(parts) and next
+local current, message_count, message =
+  unpack(redis.call('HMGET', record, 'currentLevel', 'messageCount', 'nextMessage'))
+return current == level and count >= tonumber(message_count) and message

@@ -1,0 +1,134 @@
+"""How far an execution has come, and when something was last heard of it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+
+from workflow_state.schema import ExecutionStatus, PlannedAction
+from workflow_state.store.names import progress_key, record_key
+from workflow_state.store.records import read_actions
+from workflow_state.store.scripts import run_script
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionPosition:
+    """How far an execution has come, as whoever goes on with a level has to know.
+
+    `current_level` is the level whose messages were published last, -1 before the first. `wave` is 1 where these were
+    the messages of its actions, and 2 where they were those of alternatives that stand in for whole lists.
+    `previous_actions` are the actions of the level before the one that was asked for, `actions` its own; both are empty
+    where there is no such level.
+    """
+
+    current_level: int
+    wave: int
+    is_cancelled: bool = False
+    expires_at: datetime | None = None
+    previous_actions: Sequence[PlannedAction] = ()
+    actions: Sequence[PlannedAction] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LevelStart:
+    """What is noted of a level before its messages are published.
+
+    `wave` is as in ExecutionPosition. `next_message` (JSON) is published when all of the `message_count` have ended.
+    """
+
+    level: int
+    wave: int
+    message_count: int
+    next_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignsOfLife:
+    """What tells whether an execution goes on by itself.
+
+    For `silent_for_s` nothing of it was claimed or published, at `now_s` by Redis' own clock. `next_message` (JSON) is
+    what goes on with it, and `message_count` how many messages its current level has. What is stored of it lives for
+    `ttl_s`.
+    """
+
+    status: ExecutionStatus
+    next_message: str | None
+    message_count: int
+    is_cancelled: bool
+    silent_for_s: float
+    now_s: int
+    ttl_s: int
+
+
+def begin_execution(client: Redis, execution_id: str) -> bool:
+    """Note that the execution has begun; False where there is no record of it. May be called again."""
+    record, now = record_key(execution_id), datetime.now(UTC).isoformat()
+    return bool(run_script(client, "begin_execution", {"record": record}, {"now": now}))
+
+
+def read_position(client: Redis, execution_id: str, level: int) -> ExecutionPosition | None:
+    """Return how far the execution has come, for whoever goes on with that level (from 0); None without a record."""
+    names = ("status", "currentLevel", "wave", "cancelRequestedAt", "expiresAt", f"level:{level - 1}", f"level:{level}")
+    values: Any = client.hmget(record_key(execution_id), *names)
+    fields = dict(zip(names, values, strict=True))
+    if fields["status"] is None:
+        return None
+    previous, own = (json.loads(fields[f"level:{number}"] or b"[]") for number in (level - 1, level))
+    actions = {action.id: action for action in read_actions(client, execution_id, [*previous, *own])}
+    expires_at = fields["expiresAt"]
+    return ExecutionPosition(
+        current_level=int(fields["currentLevel"] or -1),
+        wave=int(fields["wave"] or 1),
+        is_cancelled=fields["cancelRequestedAt"] is not None,
+        expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
+        previous_actions=[actions[name] for name in previous],
+        actions=[actions[name] for name in own],
+    )
+
+
+def begin_level(client: Redis, execution_id: str, start: LevelStart, retention_s: int) -> None:
+    """Note which level begins, before its messages are published, and what goes on after it. May be called again."""
+    run_script(
+        client,
+        "begin_level",
+        {"record": record_key(execution_id), "progress": progress_key(execution_id)},
+        {
+            "level": start.level,
+            "wave": start.wave,
+            "message_count": start.message_count,
+            "next_message": start.next_message,
+            "retention_s": retention_s,
+        },
+    )
+
+
+def read_signs_of_life(client: Redis, execution_id: str) -> SignsOfLife | None:
+    """Return what tells whether the execution goes on; None where there is no record of it. One round trip."""
+    with client.pipeline(transaction=False) as pipe:
+        pipe.hmget(record_key(execution_id), "status", "nextMessage", "messageCount", "cancelRequestedAt")
+        pipe.hget(progress_key(execution_id), ":at")
+        pipe.ttl(record_key(execution_id))
+        pipe.time()
+        (status, message, message_count, cancel_requested_at), alive_at_s, ttl_s, (now_s, _) = pipe.execute()
+    if status is None:
+        return None
+    return SignsOfLife(
+        status=ExecutionStatus(status.decode()),
+        next_message=message.decode() if message else None,
+        message_count=int(message_count or 0),
+        is_cancelled=cancel_requested_at is not None,
+        silent_for_s=now_s - float(alive_at_s or 0),
+        now_s=now_s,
+        ttl_s=ttl_s,
+    )
+
+
+def note_sign_of_life(client: Redis, execution_id: str, now_s: float, retention_s: int) -> None:
+    """Note that something of the execution is published now (s since 1970, by Redis' own clock)."""
+    with client.pipeline() as pipe:
+        pipe.hset(progress_key(execution_id), ":at", str(now_s))
+        pipe.expire(progress_key(execution_id), retention_s)
+        pipe.execute()
