@@ -26,7 +26,7 @@ from workflow_state import hooks
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.expiry import expire_outputs
-from workflow_state.engine.levels import message_after, publish_lost, start_level, what_lacks
+from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level
 from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.engine.outcomes import answer_celery
 from workflow_state.errors import PlanValidationError, WorkflowStateError
@@ -173,7 +173,7 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
                 register_execution(client, execution_id, valid, first, settings=get_settings())
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
-        final = _go_on(self, 0)
+        final = _continue_execution(self, 0)
     if final is None:
         # Raised here, and by none of the functions below: Celery copies and formats the traceback of each Ignore, which
         # costs more than starting a level does.
@@ -189,13 +189,13 @@ def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
     once.
     """
     with requeued_on_connection_loss():
-        final = _go_on(self, level)
+        final = _continue_execution(self, level)
     if final is None:
         raise Ignore
     return final
 
 
-def _go_on(task: Task, level: int) -> Summary | None:  # type: ignore[type-arg]
+def _continue_execution(task: Task, level: int) -> Summary | None:  # type: ignore[type-arg]
     """Start this level; or publish again what got lost of the one that is under way; or end the execution.
 
     Returns the final state, or None where something else goes on with the execution.
@@ -217,20 +217,20 @@ def _go_on(task: Task, level: int) -> Summary | None:  # type: ignore[type-arg]
         return None
     if position.current_level == level:
         # Whoever started it may have died halfway.
-        _mend_level(task, level, position.actions, position)
+        _collect_results(task, level, position.actions, position)
         return None
-    results = _mend_level(task, level - 1, position.previous_actions, position) if level else {}
+    results = _collect_results(task, level - 1, position.previous_actions, position) if level else {}
     if results is None:
         return None
     is_over = position.is_cancelled or stopping_failure(position.previous_actions, results) is not None
     if position.actions and not is_over:
-        start_level(task, level, what_lacks(task, position.actions, {}))
+        start_level(task, level, find_missing_messages(task, position.actions, {}))
         return None
     final = finish(task, execution_id)
     return Summary(final) if final else None
 
 
-def _mend_level(
+def _collect_results(
     task: Task,  # type: ignore[type-arg]
     level: int,
     actions: Sequence[PlannedAction],
@@ -238,13 +238,13 @@ def _mend_level(
 ) -> dict[str, dict[str, Any]] | None:
     """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
     results = read_results(task.app.backend, str(task.request.id), (action.id for action in actions))
-    lack = what_lacks(task, actions, results)
-    if not lack.messages:
+    missing = find_missing_messages(task, actions, results)
+    if not missing.messages:
         return results
-    if lack.stage > position.wave:
-        start_level(task, level, lack)
+    if missing.wave > position.wave:
+        start_level(task, level, missing)
     else:
-        publish_lost(task, level, lack, actions)
+        publish_lost(task, level, missing, actions)
     return None
 
 

@@ -52,10 +52,10 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warn", "error"] = "info"
 
     @property
-    def quiet_s(self) -> int:
-        """For how long an execution may show no sign of life before a worker looks what it lacks, in seconds.
+    def silence_before_recovery_s(self) -> int:
+        """How long an execution may be silent before a worker looks for what is missing, in seconds.
 
-        Longer than a dead worker's messages take to come back by themselves.
+        That is longer than the messages of a dead worker take to come back by themselves.
         """
         return self.visibility_timeout_s + max(2, self.visibility_timeout_s // 6)
 

@@ -1,6 +1,7 @@
 """A level's messages: those that it starts with, and those that were lost.
 
-Ids are the same each time that something is published: what is published twice is claimed once, and counts once.
+A message has the same task id each time that it is published. So what is published twice is claimed once, and it counts
+once.
 """
 
 import json
@@ -36,24 +37,25 @@ _CHORD = {"task": LEVEL_TASK}
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """Messages of a level that have no result yet.
+class MissingMessages:
+    """Messages of a level whose results are missing.
 
-    In stage 2 they are those of alternatives that stand in for whole lists; these come when all else has ended.
+    The first wave has those of the level's actions. The second comes when these have ended: the messages of
+    alternatives that stand in for whole lists.
     """
 
     messages: Sequence[Signature[Any]]
-    stage: Literal[1, 2] = 1
+    wave: Literal[1, 2] = 1
 
 
-def start_level(task: Task, number: int, lack: Lack) -> None:  # type: ignore[type-arg]
+def start_level(task: Task, number: int, missing: MissingMessages) -> None:  # type: ignore[type-arg]
     """Publish the chord of a level, in place of the running task: its messages, and `execute_level` once all ended.
 
     What `task.replace(chord(…))` would do, but that the messages go out together, a hundred in a round trip, and that
     each says of the chord's body no more than that there is one: it is in the record.
     """
-    execution_id, header = str(task.request.id), lack.messages
-    start = LevelStart(number, lack.stage, len(header), message_after(task, number))
+    execution_id, header = str(task.request.id), missing.messages
+    start = LevelStart(number, missing.wave, len(header), message_after(task, number))
     # The record comes first: should this worker die halfway, it tells what was to be published.
     begin_level(redis_client(task.app.backend), execution_id, start, get_settings().retention_s)
     if not header:
@@ -76,7 +78,7 @@ def start_level(task: Task, number: int, lack: Lack) -> None:  # type: ignore[ty
 def publish_lost(
     task: Task,  # type: ignore[type-arg]
     number: int,
-    lack: Lack,
+    missing: MissingMessages,
     actions: Sequence[PlannedAction],
 ) -> None:
     """Publish again those messages of a level of which nothing is under way, and say when to look again.
@@ -87,13 +89,13 @@ def publish_lost(
     client = redis_client(task.app.backend)
     settings = get_settings()
     known = {action.id: action for action in actions}
-    runs = [list(_runs_of(task, message, known)) for message in lack.messages]
-    where = find_whereabouts(client, execution_id, sorted({name for names in runs for name in names}))
+    steps = [list(_steps_of(task, message, known)) for message in missing.messages]
+    where = find_whereabouts(client, execution_id, sorted({name for names in steps for name in names}))
     seconds, _ = client.time()
-    overdue_s = seconds - settings.quiet_s
+    overdue_s = seconds - settings.silence_before_recovery_s
     lost = [
         message
-        for message, names in zip(lack.messages, runs, strict=True)
+        for message, names in zip(missing.messages, steps, strict=True)
         if all(is_lost(where[name], overdue_s) for name in names)
     ]
     if lost:
@@ -106,12 +108,12 @@ def publish_lost(
         # Nothing is to be heard of it before a person answers, or the next attempt is due.
         after_s = min([*waits_s, settings.retention_s / 4])
     else:
-        after_s = settings.quiet_s
+        after_s = settings.silence_before_recovery_s
     put_off_alarm(client, execution_id, after_s=max(1, after_s), retention_s=settings.retention_s)
 
 
 def is_lost(where: Whereabouts, overdue_s: float) -> bool:
-    """Return whether nothing is under way of an action without a result: not even a retry that is not long overdue."""
+    """Return whether nothing of a step without a result is under way. A retry that is long overdue is lost as well."""
     return where < overdue_s if isinstance(where, float) else where == "nowhere"
 
 
@@ -123,17 +125,17 @@ def message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
     return json.dumps(message.set(immutable=True), separators=(",", ":"))
 
 
-def _runs_of(
+def _steps_of(
     task: Task,  # type: ignore[type-arg]
     message: Signature[Any],
     known: Mapping[str, PlannedAction],
 ) -> Iterator[str]:
-    """Yield under which names a message's action may be under way: its own, and its alternatives'."""
+    """Yield the steps that may be under way for a message: its own, and those of its alternatives."""
     told = from_arguments(message.args, message.kwargs)
     name = told.action_id
     yield told.step
     while told.element is None:
-        # What the level does not know is an alternative that stands in for a whole list.
+        # An action that the level does not have is an alternative that stands in for a whole list.
         action = known.get(name) or _read_action(task, name)
         if action is None or action.error_handling.alternative_action_id is None:
             return
@@ -147,14 +149,14 @@ def _read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: i
     return found[0] if found else None
 
 
-def what_lacks(
+def find_missing_messages(
     task: Task,  # type: ignore[type-arg]
     actions: Sequence[PlannedAction],
     results: dict[str, dict[str, Any]],
-) -> Lack:
-    """Return the messages of a level that are still to be published, given what has finished.
+) -> MissingMessages:
+    """Return the messages of a level whose results are missing.
 
-    An action whose elements have all finished is joined here, and its state added to the results.
+    Where all elements of a list have finished, the state that they add up to is stored, and added to `results`.
     """
     header: list[Signature[Any]] = []
     of_lists: list[Signature[Any]] = []
@@ -174,7 +176,7 @@ def what_lacks(
                 results[action.id] = state
             else:
                 of_lists.append(message)
-    return Lack(header) if header or not of_lists else Lack(of_lists, stage=2)
+    return MissingMessages(header) if header or not of_lists else MissingMessages(of_lists, wave=2)
 
 
 def _join(

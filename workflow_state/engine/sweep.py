@@ -1,12 +1,15 @@
 """Looking after executions: one that shows no sign of life goes on all the same.
 
-A message may be lost: Redis gives it to a worker that dies before it has noted that it has it, somebody empties a
-queue, a result can't be stored. So what is stored is the truth, and a message is a hint that there is something to do.
-Each execution that has not ended has an alarm (alarms.py). When it rings, and nothing was claimed or published for a
-while, the execution's own message that goes on is published once more; `execute_level` then looks what is stored, what
-is under way, and publishes what is neither.
+A message may be lost. Redis gives it to a worker that dies before it has noted that it has it, somebody empties a
+queue, a result can't be stored. So what is stored is the truth, and a message is only a hint that there is something to
+do.
 
-Where all is well that costs a few reads for each execution in `quiet_s`, and never more than one message of it.
+Each execution that has not ended has an alarm (alarms.py). When it rings, and nothing was claimed or published for a
+while, the message that goes on with the execution is published once more. `execute_level` then looks what has a result
+and what is under way, and publishes the rest.
+
+Where all is well that costs a few reads for each execution in `silence_before_recovery_s`, and never more than one
+message of it.
 """
 
 import json
@@ -88,7 +91,7 @@ def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:
         keep_execution_and_results(app.backend, execution_id, settings.retention_s)
     if signs.is_cancelled:
         wake_all(app, client, execution_id)
-    look_every_s = min(settings.quiet_s, settings.retention_s / 4)
+    look_every_s = min(settings.silence_before_recovery_s, settings.retention_s / 4)
     look_in_s = look_every_s - signs.silent_for_s
     if look_in_s <= 0:
         _go_on(app, client, execution_id, signs, look_every_s)

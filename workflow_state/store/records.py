@@ -94,7 +94,7 @@ def register_execution(
             "submitted_ms": int(time.time() * 1000),
             "retention_s": settings.retention_s,
             "alarm": alarm_of(execution_id),
-            "first_look_s": first.delay_s + settings.quiet_s,
+            "first_look_s": first.delay_s + settings.silence_before_recovery_s,
             "fields": [part for field in fields.items() for part in field],
         },
     )

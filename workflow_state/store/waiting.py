@@ -76,7 +76,7 @@ def release(
             "answer": json.dumps(answer),
             "digest": digest or None,
             "unpublished_after_s": _UNPUBLISHED_AFTER_S,
-            "silence_s": settings.quiet_s,
+            "silence_s": settings.silence_before_recovery_s,
             "retention_s": settings.retention_s,
         },
     )
