@@ -21,7 +21,7 @@ from celery import Celery
 from workflow_state.actions.storage.outputs import remove_expired
 from workflow_state.engine.timers import TimedStep
 from workflow_state.settings import get_settings
-from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
+from workflow_state.store.connection import CONNECTION_ERRORS, in_batches, redis_client
 from workflow_state.store.names import EXPIRE_TASK, KEY_PREFIX, record_key
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ EXPIRE_EVERY_S = 3600
 
 _TURN_KEY = f"{KEY_PREFIX}expiry"
 _ASK_EVERY_S = 60.0
-_ASKED_AT_ONCE = 1_000
 
 
 def expire_outputs(app: Celery) -> int:
@@ -46,12 +45,11 @@ def _find_living(backend: Any, execution_ids: set[str]) -> set[str]:
     client = redis_client(backend)
     ids = sorted(execution_ids)
     living: set[str] = set()
-    for start in range(0, len(ids), _ASKED_AT_ONCE):
-        part = ids[start : start + _ASKED_AT_ONCE]
+    for batch in in_batches(ids):
         with client.pipeline(transaction=False) as pipe:
-            for execution_id in part:
+            for execution_id in batch:
                 pipe.exists(record_key(execution_id), backend.get_key_for_task(execution_id))
-            living |= {execution_id for execution_id, count in zip(part, pipe.execute(), strict=True) if count}
+            living |= {execution_id for execution_id, count in zip(batch, pipe.execute(), strict=True) if count}
     return living
 
 

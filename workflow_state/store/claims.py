@@ -21,7 +21,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from workflow_state.schema import ActionExecutionState
-from workflow_state.store.connection import CONNECTION_ERRORS
+from workflow_state.store.connection import CONNECTION_ERRORS, in_batches
 from workflow_state.store.leases import begin_holder, current_holders, end_holder, incarnation, is_over, process_name
 from workflow_state.store.names import progress_key, record_key, worker_key
 from workflow_state.store.scripts import run_script, run_script_beside
@@ -32,8 +32,6 @@ WHICHEVER_IS_DUE = 0
 FREE_RETRIES = 100
 """An execution may be retried as often as this, and twice for each of its actions: a plan of thousands that all fail
 must not hammer a server that is down."""
-
-_READ_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +173,13 @@ is due at that time (s, Redis' own).
 def find_whereabouts(client: Redis, execution_id: str, steps: Sequence[str]) -> dict[str, Whereabouts]:
     """Return where each of these steps is: two round trips for each 1,000."""
     found: dict[str, Whereabouts] = {}
-    for start in range(0, len(steps), _READ_AT_ONCE):
-        part = steps[start : start + _READ_AT_ONCE]
-        raw_claims: Any = client.hmget(progress_key(execution_id), list(part))
-        claims = {name: json.loads(raw) for name, raw in zip(part, raw_claims, strict=True) if raw}
+    for batch in in_batches(steps):
+        raw_claims: Any = client.hmget(progress_key(execution_id), list(batch))
+        claims = {name: json.loads(raw) for name, raw in zip(batch, raw_claims, strict=True) if raw}
         owners = sorted({claim["process"] for claim in claims.values()})
         raw_leases: Any = client.mget([worker_key(owner) for owner in owners]) if owners else []
         leases = {owner: json.loads(raw) for owner, raw in zip(owners, raw_leases, strict=True) if raw}
-        found |= {name: whereabouts(claims.get(name), leases) for name in part}
+        found |= {name: whereabouts(claims.get(name), leases) for name in batch}
     return found
 
 

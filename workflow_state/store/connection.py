@@ -1,13 +1,15 @@
 """The Redis connection, and its errors."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined] # stubs of an older kombu
 from redis import Redis
 from redis.exceptions import RedisError
 
 from workflow_state.errors import SettingsError
+
+Item = TypeVar("Item")
 
 CONNECTION_ERRORS = (RedisError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
 
@@ -17,12 +19,12 @@ def forget_connections(client: Redis) -> None:
     client.connection_pool.disconnect(inuse_connections=False)
 
 
-_MGET_AT_ONCE = 1_000
+_BATCH_SIZE = 1_000
 
 
-def in_parts(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Return the keys a thousand at a time: one command with more would hold up everybody else."""
-    return (keys[start : start + _MGET_AT_ONCE] for start in range(0, len(keys), _MGET_AT_ONCE))
+def in_batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield the items a thousand at a time: a command with more of them would hold up everybody else."""
+    return (items[start : start + _BATCH_SIZE] for start in range(0, len(items), _BATCH_SIZE))
 
 
 def redis_client(backend: Any) -> Redis:

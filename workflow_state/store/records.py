@@ -29,7 +29,7 @@ from workflow_state.rules.states import Record
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
 from workflow_state.settings import Settings
 from workflow_state.store.alarms import alarm_of
-from workflow_state.store.connection import in_parts
+from workflow_state.store.connection import in_batches
 from workflow_state.store.names import (
     ALARMS_KEY,
     INDEX_KEY,
@@ -128,8 +128,8 @@ def plan_digest(plan: ExecutionPlan) -> str:
 def read_actions(client: Redis, execution_id: str, action_ids: Sequence[str]) -> list[PlannedAction]:
     """Return those of the actions that the record has: one round trip for each 1,000."""
     key = record_key(execution_id)
-    parts: Any = [client.hmget(key, [f"action:{name}" for name in part]) for part in in_parts(action_ids)]
-    return [PlannedAction.model_validate_json(raw) for raw in chain.from_iterable(parts) if raw]
+    batches: Any = [client.hmget(key, [f"action:{name}" for name in batch]) for batch in in_batches(action_ids)]
+    return [PlannedAction.model_validate_json(raw) for raw in chain.from_iterable(batches) if raw]
 
 
 def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from celery import states
 from redis.client import Pipeline
 
 from workflow_state.schema import PlannedAction
-from workflow_state.store.connection import in_parts
+from workflow_state.store.connection import in_batches
 from workflow_state.store.names import action_task_id, record_key
 
 
@@ -19,8 +19,8 @@ def read_results(backend: Any, execution_id: str, steps: Iterable[str]) -> dict[
     if not ids:
         return {}
     keys = _result_keys(backend, execution_id, ids)
-    parts = [backend.client.mget(part) for part in in_parts(keys)]
-    return _finished(backend, ids, chain.from_iterable(parts))
+    batches = [backend.client.mget(batch) for batch in in_batches(keys)]
+    return _finished(backend, ids, chain.from_iterable(batches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ def queue_outlook(
 ) -> None:
     """Ask in a pipeline what `parse_outlook` makes an Outlook of: two commands, and one more for each 1,000 results."""
     pipe.hmget(record_key(execution_id), "planId", "cancelRequestedAt", *(f"action:{name}" for name in action_ids))
-    for part in in_parts([pause_key, *_result_keys(backend, execution_id, result_ids)]):
-        pipe.mget(part)
+    for batch in in_batches([pause_key, *_result_keys(backend, execution_id, result_ids)]):
+        pipe.mget(batch)
 
 
 def parse_outlook(backend: Any, result_ids: Sequence[str], replies: Sequence[Any]) -> Outlook:
