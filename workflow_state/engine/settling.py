@@ -11,7 +11,7 @@ from workflow_state.engine.outcomes import Finished, HandedOver
 from workflow_state.engine.work import Work
 from workflow_state.errors import WorkflowStateError
 from workflow_state.rules.policy import is_of_unknown_outcome, settle_failure
-from workflow_state.rules.states import Ending, finished_state
+from workflow_state.rules.states import AttemptHistory, finished_state
 from workflow_state.schema import ActionExecutionState, ActionStatus, ActionSuccess, PlannedAction
 from workflow_state.store.claims import WHICHEVER_IS_DUE, read_failure, remember_failure
 from workflow_state.store.names import action_task_id
@@ -81,7 +81,7 @@ def _end_of_primary(work: Work, primary: PlannedAction, alternative: ActionExecu
         success = ActionSuccess(output=alternative.result.output, alternative_action_id=alternative.action_id)
         if alternative.result.output_location:
             success.output_location = alternative.result.output_location
-        ending = Ending(str(failed.started_at), failed.attempts, failed.to_json_data()["httpTrace"])
-        return finished_state(primary.id, success, ending)
+        history = AttemptHistory(str(failed.started_at), failed.attempts, failed.to_json_data()["httpTrace"])
+        return finished_state(primary.id, success, history)
     # Where the alternative may have been done, a fallback value would hide it.
     return failed if is_of_unknown_outcome(alternative) else settle_failure(primary, failed)

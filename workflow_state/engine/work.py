@@ -12,7 +12,7 @@ from redis import Redis
 from workflow_state.actions.execute import ActionContext
 from workflow_state.engine.messages import ActionMessage, to_arguments
 from workflow_state.logger import WorkflowLogger
-from workflow_state.rules.states import Ending, finished_state
+from workflow_state.rules.states import AttemptHistory, finished_state
 from workflow_state.schema import (
     ActionDefinition,
     ActionExecutionState,
@@ -64,14 +64,14 @@ class Attempt:
 
 def end_unsent(attempt: Attempt, result: ActionResult) -> ActionExecutionState:
     """Return the state of a step that has just ended so; this attempt sent nothing, and does not count."""
-    ending = Ending(attempt.claim.started_at, attempt.claim.attempt - 1, attempt.trace)
-    return finished_state(attempt.work.step, result, ending)
+    history = AttemptHistory(attempt.claim.started_at, attempt.claim.attempt - 1, attempt.trace)
+    return finished_state(attempt.work.step, result, history)
 
 
 def end_sent(attempt: Attempt, result: ActionResult, trace: Sequence[Mapping[str, Any]] = ()) -> ActionExecutionState:
     """Return the state of a step that has just ended so; `trace` is what this attempt sent and received."""
-    ending = Ending(attempt.claim.started_at, attempt.claim.attempt, [*attempt.trace, *trace])
-    return finished_state(attempt.work.step, result, ending)
+    history = AttemptHistory(attempt.claim.started_at, attempt.claim.attempt, [*attempt.trace, *trace])
+    return finished_state(attempt.work.step, result, history)
 
 
 def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> ActionContext:

@@ -65,8 +65,8 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """When an action ended, for its state; times are ISO 8601."""
+class AttemptHistory:
+    """The attempts of an action, for its state: when the first began (ISO 8601), how many there were, their trace."""
 
     started_at: str
     attempts: int
@@ -74,11 +74,11 @@ class Ending:
 
 
 def finished_state(
-    action_id: str, result: ActionSkip | ActionFailure | Any, ending: Ending, *, now: datetime | None = None
+    action_id: str, result: ActionSkip | ActionFailure | Any, history: AttemptHistory, *, now: datetime | None = None
 ) -> ActionExecutionState:
     """Return the state of an action that has just ended with this result."""
     completed_at = now or datetime.now(UTC)
-    started_at = datetime.fromisoformat(ending.started_at)
+    started_at = datetime.fromisoformat(history.started_at)
     statuses = {
         "success": ActionStatus.COMPLETED,
         "failure": ActionStatus.FAILED,
@@ -90,9 +90,9 @@ def finished_state(
         started_at=started_at,
         completed_at=completed_at,
         duration=max(0, round((completed_at - started_at).total_seconds() * 1000)),
-        attempts=ending.attempts,
+        attempts=history.attempts,
         result=result,
-        http_trace=list(ending.trace),
+        http_trace=list(history.trace),
     )
 
 

@@ -13,7 +13,7 @@ from workflow_state.rules.for_each import (
     running_fan_out,
     split_state,
 )
-from workflow_state.rules.states import Ending, finished_state
+from workflow_state.rules.states import AttemptHistory, finished_state
 from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, PlannedAction, StorageLocation
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -31,8 +31,8 @@ def completed(output):
 
 
 def element(index, result, *, begins_s=0, ends_s=1, attempts=1):
-    ending = Ending((START + timedelta(seconds=begins_s)).isoformat(), attempts, ())
-    state = finished_state(f"each[{index}]", result, ending, now=START + timedelta(seconds=ends_s))
+    history = AttemptHistory((START + timedelta(seconds=begins_s)).isoformat(), attempts, ())
+    state = finished_state(f"each[{index}]", result, history, now=START + timedelta(seconds=ends_s))
     return state.to_json_data()
 
 
@@ -136,7 +136,7 @@ def test_an_output_that_a_fallback_stands_before_is_lost():
 def test_a_running_list_shows_who_has_begun():
     """In the order of the list."""
     states = {
-        index: finished_state(f"each[{index}]", FAILURE, Ending(START.isoformat(), 1, ()), now=START)
+        index: finished_state(f"each[{index}]", FAILURE, AttemptHistory(START.isoformat(), 1, ()), now=START)
         for index in (4, 1)
     }
     running = running_fan_out("each", states)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from workflow_state.rules.states import Ending, Progress, Record, final_state, finished_state, running_state
+from workflow_state.rules.states import AttemptHistory, Progress, Record, final_state, finished_state, running_state
 from workflow_state.schema import ActionFailure, ActionSkip, ActionSuccess, ErrorDetail, ExecutionStatus, PlannedAction
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -28,8 +28,8 @@ def record(*levels, standby=(), started=True, **plan):
 
 
 def done(action_id, result, attempts=1):
-    ending = Ending(START.isoformat(), attempts, ())
-    return finished_state(action_id, result, ending, now=START + timedelta(milliseconds=250)).to_json_data()
+    history = AttemptHistory(START.isoformat(), attempts, ())
+    return finished_state(action_id, result, history, now=START + timedelta(milliseconds=250)).to_json_data()
 
 
 FAILURE = ActionFailure(error=ErrorDetail(category="network_timeout", message="too slow", status_code=408))
@@ -114,5 +114,5 @@ def test_expected_outcomes_decide_over_the_end():
 
 def test_a_skip_has_no_attempts():
     """Nothing was sent."""
-    state = finished_state("a", ActionSkip(reason="no"), Ending(START.isoformat(), 0, ()), now=START)
+    state = finished_state("a", ActionSkip(reason="no"), AttemptHistory(START.isoformat(), 0, ()), now=START)
     assert (state.status, state.attempts, state.duration) == ("skipped", 0, 0)
