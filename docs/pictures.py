@@ -27,7 +27,7 @@ from workflow_state.cli.screen import live_view
 from workflow_state.engine.local import local_redis, local_worker
 from workflow_state.plans.levels import beside_primaries
 from workflow_state.schema import ExecutionState
-from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.records import read_record
 
 PICTURES = Path(__file__).with_name("pictures")
@@ -87,7 +87,7 @@ def many(count: int) -> dict[str, Any]:
 
 def draw_progress(state: ExecutionState, file: Path) -> None:
     """Write what `workflow-state run` shows on a terminal while this state is so."""
-    record = read_record(redis_client(app.backend), state.id)
+    record = read_record(open_store(app.backend, state.id))
     if record is None:
         raise SystemExit("the execution is gone")
     levels = [[step.id for step in level] for level in beside_primaries(record.levels, record.standby)]

@@ -26,7 +26,7 @@ from workflow_state import hooks
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.expiry import expire_outputs
-from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level
+from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level, store_of
 from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.engine.outcomes import answer_celery
 from workflow_state.errors import PlanValidationError, WorkflowStateError
@@ -41,10 +41,10 @@ from workflow_state.schema import (
     PlannedAction,
     ResumeReport,
 )
-from workflow_state.settings import get_settings
 from workflow_state.store.alarms import remove_alarm
-from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
+from workflow_state.store.connection import CONNECTION_ERRORS
 from workflow_state.store.ending import end_execution, mark_end
+from workflow_state.store.execution import ExecutionStore, open_store
 from workflow_state.store.names import ACTION_TASK, EXPIRE_TASK, LEVEL_TASK
 from workflow_state.store.position import ExecutionPosition, begin_execution, read_position
 from workflow_state.store.records import (
@@ -87,7 +87,7 @@ class LevelTask(Task):  # type: ignore[type-arg]
     def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
         """Look after the execution no more: its end is stored."""
         del retval, args, kwargs
-        remove_alarm(redis_client(self.app.backend), task_id)
+        remove_alarm(open_store(self.app.backend, task_id))
 
 
 class PlanTask(LevelTask):
@@ -124,8 +124,8 @@ class PlanTask(LevelTask):
         message = self.app.signature(LEVEL_TASK, args=(0,), options=kept, immutable=True)
         delay_s = max(0, (begins_at - datetime.now(UTC)).total_seconds()) if begins_at else 0
         first = FirstMessage(dumps(message), delay_s, expires_at)
-        client = redis_client(self.app.backend)
-        is_new = register_execution(client, execution_id, plan, first, settings=get_settings(), resumed=resumed)
+        store = open_store(self.app.backend, execution_id)
+        is_new = register_execution(store, plan, first, resumed=resumed)
         if not is_new:
             return AsyncResult(execution_id, app=self.app)
         # The message carries no plan: the record has it, and a monitor would show it.
@@ -165,12 +165,11 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
     """
     execution_id = str(self.request.id)
     with requeued_on_connection_loss():
-        client = redis_client(self.app.backend)
         if plan is not None:
             try:
                 valid = validate_execution_plan(plan)
                 first = FirstMessage(message_after(self, -1))
-                register_execution(client, execution_id, valid, first, settings=get_settings())
+                register_execution(store_of(self), valid, first)
             except WorkflowStateError as error:
                 return Summary(_refusal(execution_id, plan, error))
         final = _continue_execution(self, 0)
@@ -200,17 +199,16 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
 
     Returns the final state, or None where something else goes on with the execution.
     """
-    execution_id = str(task.request.id)
-    client = redis_client(task.app.backend)
-    position = read_position(client, execution_id, level)
+    store = store_of(task)
+    position = read_position(store, level)
     if position is None:
         # Nothing is known of it any more, so there is nothing to tell anyone.
-        logger.error("Execution %s was to go on, but its record is gone", execution_id)
+        logger.error("Execution %s was to go on, but its record is gone", store.execution_id)
         return None
     if position.current_level < 0 and position.expires_at and datetime.now(UTC) > position.expires_at:
-        request_cancel(client, execution_id)
+        request_cancel(store)
         position = replace(position, is_cancelled=True)
-    if position.current_level < 0 and begin_execution(client, execution_id):
+    if position.current_level < 0 and begin_execution(store):
         task.update_state(state="RUNNING", meta={})
     if position.current_level > level:
         # A message that comes late, or a second time: a later level is under way.
@@ -226,7 +224,7 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
     if position.actions and not is_over:
         start_level(task, level, find_missing_messages(task, position.actions, {}))
         return None
-    final = finish(task, execution_id)
+    final = finish(store)
     return Summary(final) if final else None
 
 
@@ -237,7 +235,7 @@ def _collect_results(
     position: ExecutionPosition,
 ) -> dict[str, dict[str, Any]] | None:
     """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
-    results = read_results(task.app.backend, str(task.request.id), (action.id for action in actions))
+    results = read_results(store_of(task), (action.id for action in actions))
     missing = find_missing_messages(task, actions, results)
     if not missing.messages:
         return results
@@ -281,17 +279,16 @@ def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> Executi
     return refused_state(execution_id, plan_id, detail)
 
 
-def finish(task: Task, execution_id: str) -> ExecutionState | None:  # type: ignore[type-arg]
+def finish(store: ExecutionStore) -> ExecutionState | None:
     """Compose the final state, and note in the record how it ended; None where there is no record of it any more."""
-    client = redis_client(task.app.backend)
-    record, progress = mark_end(client, execution_id)
+    record, progress = mark_end(store)
     if record is None:
-        logger.error("Execution %s has ended, but its record is gone", execution_id)
+        logger.error("Execution %s has ended, but its record is gone", store.execution_id)
         return None
-    results = read_results(task.app.backend, execution_id, (action.id for action in record.actions))
+    results = read_results(store, (action.id for action in record.actions))
     state = final_state(record, results, progress, now=datetime.fromisoformat(str(record.completed_at)))
-    end_execution(client, record, state.status, get_settings().retention_s)
-    log = WorkflowLogger(execution_id=execution_id, plan_id=state.plan_id)
+    end_execution(store, record, state.status)
+    log = WorkflowLogger(execution_id=store.execution_id, plan_id=state.plan_id)
     counts = state.metrics.to_json_data()
     log.info("execution ended", status=state.status, **counts)
     log.metric("execution.duration_ms", counts.get("totalDuration", 0), status=state.status)

@@ -12,7 +12,7 @@ from workflow_state.client.executions import get_execution_state
 from workflow_state.errors import DrawingError, ExecutionNotFoundError
 from workflow_state.plans.validation.validator import validate_execution_plan
 from workflow_state.schema import ExecutionPlan, ExecutionState
-from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.records import read_record
 from workflow_state.views.diagram import Diagram, draw_plan, to_mermaid
 from workflow_state.views.gantt import draw_gantt
@@ -72,14 +72,13 @@ def _read(source: str) -> tuple[ExecutionPlan, ExecutionState | None]:
 
 
 def _read_execution(execution_id: str) -> tuple[ExecutionPlan, ExecutionState]:
-    client = redis_client(app.backend)
     try:
         state = get_execution_state(execution_id)
     except ExecutionNotFoundError as error:
         raise ExecutionNotFoundError(
             f"{error}; nor is there a plan's file of that name. `workflow-state list` shows the executions"
         ) from None
-    record = read_record(client, execution_id)
+    record = read_record(open_store(app.backend, execution_id))
     if record is None or len(record.actions) != len(state.action_states):
         raise DrawingError(f"execution {execution_id!r} can't be drawn: its plan is not stored, or it could not be run")
     return ExecutionPlan.model_validate({**record.plan, "actions": record.actions}), state

@@ -21,7 +21,7 @@ from workflow_state.errors import ConfirmationError
 from workflow_state.plans.levels import beside_primaries
 from workflow_state.rules.states import ENDED
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
-from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.records import read_record
 from workflow_state.views import text as display
 
@@ -114,7 +114,7 @@ def _show(state: ExecutionState, watching: Watching, name: str) -> ExecutionStat
 
 def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
     """Return the action ids level by level, each alternative beside the action in whose place it would run."""
-    record = read_record(redis_client(app.backend), execution_id)
+    record = read_record(open_store(app.backend, execution_id))
     if record is None:
         return [list(state.action_states)]
     return [[action.id for action in level] for level in beside_primaries(record.levels, record.standby)]

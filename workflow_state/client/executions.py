@@ -12,9 +12,9 @@ from workflow_state.engine.waiting import publish_message, wake_all
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.rules.states import ENDED, Progress, confirmation_states, parse_progress, running_state
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
-from workflow_state.settings import get_settings
 from workflow_state.store.alarms import read_alarmed, set_alarm
 from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.names import index_key, progress_key, record_key
 from workflow_state.store.records import parse_record, request_cancel
 from workflow_state.store.results import read_results
@@ -53,7 +53,7 @@ def get_execution_state(execution_id: str) -> ExecutionState:
     record = parse_record(execution_id, fields)
     under_way = parse_progress(progress)
     names = [action.id for action in record.actions] + [name for name in under_way if name.endswith("]")]
-    return running_state(record, read_results(backend, execution_id, names), under_way)
+    return running_state(record, read_results(open_store(backend, execution_id), names), under_way)
 
 
 def _may_be_an_id(text: str) -> bool:
@@ -114,12 +114,12 @@ def cancel_execution(execution_id: str) -> ExecutionState:
     No further action starts, a request under way ends by itself, and what waits, for an answer or for its next attempt,
     ends at once. The wish is stored: it holds through a restart of every worker. Raises ExecutionNotFoundError.
     """
-    client = redis_client(app.backend)
     state = get_execution_state(execution_id)
-    if state.status not in ENDED and request_cancel(client, execution_id):
+    store = open_store(app.backend, execution_id)
+    if state.status not in ENDED and request_cancel(store):
         # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
-        set_alarm(client, execution_id, retention_s=get_settings().retention_s)
-        wake_all(app, client, execution_id)
+        set_alarm(store)
+        wake_all(app, store)
     return state
 
 
@@ -140,15 +140,15 @@ def confirm_action(
     state = get_execution_state(execution_id)
     if action_id.partition("[")[0] not in state.action_states:
         raise ConfirmationError(f"execution {execution_id} has no action {action_id!r}")
-    client = redis_client(app.backend)
+    store = open_store(app.backend, execution_id)
     answer = {"respondedAt": datetime.now(UTC).isoformat(), "confirmed": confirmed}
     if user_id is not None:
         answer["userId"] = user_id
-    outcome = release(client, execution_id, action_id, how="answer", answer=answer, digest=digest)
-    asked = read_asks(client, execution_id, action_id)
+    outcome = release(store, action_id, how="answer", answer=answer, digest=digest)
+    asked = read_asks(store, action_id)
     if outcome != "released":
         raise ConfirmationError(_why_not(outcome, action_id, asked[-1] if asked else {}))
-    publish_message(app, client, execution_id, action_id)
+    publish_message(app, store, action_id)
     return next(item for item in confirmation_states({action_id: Progress({}, asks=asked[-1:])}))
 
 

@@ -11,6 +11,7 @@ from workflow_state.client.executions import get_execution_state
 from workflow_state.errors import StorageError
 from workflow_state.rules.for_each import split_state
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionState, StorageLocation
+from workflow_state.store.execution import open_store
 from workflow_state.store.results import read_results
 
 
@@ -57,7 +58,7 @@ def find_action_state(execution: ExecutionState, action_id: str) -> ActionExecut
     if name in states and rest[:-1].isdecimal() and rest.endswith("]"):
         backend: Any = app.backend
         # Its own state is there while others of the list still run; the list's keeps it for longer.
-        if data := read_results(backend, execution.id, [action_id]).get(action_id):
+        if data := read_results(open_store(backend, execution.id), [action_id]).get(action_id):
             return ActionExecutionState.model_validate(data)
         element = split_state(states[name]).get(int(rest[:-1]))
     if element is None:

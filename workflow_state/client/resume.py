@@ -31,6 +31,7 @@ from workflow_state.schema import (
     StorageLocation,
 )
 from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.names import action_task_id, record_key
 from workflow_state.store.records import read_record
 from workflow_state.store.results import read_results
@@ -90,7 +91,7 @@ def read_undecided(execution_id: str, plan: Plan | None = None) -> dict[str, str
 def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, ExecutionPlan]:
     """Return the execution that is to be resumed, and the plan to resume it with: by default its own."""
     state = get_execution_state(execution_id)
-    record = read_record(redis_client(app.backend), execution_id)
+    record = read_record(open_store(app.backend, execution_id))
     if record is None:
         raise ExecutionNotFoundError(f"the plan of execution {execution_id!r} is not stored any more")
     if state.status not in (ExecutionStatus.FAILED, ExecutionStatus.CANCELLED):
@@ -139,7 +140,7 @@ def _read_elements(execution_id: str, state: ExecutionState) -> dict[str, dict[i
         if state.action_states[name].status is ActionStatus.SKIPPED:
             elements[name] = {element.index: None for element in report.elements or [] if element.kept}
     names = [element_id(name, index) for name, found in elements.items() for index in found]
-    stored = read_results(app.backend, execution_id, names)
+    stored = read_results(open_store(app.backend, execution_id), names)
     for name, found in elements.items():
         for index in found:
             if data := stored.get(element_id(name, index)):

@@ -29,9 +29,9 @@ from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
 )
-from workflow_state.settings import get_settings
 from workflow_state.store.claims import Claim, ClaimLostError, claimed, read_failure, read_trace
 from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.permits import pause_key
 from workflow_state.store.results import Outlook, parse_outlook, queue_outlook
 
@@ -58,11 +58,9 @@ def make_attempt(task: Task, message: ActionMessage) -> Outcome:  # type: ignore
         pause_key=pause_key(message.definition_id),
     )
     with claimed(
-        client,
-        execution_id,
+        open_store(backend, execution_id),
         message.step,
         attempt=message.attempt,
-        retention_s=get_settings().retention_s,
         queue_reads=queue_reads,
     ) as (claim, replies):
         outlook = parse_outlook(backend, result_ids, replies)
@@ -85,7 +83,7 @@ def _go_on(work: Work, claim: Claim | None, outlook: Outlook) -> Outcome:
     if claim is None:
         return WithoutEffect()
     # An action with an alternative that failed before its worker died is not sent again.
-    if alternative_of(work) and (failed := read_failure(work.client, work.execution_id, work.action.id)):
+    if alternative_of(work) and (failed := read_failure(work.store, work.action.id)):
         return settle(work, failed)
     ended = _run(_begin(work, claim, outlook.plan_id), outlook)
     return settle(work, ended) if isinstance(ended, ActionExecutionState) else ended

@@ -26,7 +26,7 @@ def ask_for_confirmation(
     if confirmation is None or not confirmation.required:
         return None
     request, digest = preview_http_action(definition, inputs, context_of(work, claim, definition))
-    asks = read_asks(work.client, work.execution_id, work.step)
+    asks = read_asks(work.store, work.step)
     last = asks[-1] if asks else None
     if last and "confirmed" in last:
         if not last["confirmed"]:

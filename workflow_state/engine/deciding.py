@@ -69,9 +69,9 @@ def _read_scope(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[st
     scope: dict[str, Any] = dict(results)
     for primary in work.primaries:
         if primary.id in action.dependencies:
-            scope[primary.id] = read_failure(work.client, work.execution_id, primary.id)
+            scope[primary.id] = read_failure(work.store, primary.id)
     if reads_plan_inputs(action):
-        scope["inputs"] = read_inputs(work.client, work.execution_id)
+        scope["inputs"] = read_inputs(work.store)
     return with_contents(_texts_to_resolve(action, work.message.element), scope)
 
 

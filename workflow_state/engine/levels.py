@@ -23,7 +23,7 @@ from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAct
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import put_off_alarm
 from workflow_state.store.claims import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
-from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import ExecutionStore, open_store
 from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, action_task_id, level_group_id
 from workflow_state.store.position import LevelStart, begin_level
 from workflow_state.store.records import read_actions, read_inputs
@@ -48,6 +48,11 @@ class MissingMessages:
     wave: Literal[1, 2] = 1
 
 
+def store_of(task: Task) -> ExecutionStore:  # type: ignore[type-arg]
+    """Return where the execution of a running execute_plan or execute_level is stored: it has the task's id."""
+    return open_store(task.app.backend, str(task.request.id))
+
+
 def start_level(task: Task, number: int, missing: MissingMessages) -> None:  # type: ignore[type-arg]
     """Publish the chord of a level, in place of the running task: its messages, and `execute_level` once all ended.
 
@@ -57,7 +62,7 @@ def start_level(task: Task, number: int, missing: MissingMessages) -> None:  # t
     execution_id, header = str(task.request.id), missing.messages
     start = LevelStart(number, missing.wave, len(header), message_after(task, number))
     # The record comes first: should this worker die halfway, it tells what was to be published.
-    begin_level(redis_client(task.app.backend), execution_id, start, get_settings().retention_s)
+    begin_level(store_of(task), start)
     if not header:
         # All of it was kept when the execution was resumed.
         task.app.signature(json.loads(start.next_message)).apply_async()
@@ -85,31 +90,29 @@ def publish_lost(
 
     Each takes its old place in the level's chord.
     """
-    execution_id = str(task.request.id)
-    client = redis_client(task.app.backend)
-    settings = get_settings()
+    store, silence_s = store_of(task), get_settings().silence_before_recovery_s
     known = {action.id: action for action in actions}
     steps = [list(_steps_of(task, message, known)) for message in missing.messages]
-    where = find_whereabouts(client, execution_id, sorted({name for names in steps for name in names}))
-    seconds, _ = client.time()
-    overdue_s = seconds - settings.silence_before_recovery_s
+    where = find_whereabouts(store, sorted({name for names in steps for name in names}))
+    seconds, _ = store.client.time()
+    overdue_s = seconds - silence_s
     lost = [
         message
         for message, names in zip(missing.messages, steps, strict=True)
         if all(is_lost(where[name], overdue_s) for name in names)
     ]
     if lost:
-        group_id = level_group_id(execution_id, number)
+        group_id = level_group_id(store.execution_id, number)
         for message in lost:
             message.kwargs["attempt"] = WHICHEVER_IS_DUE
-            message.apply_async(group_id=group_id, chord=_CHORD, root_id=execution_id)
+            message.apply_async(group_id=group_id, chord=_CHORD, root_id=store.execution_id)
     waits_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
     if all(value == "waiting" for value in where.values() if not isinstance(value, float)):
         # Nothing is to be heard of it before a person answers, or the next attempt is due.
-        after_s = min([*waits_s, settings.retention_s / 4])
+        after_s = min([*waits_s, store.retention_s / 4])
     else:
-        after_s = settings.silence_before_recovery_s
-    put_off_alarm(client, execution_id, after_s=max(1, after_s), retention_s=settings.retention_s)
+        after_s = silence_s
+    put_off_alarm(store, after_s=max(1, after_s))
 
 
 def is_lost(where: Whereabouts, overdue_s: float) -> bool:
@@ -145,7 +148,7 @@ def _steps_of(
 
 def _read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]
     """Return an action of the running task's execution, or None where its record has none of that id."""
-    found = read_actions(redis_client(task.app.backend), str(task.request.id), [action_id])
+    found = read_actions(store_of(task), [action_id])
     return found[0] if found else None
 
 
@@ -168,7 +171,7 @@ def find_missing_messages(
             header.append(_message(task, action))
             continue
         ids = [element_id(action.id, index) for index in range(count)]
-        finished = read_results(task.app.backend, str(task.request.id), ids)
+        finished = read_results(store_of(task), ids)
         header += [_message(task, action, index) for index, name in enumerate(ids) if name not in finished]
         if len(finished) == count:
             state, message = _join(task, action, [finished[name] for name in ids])
@@ -186,7 +189,6 @@ def _join(
 ) -> tuple[dict[str, Any], Signature[Any] | None]:
     """Store the state that an action's elements add up to; or return the message of the alternative in its place."""
     execution_id = str(task.request.id)
-    client = redis_client(task.app.backend)
     state = joined_state(action, states)
     if is_of_unknown_outcome(state):
         # It may have been done: nothing takes its place.
@@ -194,7 +196,7 @@ def _join(
     alternative_id = action.error_handling.alternative_action_id
     alternative = _read_action(task, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
-        remember_failure(client, execution_id, action.id, state.to_json_data())
+        remember_failure(store_of(task), action.id, state.to_json_data())
         return {}, _signature(task, message_of(execution_id, alternative, in_place_of=[action.id]))
     return _store(task, action, settle_failure(action, state)), None
 
@@ -207,15 +209,13 @@ def _store(task: Task, action: PlannedAction, state: ActionExecutionState) -> di
 
 
 def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
-    execution_id = str(task.request.id)
-    client = redis_client(task.app.backend)
-    results = read_results(task.app.backend, execution_id, [action.id, *action.dependencies])
+    results = read_results(store_of(task), [action.id, *action.dependencies])
     if action.id in results:
         # Kept when the execution was resumed: it is handed over as a whole, and no element runs.
         return 0
     scope: dict[str, Any] = with_unneeded(action.dependencies, results)
     if reads_plan_inputs(action):
-        scope["inputs"] = read_inputs(client, execution_id)
+        scope["inputs"] = read_inputs(store_of(task))
     try:
         scope = with_contents([action.for_each, action.condition.if_ if action.condition else None], scope)
     except WorkflowStateError:

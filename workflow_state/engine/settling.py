@@ -58,8 +58,8 @@ def _read_alternative(work: Work, failed: ActionExecutionState) -> PlannedAction
     alternative_id = alternative_of(work)
     if alternative_id is None:
         return None
-    remember_failure(work.client, work.execution_id, work.action.id, failed.to_json_data())
-    found = read_actions(work.client, work.execution_id, [alternative_id])
+    remember_failure(work.store, work.action.id, failed.to_json_data())
+    found = read_actions(work.store, [alternative_id])
     return found[0] if found else None
 
 
@@ -74,7 +74,7 @@ def _hand_over(work: Work, alternative: PlannedAction) -> HandedOver:
 
 def _end_of_primary(work: Work, primary: PlannedAction, alternative: ActionExecutionState) -> ActionExecutionState:
     """Return how an action ends whose alternative has ended."""
-    failed = read_failure(work.client, work.execution_id, primary.id)
+    failed = read_failure(work.store, primary.id)
     if failed is None:
         raise WorkflowStateError(f"{primary.id} has an alternative under way, but no failure of its own")
     if isinstance(alternative.result, ActionSuccess):

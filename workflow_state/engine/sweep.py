@@ -21,7 +21,6 @@ from typing import Any
 from celery import Celery, states
 from celery.result import AsyncResult
 from celery.signals import before_task_publish
-from redis import Redis
 
 from workflow_state.engine.timers import TimedStep
 from workflow_state.engine.waiting import look_after, wake_all
@@ -29,8 +28,9 @@ from workflow_state.rules.policy import level_priority
 from workflow_state.rules.states import ENDED
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import AT_ONCE, put_off_alarm, remove_alarm, take_due
-from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections
+from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections, redis_client
 from workflow_state.store.ending import keep_execution_and_results
+from workflow_state.store.execution import ExecutionStore, open_store
 from workflow_state.store.names import TASK_PREFIX
 from workflow_state.store.position import SignsOfLife, note_sign_of_life, read_signs_of_life
 
@@ -54,12 +54,12 @@ class Alarm(TimedStep):
 
 def ring(app: Celery) -> None:
     """See to everything that is due; what fails is due again in a few seconds."""
-    client: Redis = app.backend.client  # type: ignore[attr-defined]
+    client = redis_client(app.backend)
     try:
         for _ in range(_MOST_PARTS):
             due = take_due(client, _PUT_OFF_S)
             for execution_id, step in due:
-                _see_to(app, client, execution_id, step)
+                _see_to(app, open_store(app.backend, execution_id), step)
             if len(due) < AT_ONCE:
                 return
     except (*CONNECTION_ERRORS, OSError):
@@ -67,39 +67,38 @@ def ring(app: Celery) -> None:
         forget_connections(client)
 
 
-def _see_to(app: Celery, client: Redis, execution_id: str, step: str) -> None:
+def _see_to(app: Celery, store: ExecutionStore, step: str) -> None:
     try:
         if step:
-            look_after(app, client, execution_id, step)
+            look_after(app, store, step)
         else:
-            look_after_execution(app, client, execution_id)
+            look_after_execution(app, store)
     except CONNECTION_ERRORS:
         raise
     except Exception:
         # A defect of ours, or a broken record: the others are to be looked after all the same.
-        logger.exception("Execution %s could not be looked after", execution_id)
+        logger.exception("Execution %s could not be looked after", store.execution_id)
 
 
-def look_after_execution(app: Celery, client: Redis, execution_id: str) -> None:
+def look_after_execution(app: Celery, store: ExecutionStore) -> None:
     """See whether an execution goes on, and have it go on where it does not."""
-    settings = get_settings()
-    signs = read_signs_of_life(client, execution_id)
-    if signs is None or (signs.status in ENDED and _has_its_result(app, execution_id)):
-        remove_alarm(client, execution_id)
+    signs = read_signs_of_life(store)
+    if signs is None or (signs.status in ENDED and _has_its_result(app, store.execution_id)):
+        remove_alarm(store)
         return
-    if signs.ttl_s < settings.retention_s / 2:
-        keep_execution_and_results(app.backend, execution_id, settings.retention_s)
+    if signs.ttl_s < store.retention_s / 2:
+        keep_execution_and_results(store)
     if signs.is_cancelled:
-        wake_all(app, client, execution_id)
-    look_every_s = min(settings.silence_before_recovery_s, settings.retention_s / 4)
+        wake_all(app, store)
+    look_every_s = min(get_settings().silence_before_recovery_s, store.retention_s / 4)
     look_in_s = look_every_s - signs.silent_for_s
     if look_in_s <= 0:
-        _go_on(app, client, execution_id, signs, look_every_s)
+        _go_on(app, store, signs, look_every_s)
         look_in_s = look_every_s
-    put_off_alarm(client, execution_id, after_s=look_in_s, retention_s=settings.retention_s)
+    put_off_alarm(store, after_s=look_in_s)
 
 
-def _go_on(app: Celery, client: Redis, execution_id: str, signs: SignsOfLife, look_every_s: float) -> None:
+def _go_on(app: Celery, store: ExecutionStore, signs: SignsOfLife, look_every_s: float) -> None:
     """Publish the message that goes on with a silent execution, unless its messages wait in line still."""
     if signs.next_message is None:
         return
@@ -109,8 +108,8 @@ def _go_on(app: Celery, client: Redis, execution_id: str, signs: SignsOfLife, lo
     # A level takes a while to publish, hence the half.
     if oldest_s is not None and oldest_s < signs.now_s - signs.silent_for_s + look_every_s / 2:
         return
-    logger.warning("Execution %s shows no sign of life; looking for what is missing", execution_id)
-    note_sign_of_life(client, execution_id, signs.now_s, get_settings().retention_s)
+    logger.warning("Execution %s shows no sign of life; looking for what is missing", store.execution_id)
+    note_sign_of_life(store, signs.now_s)
     app.signature(message).apply_async()
 
 

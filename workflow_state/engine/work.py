@@ -23,6 +23,7 @@ from workflow_state.schema import (
     PlannedAction,
 )
 from workflow_state.store.claims import Claim, mark_sent
+from workflow_state.store.execution import ExecutionStore, open_store
 from workflow_state.store.records import is_cancelled
 
 ActionResult = ActionSuccess | ActionFailure | ActionSkip
@@ -40,6 +41,11 @@ class Work:
     message: ActionMessage
     action: PlannedAction
     primaries: tuple[PlannedAction, ...] = ()
+
+    @property
+    def store(self) -> ExecutionStore:
+        """Where the execution is stored."""
+        return open_store(self.task.app.backend, self.message.execution_id)
 
     @property
     def execution_id(self) -> str:
@@ -86,7 +92,7 @@ def context_of(work: Work, claim: Claim, definition: ActionDefinition) -> Action
         action_id=work.step,
         attempt=claim.attempt,
         before_send=partial(mark_sent, work.client, claim) if marks else None,
-        is_wanted=lambda: not is_cancelled(work.client, work.execution_id),
+        is_wanted=lambda: not is_cancelled(work.store),
     )
 
 

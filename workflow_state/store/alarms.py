@@ -13,6 +13,7 @@ from typing import Any
 
 from redis import Redis
 
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import ALARMS_KEY
 from workflow_state.store.scripts import run_script
 
@@ -43,30 +44,30 @@ def read_alarmed(client: Redis) -> dict[str, bool]:
     return waits
 
 
-def set_alarm(client: Redis, execution_id: str, step: str = "", *, after_s: float = 0, retention_s: int) -> None:
+def set_alarm(store: ExecutionStore, step: str = "", *, after_s: float = 0) -> None:
     """Have a worker look at this after that time."""
-    _set(client, execution_id, step, after_s, retention_s, only_existing=False)
+    _set(store, step, after_s, only_existing=False)
 
 
-def put_off_alarm(client: Redis, execution_id: str, step: str = "", *, after_s: float, retention_s: int) -> None:
+def put_off_alarm(store: ExecutionStore, step: str = "", *, after_s: float) -> None:
     """Have a worker look at this after that time, if it is to be looked at at all."""
-    _set(client, execution_id, step, after_s, retention_s, only_existing=True)
+    _set(store, step, after_s, only_existing=True)
 
 
-def remove_alarm(client: Redis, execution_id: str, step: str = "") -> None:
+def remove_alarm(store: ExecutionStore, step: str = "") -> None:
     """Look at this no more."""
-    client.zrem(ALARMS_KEY, alarm_of(execution_id, step))
+    store.client.zrem(ALARMS_KEY, alarm_of(store.execution_id, step))
 
 
-def _set(client: Redis, execution_id: str, step: str, after_s: float, retention_s: int, *, only_existing: bool) -> None:
+def _set(store: ExecutionStore, step: str, after_s: float, *, only_existing: bool) -> None:
     run_script(
-        client,
+        store.client,
         "set_alarm",
         {"alarms": ALARMS_KEY},
         {
-            "member": alarm_of(execution_id, step),
+            "member": alarm_of(store.execution_id, step),
             "after_s": after_s,
             "only_existing": only_existing,
-            "retention_s": retention_s,
+            "retention_s": store.retention_s,
         },
     )

@@ -22,6 +22,7 @@ from redis.client import Pipeline
 
 from workflow_state.schema import ActionExecutionState
 from workflow_state.store.connection import CONNECTION_ERRORS, in_batches
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.leases import begin_holder, current_holders, end_holder, incarnation, is_over, process_name
 from workflow_state.store.names import progress_key, record_key, worker_key
 from workflow_state.store.scripts import run_script, run_script_beside
@@ -66,12 +67,10 @@ class _Over:
 
 @contextmanager
 def claimed(
-    client: Redis,
-    execution_id: str,
+    store: ExecutionStore,
     step: str,
     *,
     attempt: int,
-    retention_s: int,
     queue_reads: Callable[[Pipeline], object] | None = None,
 ) -> Iterator[tuple[Claim | None, list[Any]]]:
     """Hold the claim of one attempt (from 1, or whichever is due) of a step; None where it is another's, or past.
@@ -83,9 +82,9 @@ def claimed(
     # Before the claim is made: a lease that is younger than the claim has to name its holder.
     holder = begin_holder()
     try:
-        call = partial(_claim, client, execution_id, step, holder, attempt, retention_s, queue_reads)
+        call = partial(_claim, store, step, holder, attempt, queue_reads)
         claim, replies = call()
-        if claim is None and (over := _find_over(client, execution_id, step)):
+        if claim is None and (over := _find_over(store, step)):
             claim, replies = call(over=over)
         yield claim, replies
     except CONNECTION_ERRORS:
@@ -93,21 +92,19 @@ def claimed(
         raise
 
 
-def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice there
-    client: Redis,
-    execution_id: str,
+def _claim(
+    store: ExecutionStore,
     step: str,
     holder: str,
     attempt: int,
-    retention_s: int,
     queue_reads: Callable[[Pipeline], object] | None,
     *,
     over: _Over | None = None,
 ) -> tuple[Claim | None, list[Any]]:
     written, replies = run_script_beside(
-        client,
+        store.client,
         "claim_attempt",
-        {"progress": progress_key(execution_id), "record": record_key(execution_id)},
+        {"progress": store.progress, "record": store.record},
         {
             "step": step,
             "holder": holder,
@@ -115,7 +112,7 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
             "lease_prefix": worker_key(""),
             "attempt": attempt,
             "now": datetime.now(UTC).isoformat(),
-            "retention_s": retention_s,
+            "retention_s": store.retention_s,
             "over_holder": over.holder if over else None,
             "over_is_lost": over is not None and over.is_lost,
         },
@@ -125,7 +122,7 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
         return None, replies
     claim = json.loads(written)
     made = Claim(
-        execution_id,
+        store.execution_id,
         step,
         holder,
         claim["attempt"],
@@ -138,13 +135,13 @@ def _claim(  # noqa: PLR0913 - it is one function with `claimed`, called twice t
     return made, replies
 
 
-def _find_over(client: Redis, execution_id: str, step: str) -> _Over | None:
+def _find_over(store: ExecutionStore, step: str) -> _Over | None:
     """Return the claim's holder, if it is one of this very worker and over.
 
     The lease would tell as well, but later: what this process could not end, and what a killed child of a prefork pool
     had, is on the queue again at once.
     """
-    raw: Any = client.hget(progress_key(execution_id), step)
+    raw: Any = store.client.hget(store.progress, step)
     claim = json.loads(raw) if raw else {}
     worker, _, process = claim.get("process", "").partition(":")
     if claim.get("status") != "running" or worker != incarnation():
@@ -170,14 +167,14 @@ is due at that time (s, Redis' own).
 """
 
 
-def find_whereabouts(client: Redis, execution_id: str, steps: Sequence[str]) -> dict[str, Whereabouts]:
+def find_whereabouts(store: ExecutionStore, steps: Sequence[str]) -> dict[str, Whereabouts]:
     """Return where each of these steps is: two round trips for each 1,000."""
     found: dict[str, Whereabouts] = {}
     for batch in in_batches(steps):
-        raw_claims: Any = client.hmget(progress_key(execution_id), list(batch))
+        raw_claims: Any = store.client.hmget(store.progress, list(batch))
         claims = {name: json.loads(raw) for name, raw in zip(batch, raw_claims, strict=True) if raw}
         owners = sorted({claim["process"] for claim in claims.values()})
-        raw_leases: Any = client.mget([worker_key(owner) for owner in owners]) if owners else []
+        raw_leases: Any = store.client.mget([worker_key(owner) for owner in owners]) if owners else []
         leases = {owner: json.loads(raw) for owner, raw in zip(owners, raw_leases, strict=True) if raw}
         found |= {name: whereabouts(claims.get(name), leases) for name in batch}
     return found
@@ -247,15 +244,19 @@ def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
     return trace
 
 
-def remember_failure(client: Redis, execution_id: str, action_id: str, state: Mapping[str, Any]) -> None:
+def remember_failure(store: ExecutionStore, action_id: str, state: Mapping[str, Any]) -> None:
     """Keep how an action failed, before its alternative takes its place; from then on it is not sent again."""
-    progress = progress_key(execution_id)
-    run_script(client, "remember_failure", {"progress": progress}, {"action": action_id, "state": json.dumps(state)})
+    run_script(
+        store.client,
+        "remember_failure",
+        {"progress": store.progress},
+        {"action": action_id, "state": json.dumps(state)},
+    )
 
 
-def read_failure(client: Redis, execution_id: str, action_id: str) -> ActionExecutionState | None:
+def read_failure(store: ExecutionStore, action_id: str) -> ActionExecutionState | None:
     """Return how an action failed before its alternative took its place, or None."""
-    raw: Any = client.hget(progress_key(execution_id), f"{action_id}:failure")
+    raw: Any = store.client.hget(store.progress, f"{action_id}:failure")
     return ActionExecutionState.model_validate_json(raw) if raw else None
 
 

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from redis import Redis
-
 from workflow_state.schema import ExecutionStatus, PlannedAction
-from workflow_state.store.names import progress_key, record_key
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.records import read_actions
 from workflow_state.store.scripts import run_script
 
@@ -63,21 +61,21 @@ class SignsOfLife:
     ttl_s: int
 
 
-def begin_execution(client: Redis, execution_id: str) -> bool:
+def begin_execution(store: ExecutionStore) -> bool:
     """Note that the execution has begun; False where there is no record of it. May be called again."""
-    record, now = record_key(execution_id), datetime.now(UTC).isoformat()
-    return bool(run_script(client, "begin_execution", {"record": record}, {"now": now}))
+    now = datetime.now(UTC).isoformat()
+    return bool(run_script(store.client, "begin_execution", {"record": store.record}, {"now": now}))
 
 
-def read_position(client: Redis, execution_id: str, level: int) -> ExecutionPosition | None:
+def read_position(store: ExecutionStore, level: int) -> ExecutionPosition | None:
     """Return how far the execution has come, for whoever goes on with that level (from 0); None without a record."""
     names = ("status", "currentLevel", "wave", "cancelRequestedAt", "expiresAt", f"level:{level - 1}", f"level:{level}")
-    values: Any = client.hmget(record_key(execution_id), *names)
+    values: Any = store.client.hmget(store.record, *names)
     fields = dict(zip(names, values, strict=True))
     if fields["status"] is None:
         return None
     previous, own = (json.loads(fields[f"level:{number}"] or b"[]") for number in (level - 1, level))
-    actions = {action.id: action for action in read_actions(client, execution_id, [*previous, *own])}
+    actions = {action.id: action for action in read_actions(store, [*previous, *own])}
     expires_at = fields["expiresAt"]
     return ExecutionPosition(
         current_level=int(fields["currentLevel"] or -1),
@@ -89,28 +87,28 @@ def read_position(client: Redis, execution_id: str, level: int) -> ExecutionPosi
     )
 
 
-def begin_level(client: Redis, execution_id: str, start: LevelStart, retention_s: int) -> None:
+def begin_level(store: ExecutionStore, start: LevelStart) -> None:
     """Note which level begins, before its messages are published, and what goes on after it. May be called again."""
     run_script(
-        client,
+        store.client,
         "begin_level",
-        {"record": record_key(execution_id), "progress": progress_key(execution_id)},
+        {"record": store.record, "progress": store.progress},
         {
             "level": start.level,
             "wave": start.wave,
             "message_count": start.message_count,
             "next_message": start.next_message,
-            "retention_s": retention_s,
+            "retention_s": store.retention_s,
         },
     )
 
 
-def read_signs_of_life(client: Redis, execution_id: str) -> SignsOfLife | None:
+def read_signs_of_life(store: ExecutionStore) -> SignsOfLife | None:
     """Return what tells whether the execution goes on; None where there is no record of it. One round trip."""
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hmget(record_key(execution_id), "status", "nextMessage", "messageCount", "cancelRequestedAt")
-        pipe.hget(progress_key(execution_id), ":at")
-        pipe.ttl(record_key(execution_id))
+    with store.client.pipeline(transaction=False) as pipe:
+        pipe.hmget(store.record, "status", "nextMessage", "messageCount", "cancelRequestedAt")
+        pipe.hget(store.progress, ":at")
+        pipe.ttl(store.record)
         pipe.time()
         (status, message, message_count, cancel_requested_at), alive_at_s, ttl_s, (now_s, _) = pipe.execute()
     if status is None:
@@ -126,9 +124,9 @@ def read_signs_of_life(client: Redis, execution_id: str) -> SignsOfLife | None:
     )
 
 
-def note_sign_of_life(client: Redis, execution_id: str, now_s: float, retention_s: int) -> None:
+def note_sign_of_life(store: ExecutionStore, now_s: float) -> None:
     """Note that something of the execution is published now (s since 1970, by Redis' own clock)."""
-    with client.pipeline() as pipe:
-        pipe.hset(progress_key(execution_id), ":at", str(now_s))
-        pipe.expire(progress_key(execution_id), retention_s)
+    with store.client.pipeline() as pipe:
+        pipe.hset(store.progress, ":at", str(now_s))
+        pipe.expire(store.progress, store.retention_s)
         pipe.execute()

@@ -21,19 +21,17 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from redis import Redis
-
 from workflow_state.errors import ExecutionConflictError, WorkflowStateError
 from workflow_state.plans.levels import schedule_levels
 from workflow_state.rules.states import Record
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
-from workflow_state.settings import Settings
+from workflow_state.settings import get_settings
 from workflow_state.store.alarms import alarm_of
 from workflow_state.store.connection import in_batches
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import (
     ALARMS_KEY,
     INDEX_KEY,
-    record_key,
 )
 from workflow_state.store.scripts import run_script
 
@@ -51,12 +49,10 @@ class FirstMessage:
 
 
 def register_execution(
-    client: Redis,
-    execution_id: str,
+    store: ExecutionStore,
     plan: ExecutionPlan,
     first: FirstMessage,
     *,
-    settings: Settings,
     resumed: ResumeReport | None = None,
 ) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
@@ -85,22 +81,22 @@ def register_execution(
     for number, level in enumerate(levels):
         fields[f"level:{number}"] = _to_json([action.id for action in level])
     answer: Any = run_script(
-        client,
+        store.client,
         "register_execution",
-        {"record": record_key(execution_id), "index": INDEX_KEY, "alarms": ALARMS_KEY},
+        {"record": store.record, "index": INDEX_KEY, "alarms": ALARMS_KEY},
         {
-            "execution": execution_id,
+            "execution": store.execution_id,
             "digest": fields["digest"],
             "submitted_ms": int(time.time() * 1000),
-            "retention_s": settings.retention_s,
-            "alarm": alarm_of(execution_id),
-            "first_look_s": first.delay_s + settings.silence_before_recovery_s,
+            "retention_s": store.retention_s,
+            "alarm": alarm_of(store.execution_id),
+            "first_look_s": first.delay_s + get_settings().silence_before_recovery_s,
             "fields": [part for field in fields.items() for part in field],
         },
     )
     if answer == b"conflict":
         raise ExecutionConflictError(
-            f"execution {execution_id!r} exists already, with a different plan; submit this plan under another id"
+            f"execution {store.execution_id!r} exists already, with a different plan; submit this plan under another id"
         )
     return answer in (b"new", ExecutionStatus.INITIALIZING.encode())
 
@@ -112,10 +108,10 @@ def require_execution_id(text: str) -> str:
     return text
 
 
-def read_record(client: Redis, execution_id: str) -> Record | None:
+def read_record(store: ExecutionStore) -> Record | None:
     """Return the execution's record, or None."""
-    fields: Any = client.hgetall(record_key(execution_id))
-    return parse_record(execution_id, fields) if fields else None
+    fields: Any = store.client.hgetall(store.record)
+    return parse_record(store.execution_id, fields) if fields else None
 
 
 def plan_digest(plan: ExecutionPlan) -> str:
@@ -125,32 +121,32 @@ def plan_digest(plan: ExecutionPlan) -> str:
     return hashlib.sha256(document.encode()).hexdigest()
 
 
-def read_actions(client: Redis, execution_id: str, action_ids: Sequence[str]) -> list[PlannedAction]:
+def read_actions(store: ExecutionStore, action_ids: Sequence[str]) -> list[PlannedAction]:
     """Return those of the actions that the record has: one round trip for each 1,000."""
-    key = record_key(execution_id)
-    batches: Any = [client.hmget(key, [f"action:{name}" for name in batch]) for batch in in_batches(action_ids)]
+    batches: Any = [
+        store.client.hmget(store.record, [f"action:{name}" for name in batch]) for batch in in_batches(action_ids)
+    ]
     return [PlannedAction.model_validate_json(raw) for raw in chain.from_iterable(batches) if raw]
 
 
-def read_inputs(client: Redis, execution_id: str) -> dict[str, Any]:
+def read_inputs(store: ExecutionStore) -> dict[str, Any]:
     """Return the plan's inputs."""
-    raw: Any = client.hget(record_key(execution_id), "inputs")
+    raw: Any = store.client.hget(store.record, "inputs")
     inputs: dict[str, Any] = json.loads(raw) if raw else {}
     return inputs
 
 
-def request_cancel(client: Redis, execution_id: str) -> bool:
+def request_cancel(store: ExecutionStore) -> bool:
     """Say that the execution is to end; False where there is no such execution. Safe to repeat."""
-    key = record_key(execution_id)
-    if not client.exists(key):
+    if not store.client.exists(store.record):
         return False
-    client.hsetnx(key, "cancelRequestedAt", datetime.now(UTC).isoformat())
+    store.client.hsetnx(store.record, "cancelRequestedAt", datetime.now(UTC).isoformat())
     return True
 
 
-def is_cancelled(client: Redis, execution_id: str) -> bool:
+def is_cancelled(store: ExecutionStore) -> bool:
     """Return whether the execution was asked to end."""
-    return bool(client.hexists(record_key(execution_id), "cancelRequestedAt"))
+    return bool(store.client.hexists(store.record, "cancelRequestedAt"))
 
 
 def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:

@@ -10,17 +10,18 @@ from redis.client import Pipeline
 
 from workflow_state.schema import PlannedAction
 from workflow_state.store.connection import in_batches
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import action_task_id, record_key
 
 
-def read_results(backend: Any, execution_id: str, steps: Iterable[str]) -> dict[str, dict[str, Any]]:
+def read_results(store: ExecutionStore, steps: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the states of those steps that have finished, from Celery's results: one MGET for each 1,000."""
     ids = list(steps)
     if not ids:
         return {}
-    keys = _result_keys(backend, execution_id, ids)
-    batches = [backend.client.mget(batch) for batch in in_batches(keys)]
-    return _finished(backend, ids, chain.from_iterable(batches))
+    keys = [store.result(step) for step in ids]
+    batches = [store.client.mget(batch) for batch in in_batches(keys)]
+    return _finished(store.backend, ids, chain.from_iterable(batches))
 
 
 @dataclass(frozen=True, slots=True)

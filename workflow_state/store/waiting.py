@@ -17,6 +17,7 @@ from redis import Redis
 from workflow_state.rules.states import parse_asks
 from workflow_state.settings import get_settings
 from workflow_state.store.claims import Claim
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import ALARMS_KEY, progress_key
 from workflow_state.store.scripts import run_script
 
@@ -55,8 +56,7 @@ def park(
 
 
 def release(
-    client: Redis,
-    execution_id: str,
+    store: ExecutionStore,
     step: str,
     *,
     how: Literal["answer", "timeout", "cancel"],
@@ -64,32 +64,30 @@ def release(
     digest: str | None = None,
 ) -> Answer:
     """End an action's waiting, if it waits; then `publish_message` must follow."""
-    settings = get_settings()
     came: Any = run_script(
-        client,
+        store.client,
         "release",
-        {"progress": progress_key(execution_id), "alarms": ALARMS_KEY},
+        {"progress": store.progress, "alarms": ALARMS_KEY},
         {
-            "execution": execution_id,
+            "execution": store.execution_id,
             "step": step,
             "how": how,
             "answer": json.dumps(answer),
             "digest": digest or None,
             "unpublished_after_s": _UNPUBLISHED_AFTER_S,
-            "silence_s": settings.silence_before_recovery_s,
-            "retention_s": settings.retention_s,
+            "silence_s": get_settings().silence_before_recovery_s,
+            "retention_s": store.retention_s,
         },
     )
     outcome: Answer = came.decode()
     return outcome
 
 
-def read_asks(client: Redis, execution_id: str, step: str) -> list[dict[str, Any]]:
+def read_asks(store: ExecutionStore, step: str) -> list[dict[str, Any]]:
     """Return an action's questions, each with the answer to it."""
-    key = progress_key(execution_id)
-    raw: Any = client.hget(key, f"{step}:asks")
+    raw: Any = store.client.hget(store.progress, f"{step}:asks")
     if not raw:
         return []
     names = [f"{step}:answer:{number}" for number in range(1, len(json.loads(raw)) + 1)]
-    answers: Any = client.hmget(key, names)
+    answers: Any = store.client.hmget(store.progress, names)
     return parse_asks({f"{step}:asks": raw, **dict(zip(names, answers, strict=True))}, step)

@@ -19,6 +19,7 @@ from workflow_state.client.resume import read_undecided
 from workflow_state.errors import ExecutionNotFoundError, WorkflowStateError
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionStatus
 from workflow_state.store.connection import redis_client
+from workflow_state.store.execution import open_store
 from workflow_state.store.names import record_key
 from workflow_state.store.records import is_cancelled, read_record
 from workflow_state.web.live import EventStream, Readings, event, follow, in_thread
@@ -58,7 +59,7 @@ async def graph_json(request: Request) -> Response:
 
 async def plan_json(request: Request) -> Response:
     """Return the plan but for its actions: description, intent, inputs, expected outcome."""
-    record = await in_thread(lambda: read_record(redis_client(app.backend), _execution_id(request)))
+    record = await in_thread(lambda: read_record(open_store(app.backend, _execution_id(request))))
     return JSONResponse({} if record is None else record.plan)
 
 
@@ -146,7 +147,7 @@ def _at_this_time(data: dict[str, Any]) -> dict[str, Any]:
 
 def _read_snapshot(execution_id: str) -> Snapshot:
     state = get_execution_state(execution_id)
-    return take_snapshot(state, cancelling=is_cancelled(redis_client(app.backend), execution_id))
+    return take_snapshot(state, cancelling=is_cancelled(open_store(app.backend, execution_id)))
 
 
 def _read_list(limit: int, status: ExecutionStatus | None) -> list[dict[str, Any]]:
@@ -154,7 +155,7 @@ def _read_list(limit: int, status: ExecutionStatus | None) -> list[dict[str, Any
 
 
 def _read_graph(execution_id: str) -> dict[str, Any]:
-    record = read_record(redis_client(app.backend), execution_id)
+    record = read_record(open_store(app.backend, execution_id))
     return graph_without_plan(get_execution_state(execution_id)) if record is None else graph_of(record)
 
 
@@ -171,7 +172,7 @@ def _read_action(execution_id: str, action_id: str) -> dict[str, Any]:
     ]
     if whole.resumed and base in whole.resumed.actions:
         detail["resumed"] = whole.resumed.actions[base].to_json_data()
-    record = read_record(redis_client(app.backend), execution_id)
+    record = read_record(open_store(app.backend, execution_id))
     if record:
         detail["action"] = next((item.to_json_data() for item in record.actions if item.id == base), None)
     if isinstance(state.result, ActionSuccess):

@@ -22,6 +22,7 @@ from workflow_state import (
 from workflow_state.celery import app
 from workflow_state.engine.sweep import look_after_execution
 from workflow_state.engine.waiting import look_after
+from workflow_state.store.execution import open_store
 from workflow_state.store.names import ALARMS_KEY
 
 TIMEOUT_S = 30
@@ -189,7 +190,7 @@ def test_what_waits_long_is_kept_alive(worker):
     assert len(keys) >= 5
     for key in keys:
         client.expire(key, 1_000)
-    look_after(app, client, handle.id, "ask")
+    look_after(app, open_store(app.backend, handle.id), "ask")
     assert [key for key in keys if client.ttl(key) <= 1_000] == []
     assert client.zscore(ALARMS_KEY, f"{handle.id} ask") > time.time() + 1_000
     confirm_action(handle.id, "ask", True)
@@ -208,7 +209,7 @@ def test_what_runs_long_is_kept_alive(worker):
     assert len(keys) >= 4
     for key in keys:
         client.expire(key, 1_000)
-    look_after_execution(app, client, handle.id)
+    look_after_execution(app, open_store(app.backend, handle.id))
     assert [key for key in keys if 0 < client.ttl(key) <= 1_000] == []
     assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
 

@@ -12,6 +12,7 @@ from workflow_state.rules.states import document_version, live_action_state, par
 from workflow_state.schema import ActionDefinition
 from workflow_state.store import permits
 from workflow_state.store.claims import WHICHEVER_IS_DUE, Claim, ClaimLostError, await_retry, claimed, find_whereabouts
+from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.leases import end_holder, process_name, renew_process
 from workflow_state.store.names import progress_key, worker_key
 from workflow_state.store.permits import MAX_PAUSE_S, MAX_PAUSES, pause_definition, return_permit, take_permit
@@ -31,6 +32,11 @@ def client(server):
         yield connection
         assert [key for key in connection.scan_iter() if connection.ttl(key) == -1] == []
     end_holder()
+
+
+@pytest.fixture
+def store(client):
+    return ExecutionStore(client, None, "e", retention_s=100)
 
 
 def limited(**limit):
@@ -110,10 +116,10 @@ def test_permits_are_given_back_and_taken_again(client):
     assert [ask(client, few, name)[0] for name in ("c", "d")] == [True, False]
 
 
-def test_a_permit_of_the_dead_is_free_and_one_of_the_living_is_not(client):
+def test_a_permit_of_the_dead_is_free_and_one_of_the_living_is_not(client, store):
     """Of a process whose lease has run out, and of a holder that its living process does not name."""
     few = limited(concurrent=1)
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
+    with claimed(store, "a", attempt=1) as (claim, _):
         assert take_permit(client, few, claim).held_back is None
         renew_process(client, 60)
         assert not ask(client, few, "b")[0]
@@ -149,34 +155,34 @@ def test_a_pause_holds_for_everyone_and_is_never_shortened(client):
     assert MAX_PAUSE_S - 1 < ask(client, limited(), "a")[1] <= MAX_PAUSE_S + 2
 
 
-def hold_back(client, run_attempt=1, delay_s=30.0):
-    with claimed(client, "e", "a", attempt=run_attempt, retention_s=100) as (claim, _):
+def hold_back(client, store, run_attempt=1, delay_s=30.0):
+    with claimed(store, "a", attempt=run_attempt) as (claim, _):
         await_retry(client, claim, delay_s=delay_s, trace=[], message="{}", held_back="limit")
     return claim
 
 
-def test_who_is_held_back_makes_the_same_attempt_later(client):
+def test_who_is_held_back_makes_the_same_attempt_later(client, store):
     """It is in a retry for the sweep, which does not take it before it is due; its own message does."""
-    hold_back(client)
-    assert isinstance(find_whereabouts(client, "e", ["a"])["a"], float)
+    hold_back(client, store)
+    assert isinstance(find_whereabouts(store, ["a"])["a"], float)
     assert client.hget(progress_key("e"), ":retries") is None, "it costs the execution no retry"
-    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as (early, _):
+    with claimed(store, "a", attempt=WHICHEVER_IS_DUE) as (early, _):
         assert early is None
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as (doubled, _):
+    with claimed(store, "a", attempt=1) as (doubled, _):
         assert doubled is None, "its own message comes when it is due, this one is a second one"
     client.delete(progress_key("e"))
-    hold_back(client, delay_s=-2)
-    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as (due, _):
+    hold_back(client, store, delay_s=-2)
+    with claimed(store, "a", attempt=WHICHEVER_IS_DUE) as (due, _):
         assert due.attempt == 1
-        assert find_whereabouts(client, "e", ["a"])["a"] == "running"
+        assert find_whereabouts(store, ["a"])["a"] == "running"
         await_retry(client, due, delay_s=-2, trace=[], message="{}")
-    with claimed(client, "e", "a", attempt=WHICHEVER_IS_DUE, retention_s=100) as (second, _):
+    with claimed(store, "a", attempt=WHICHEVER_IS_DUE) as (second, _):
         assert second.attempt == 2
     with pytest.raises(ClaimLostError):
         await_retry(client, due, delay_s=1, trace=[], message="{}", held_back="limit")
 
 
-def test_the_version_grows_with_every_wait(client):
+def test_the_version_grows_with_every_wait(client, store):
     """And neither waiting nor coming back makes it smaller; workers that were lost over the attempt still count."""
     versions = []
 
@@ -187,7 +193,7 @@ def test_the_version_grows_with_every_wait(client):
         return state
 
     for _ in range(2):
-        with claimed(client, "e", "a", attempt=1, retention_s=100):
+        with claimed(store, "a", attempt=1):
             note()
         hold_back_again(client)
         state = note()
@@ -195,20 +201,20 @@ def test_the_version_grows_with_every_wait(client):
     assert versions == sorted(set(versions))
     raw = json.loads(client.hget(progress_key("e"), "a"))
     client.hset(progress_key("e"), "a", json.dumps({**raw, "losses": 3}))
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
+    with claimed(store, "a", attempt=1) as (claim, _):
         assert claim.losses == 3
 
 
-def test_pauses_are_counted_for_each_attempt(client):
+def test_pauses_are_counted_for_each_attempt(client, store):
     """Waits for a limit don't count."""
     for number, why in enumerate(("pause", "limit", "pause")):
-        with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
+        with claimed(store, "a", attempt=1) as (claim, _):
             assert claim.pauses == (0, 1, 1)[number]
             await_retry(client, claim, delay_s=1, trace=[], message="{}", held_back=why)
-    with claimed(client, "e", "a", attempt=1, retention_s=100) as (claim, _):
+    with claimed(store, "a", attempt=1) as (claim, _):
         assert claim.pauses == 2
         await_retry(client, claim, delay_s=1, trace=[], message="{}")
-    with claimed(client, "e", "a", attempt=2, retention_s=100) as (claim, _):
+    with claimed(store, "a", attempt=2) as (claim, _):
         assert claim.pauses == 0
 
 
