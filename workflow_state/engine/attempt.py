@@ -6,7 +6,6 @@ value (outcomes.py).
 """
 
 import logging
-from functools import partial
 from typing import Any
 
 from celery import Task
@@ -33,7 +32,7 @@ from workflow_state.store.claims import Claim, ClaimLostError, claimed, read_fai
 from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.permits import pause_key
-from workflow_state.store.results import Outlook, parse_outlook, queue_outlook
+from workflow_state.store.results import AttemptContext, ContextQuery
 
 logger = logging.getLogger(__name__)
 
@@ -48,32 +47,23 @@ def make_attempt(task: Task, message: ActionMessage) -> Outcome:  # type: ignore
     """
     backend, execution_id = task.app.backend, message.execution_id
     client = redis_client(backend)
-    result_ids = [message.step, *message.reads]
-    queue_reads = partial(
-        queue_outlook,
-        backend=backend,
-        execution_id=execution_id,
+    query = ContextQuery(
         action_ids=[message.action_id, *message.in_place_of],
-        result_ids=result_ids,
+        steps=[message.step, *message.reads],
         pause_key=pause_key(message.definition_id),
     )
-    with claimed(
-        open_store(backend, execution_id),
-        message.step,
-        attempt=message.attempt,
-        queue_reads=queue_reads,
-    ) as (claim, replies):
-        outlook = parse_outlook(backend, result_ids, replies)
-        if outlook.actions is None:
+    store = open_store(backend, execution_id)
+    with claimed(store, message.step, attempt=message.attempt, query=query) as (claim, context):
+        if context is None or context.actions is None:
             logger.error("Action %s of execution %s was to run, but its record is gone", message.step, execution_id)
             return WithoutEffect()
-        action, *primaries = outlook.actions
-        return _go_on(Work(task, client, message, action, tuple(primaries)), claim, outlook)
+        action, *primaries = context.actions
+        return _go_on(Work(task, client, message, action, tuple(primaries)), claim, context)
 
 
-def _go_on(work: Work, claim: Claim | None, outlook: Outlook) -> Outcome:
+def _go_on(work: Work, claim: Claim | None, context: AttemptContext) -> Outcome:
     """Take up the work where it stands: its end may be stored already, or its failure, or it is another delivery's."""
-    stored = outlook.results.pop(work.step, None)
+    stored = context.results.pop(work.step, None)
     if stored and (claim or work.primaries):
         # A worker died between storing this and telling the chord, or another primary had the same alternative.
         return finish(work, stored)
@@ -85,7 +75,7 @@ def _go_on(work: Work, claim: Claim | None, outlook: Outlook) -> Outcome:
     # An action with an alternative that failed before its worker died is not sent again.
     if alternative_of(work) and (failed := read_failure(work.store, work.action.id)):
         return settle(work, failed)
-    ended = _run(_begin(work, claim, outlook.plan_id), outlook)
+    ended = _run(_begin(work, claim, context.plan_id), context)
     return settle(work, ended) if isinstance(ended, ActionExecutionState) else ended
 
 
@@ -95,19 +85,21 @@ def _begin(work: Work, claim: Claim, plan_id: str) -> Attempt:
     return Attempt(work, claim, trace, log)
 
 
-def _run(attempt: Attempt, outlook: Outlook) -> ActionExecutionState | RetryLater | Waiting | WithoutEffect:
+def _run(attempt: Attempt, context: AttemptContext) -> ActionExecutionState | RetryLater | Waiting | WithoutEffect:
     """Decide, ask and send; log how the step ended where it did."""
-    ended = end_at_once(attempt, is_cancelled=outlook.is_cancelled) or _send_if_wanted(attempt, outlook)
+    ended = end_at_once(attempt, is_cancelled=context.is_cancelled) or _send_if_wanted(attempt, context)
     if isinstance(ended, ActionExecutionState):
         _log_end(attempt.log, ended)
     return ended
 
 
-def _send_if_wanted(attempt: Attempt, outlook: Outlook) -> ActionExecutionState | RetryLater | Waiting | WithoutEffect:
+def _send_if_wanted(
+    attempt: Attempt, context: AttemptContext
+) -> ActionExecutionState | RetryLater | Waiting | WithoutEffect:
     """Send the request, unless the step ends or waits before that. Every error but a lost connection ends it."""
     work = attempt.work
     try:
-        decided = decide(work, with_unneeded(work.message.reads, outlook.results))
+        decided = decide(work, with_unneeded(work.message.reads, context.results))
         if not isinstance(decided, dict):
             return end_unsent(attempt, decided)
         definition = load_action_definition(work.action.action_definition_id)
@@ -116,7 +108,7 @@ def _send_if_wanted(attempt: Attempt, outlook: Outlook) -> ActionExecutionState 
             return answer
         if answer:
             return end_unsent(attempt, answer)
-        return send(attempt, definition, decided, paused_s=max(0.0, outlook.paused_until_s - attempt.claim.at_s))
+        return send(attempt, definition, decided, paused_s=max(0.0, context.paused_until_s - attempt.claim.at_s))
     except ClaimLostError:
         return WithoutEffect()
     except CONNECTION_ERRORS:

@@ -10,7 +10,7 @@ Which holders are at work is told by the leases of their processes (leases.py).
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,21 +18,23 @@ from functools import partial
 from typing import Any, Literal
 
 from redis import Redis
-from redis.client import Pipeline
 
 from workflow_state.schema import ActionExecutionState
 from workflow_state.store.connection import CONNECTION_ERRORS, in_batches
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.leases import begin_holder, current_holders, end_holder, incarnation, is_over, process_name
 from workflow_state.store.names import progress_key, record_key, worker_key
+from workflow_state.store.results import AttemptContext, ContextQuery, parse_context, queue_context
 from workflow_state.store.scripts import run_script, run_script_beside
 
 WHICHEVER_IS_DUE = 0
-"""Instead of an attempt's number, in a message that is published again because the first one may be lost."""
+"""In a message, in place of an attempt's number: it is published again because an earlier one may be lost."""
 
 FREE_RETRIES = 100
-"""An execution may be retried as often as this, and twice for each of its actions: a plan of thousands that all fail
-must not hammer a server that is down."""
+"""An execution has this many retries, and two more for each of its actions.
+
+A plan of thousands of actions that all fail must not hammer a server that is down.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +73,23 @@ def claimed(
     step: str,
     *,
     attempt: int,
-    queue_reads: Callable[[Pipeline], object] | None = None,
-) -> Iterator[tuple[Claim | None, list[Any]]]:
+    query: ContextQuery | None = None,
+) -> Iterator[tuple[Claim | None, AttemptContext | None]]:
     """Hold the claim of one attempt (from 1, or whichever is due) of a step; None where it is another's, or past.
 
-    Beside it come the answers to what `queue_reads` asks in the same round trip, after the claim was made or refused.
+    Beside it comes what `query` asks for, read in the same round trip, after the claim was made or refused.
+
     The claim stays when the block ends: what follows from it is the stored result, or `await_retry`. Where the block
     ends because Redis can't be reached, the holder is over, and the attempt can be claimed again.
     """
     # Before the claim is made: a lease that is younger than the claim has to name its holder.
     holder = begin_holder()
     try:
-        call = partial(_claim, store, step, holder, attempt, queue_reads)
+        call = partial(_claim, store, step, holder, attempt, query)
         claim, replies = call()
         if claim is None and (over := _find_over(store, step)):
             claim, replies = call(over=over)
-        yield claim, replies
+        yield claim, parse_context(store, query, replies) if query else None
     except CONNECTION_ERRORS:
         end_holder()
         raise
@@ -97,10 +100,11 @@ def _claim(
     step: str,
     holder: str,
     attempt: int,
-    queue_reads: Callable[[Pipeline], object] | None,
+    query: ContextQuery | None,
     *,
     over: _Over | None = None,
 ) -> tuple[Claim | None, list[Any]]:
+    """Claim the attempt; return the claim, and the replies to the query."""
     written, replies = run_script_beside(
         store.client,
         "claim_attempt",
@@ -116,7 +120,7 @@ def _claim(
             "over_holder": over.holder if over else None,
             "over_is_lost": over is not None and over.is_lost,
         },
-        queue_reads,
+        (lambda pipe: queue_context(pipe, store, query)) if query else None,
     )
     if not written:
         return None, replies
@@ -138,8 +142,8 @@ def _claim(
 def _find_over(store: ExecutionStore, step: str) -> _Over | None:
     """Return the claim's holder, if it is one of this very worker and over.
 
-    The lease would tell as well, but later: what this process could not end, and what a killed child of a prefork pool
-    had, is on the queue again at once.
+    The lease would tell the same, but later. A message that this process could not end, or that a killed child of a
+    prefork pool had, is on the queue again at once.
     """
     raw: Any = store.client.hget(store.progress, step)
     claim = json.loads(raw) if raw else {}
@@ -192,9 +196,9 @@ def whereabouts(claim: Mapping[str, Any] | None, leases: Mapping[str, Mapping[st
 
 
 def mark_sent(client: Redis, claim: Claim) -> None:
-    """Say that an unsafe request is about to leave: from here on only its answer tells whether it arrived.
+    """Note that an unsafe request is about to leave: from here on only its answer tells whether it arrived.
 
-    Raises ClaimLostError, and nothing may be sent, where another worker has taken the attempt over meanwhile.
+    Raises ClaimLostError where another worker has taken the attempt over meanwhile; then nothing may be sent.
     """
     progress = progress_key(claim.execution_id)
     if not run_script(client, "mark_sent", {"progress": progress}, {"step": claim.step, "holder": claim.holder}):
@@ -210,10 +214,11 @@ def await_retry(
     message: str,
     held_back: HeldBack | None = None,
 ) -> bool:
-    """Say that the claimed attempt has ended in a retry; keep the trace so far, and the next attempt's message.
+    """Note that the claimed attempt has ended in a retry, which is due in `delay_s`.
 
-    Where it was `held_back`, nothing was sent, and the same attempt comes again. False, and nothing may be published,
-    where the execution has used up its retries. Raises ClaimLostError where another worker has taken the attempt over
+    The trace so far and the next attempt's message (JSON) are kept. Where the attempt was `held_back`, nothing was
+    sent, and the same attempt comes again. Returns False where the execution has used up its retries; then nothing may
+    be published. Raises ClaimLostError where another worker has taken the attempt over
     meanwhile.
     """
     next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)
@@ -245,7 +250,7 @@ def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
 
 
 def remember_failure(store: ExecutionStore, action_id: str, state: Mapping[str, Any]) -> None:
-    """Keep how an action failed, before its alternative takes its place; from then on it is not sent again."""
+    """Keep how an action failed, before its alternative takes its place. From then on the action is not sent again."""
     run_script(
         store.client,
         "remember_failure",
@@ -261,4 +266,4 @@ def read_failure(store: ExecutionStore, action_id: str) -> ActionExecutionState 
 
 
 class ClaimLostError(Exception):
-    """This worker was silent for so long that another has its work now."""
+    """This worker was silent for so long that another one has taken its work over."""
