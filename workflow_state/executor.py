@@ -60,8 +60,8 @@ logger = logging.getLogger(__name__)
 
 # What Celery shows of a result: enough for `Summary`, and never as much as an output.
 _SUMMARY_CHARACTERS = 100
-# Options that are about the act of publishing, or that passed with the time of it: a message that is published again
-# for a lost one has none of them.
+# These options are about the act of publishing, or about its time. A message that is published again for a lost one has
+# none of them.
 _OPTIONS_OF_PUBLISHING = frozenset(
     {
         "add_to_parent",
@@ -117,7 +117,7 @@ class PlanTask(LevelTask):
         self, plan: ExecutionPlan, execution_id: str, resumed: ResumeReport | None, options: dict[str, Any]
     ) -> AsyncResult[Any]:
         options["task_id"] = execution_id
-        # Not Celery's: a worker that discards a message that is too old tells nobody, least of all the sweep.
+        # Not Celery's own `expires`: a worker that discards a message for its age tells nobody, least of all the sweep.
         expires_at = _point_in_time(options.pop("expires", None))
         begins_at = _point_in_time(options.get("countdown") or options.get("eta"))
         kept = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
@@ -195,9 +195,9 @@ def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
 
 
 def _continue_execution(task: Task, level: int) -> Summary | None:  # type: ignore[type-arg]
-    """Start this level; or publish again what got lost of the one that is under way; or end the execution.
+    """Start this level, or publish again what got lost of the one that is under way, or end the execution.
 
-    Returns the final state, or None where something else goes on with the execution.
+    Returns the final state, or None where another message goes on with the execution.
     """
     store = store_of(task)
     position = read_position(store, level)
@@ -211,10 +211,10 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
     if position.current_level < 0 and begin_execution(store):
         task.update_state(state="RUNNING", meta={})
     if position.current_level > level:
-        # A message that comes late, or a second time: a later level is under way.
+        # This message came late, or a second time: a later level is under way.
         return None
     if position.current_level == level:
-        # Whoever started it may have died halfway.
+        # The worker that started it may have died halfway.
         _collect_results(task, level, position.actions, position)
         return None
     results = _collect_results(task, level - 1, position.previous_actions, position) if level else {}

@@ -1,11 +1,11 @@
 """kombu's Redis transport with less work for each message.
 
-For every message that a worker takes, and for every one that it acknowledges, kombu makes a new Redis client, which
-costs more CPU than the commands that it sends, and wraps two commands in MULTI and EXEC. Here each channel keeps its
-client, and the two commands go out as they are, in one round trip: a server that dies between them leaves a message
-that the sweep finds missing (sweep.py), as it does where a worker dies between BRPOP and noting what it took.
+For every message that a worker takes or acknowledges, kombu makes a new Redis client, which costs more CPU than the
+commands that it sends, and wraps two commands in MULTI and EXEC. Here each channel keeps its client, and the two
+commands go out as they are, in one round trip. A server that dies between them leaves a message that the sweep finds
+missing (sweep.py). So does a worker that dies between BRPOP and noting what it took.
 
-Celery takes it by `Celery(amqp=…)`; other transports than plain Redis stay what they are.
+Celery takes it by `Celery(amqp=…)`. Transports other than plain Redis stay what they are.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from redis import Redis
 from workflow_state.store.names import TASK_PREFIX
 
 _COMPACT = (",", ":")
-# What a worker takes to be there where a header lacks.
+# A worker takes one of these where a header is missing.
 _SAYS_NOTHING: tuple[Any, ...] = (None, {}, "{}", [], [None, None], (None, None))
 
 

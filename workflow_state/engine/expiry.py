@@ -1,16 +1,20 @@
 """Removing stored outputs that nobody needs any more.
 
-The storage itself says what there is, so nothing has to be written down beside it, and an empty Redis forgets nothing:
-the outputs of an execution are removed when it is gone from Redis, when every execution that was resumed from it and
-keeps outputs of it is gone as well, and when they were written longer than the retention time ago.
+The storage itself says what there is. So nothing has to be written down beside it, and an empty Redis forgets nothing.
+The outputs of an execution are removed when all of this holds:
 
-An output may be needed by executions that were resumed later, also by way of others: each has a mark in the folder that
-it keeps outputs of (`keep_stored`). A mark is written before `resume` makes sure that the earlier execution is there
-still, and looked for after it was found to be gone, so that one of the two finds out about the other. The age covers
-the moment before the new execution is registered, and a Redis that has lost its data.
+- the execution is gone from Redis;
+- every execution that was resumed from it, and keeps outputs of it, is gone as well;
+- they were written longer than the retention time ago.
 
-It is a task, `workflow_state.expire_outputs`, because looking through a bucket takes longer than a worker's timer may
-be held. One worker of all publishes it, once an hour; beat may as well, and twice at once does no harm.
+An execution that keeps outputs of another leaves a mark in their folder (`keep_stored`). `resume` writes the mark
+before it makes sure that the earlier execution is there still. Here the mark is looked for after the execution was
+found to be gone. So one of the two finds out about the other. The age covers the moment before the new execution is
+registered, and a Redis that has lost its data.
+
+Looking through a bucket takes longer than a worker's timer may be held. So it is a task,
+`workflow_state.expire_outputs`. One worker of all publishes it, once an hour. Beat may publish it as well: twice at
+once does no harm.
 """
 
 import logging

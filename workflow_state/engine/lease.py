@@ -1,9 +1,9 @@
-"""The lease: what a living worker renews, so that others can tell it from a dead one.
+"""The lease, which a living worker renews, so that others can tell it from a dead one.
 
-- Each process that runs actions keeps a key alive, and in it the holders of its claims. A claim whose holder is not
-  among them, though the key is younger than the claim, is a claim of nobody.
+- Each process that runs actions keeps a key alive, and in it the holders of its claims. A claim is nobody's where the
+  key is younger than the claim and does not name its holder.
 - The worker renews the visibility of each message that it holds. So the visibility timeout can be seconds rather than
-  an hour: a killed worker's actions run elsewhere soon, a long action is never delivered twice.
+  an hour: a killed worker's actions run elsewhere soon, and a long action is never delivered twice.
 """
 
 import logging

@@ -31,8 +31,8 @@ from workflow_state.store.results import read_results
 
 _PUBLISHED_AT_ONCE = 100
 
-# The body of a level's chord, as each of its messages carries it: that there is one. What is published when all have
-# ended is the record's next message (result_backend.py), which has the caller's own links.
+# The body of a level's chord, as each message carries it: it says only that there is one. When all have ended, the
+# record's next message is published (result_backend.py), which has the caller's own links.
 _CHORD = {"task": LEVEL_TASK}
 
 
@@ -54,10 +54,10 @@ def store_of(task: Task) -> ExecutionStore:  # type: ignore[type-arg]
 
 
 def start_level(task: Task, number: int, missing: MissingMessages) -> None:  # type: ignore[type-arg]
-    """Publish the chord of a level, in place of the running task: its messages, and `execute_level` once all ended.
+    """Publish the chord of a level in place of the running task: its messages, and `execute_level` when all have ended.
 
-    What `task.replace(chord(…))` would do, but that the messages go out together, a hundred in a round trip, and that
-    each says of the chord's body no more than that there is one: it is in the record.
+    `task.replace(chord(…))` would do the same. Here the messages go out together, a hundred in a round trip, and each
+    says of the chord's body only that there is one: the record has it.
     """
     execution_id, header = str(task.request.id), missing.messages
     start = LevelStart(number, missing.wave, len(header), message_after(task, number))
@@ -86,9 +86,9 @@ def publish_lost(
     missing: MissingMessages,
     actions: Sequence[PlannedAction],
 ) -> None:
-    """Publish again those messages of a level of which nothing is under way, and say when to look again.
+    """Publish those missing messages again of which nothing is under way, and set the time to look again.
 
-    Each takes its old place in the level's chord.
+    Each message takes its old place in the level's chord.
     """
     store, silence_s = store_of(task), get_settings().silence_before_recovery_s
     known = {action.id: action for action in actions}
@@ -108,7 +108,7 @@ def publish_lost(
             message.apply_async(group_id=group_id, chord=_CHORD, root_id=store.execution_id)
     waits_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
     if all(value == "waiting" for value in where.values() if not isinstance(value, float)):
-        # Nothing is to be heard of it before a person answers, or the next attempt is due.
+        # Nothing happens before a person answers, or before the next attempt is due.
         after_s = min([*waits_s, store.retention_s / 4])
     else:
         after_s = silence_s

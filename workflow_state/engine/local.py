@@ -1,7 +1,7 @@
-"""A private Redis and worker for one command: what `workflow-state run` uses where no Redis is configured.
+"""A private Redis and worker for one command: `workflow-state run` uses them where no Redis is configured.
 
-Both are real: a Valkey or Redis server of its own, and a real Celery worker. Both are in sessions of their own, so that
-Ctrl-C reaches the command alone, and both are told by the kernel when the command dies, even by kill -9 (on Linux).
+Both are real: a Valkey or Redis server, and a Celery worker. Each is in a session of its own, so that Ctrl-C reaches
+the command alone. On Linux the kernel ends both when the command dies, even by kill -9.
 """
 
 import ctypes

@@ -1,18 +1,22 @@
 """Celery's Redis result backend, without what loses, leaks or costs too much in a worker.
 
-- A worker waits for no result, and yet subscribes for ever to that of each member of a group that it publishes, and,
-  where its pool's threads race for a global flag of Celery's, of every task. Here no worker ever subscribes.
-- A result is stored in two steps, look and write, between which another process may have stored the success; a retry's
-  own note overwrites it like that, where the next attempt ends soon. Here it is one step, and of a retry nothing is
+Celery's own does five things that this one does not:
+
+- It subscribes to results. A worker waits for none, and yet it subscribes for ever to each member of a group that it
+  publishes. Where the threads of its pool race for a global flag of Celery's, it subscribes to every task. Here no
+  worker ever subscribes.
+- It stores a result in two steps, look and write. In between another process may have stored the success. Where the
+  next attempt ends soon, the note of a retry overwrites it like that. Here it is one step, and of a retry nothing is
   noted: the claim tells of it.
-- A header task that is killed by a time limit, or whose result could not be stored, would count as failed in its chord,
-  and fail the execution over the heads of its other actions. Actions return their failures; whatever else becomes of
-  their task is no end of theirs, and the sweep sends it again.
-- An answer that can't be stored, because Redis is away, full or read-only, is kept and stored once it can be.
-- An action's result is stored twice, once for its chord, in two round trips of some twenty commands, and a chord's body
-  is published by four more. Here an action is counted by its name in the step that stores its result, and whoever is
-  counted last publishes what the record of the execution says comes next. Where it dies before that, its message comes
-  back, or the sweep publishes it.
+- It counts a task as failed in its chord when a time limit kills the task, or when its result could not be stored. That
+  would fail the execution over the heads of its other actions. Actions return their failures. Whatever else becomes of
+  their task does not end them, and the sweep sends it again.
+- It gives up an answer that can't be stored because Redis is away, full or read-only. Here the answer is kept, and
+  stored once it can be.
+- It stores an action's result twice, once for the chord, in two round trips of some twenty commands, and publishes a
+  chord's body by four more. Here the step that stores the result counts the action by its name. Whoever is counted last
+  publishes what the record of the execution says comes next. Where that worker dies before, its message comes back, or
+  the sweep publishes it.
 """
 
 import json

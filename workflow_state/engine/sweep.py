@@ -37,9 +37,9 @@ from workflow_state.store.position import SignsOfLife, note_sign_of_life, read_s
 logger = logging.getLogger(__name__)
 
 _RING_EVERY_S = 1.0
-# Whoever looks at something has this long; then somebody else does.
+# A worker that looks at something has this long. Then another one looks at it.
 _PUT_OFF_S = 5
-# The timer is the event loop's: messages wait while it rings.
+# The timer is that of the event loop: messages wait while this runs.
 _MOST_PARTS = 5
 _PUBLISHED_AT = "publishedAt"
 
@@ -53,7 +53,7 @@ class Alarm(TimedStep):
 
 
 def ring(app: Celery) -> None:
-    """See to everything that is due; what fails is due again in a few seconds."""
+    """Look after everything that is due. What can't be looked after now is due again in a few seconds."""
     client = redis_client(app.backend)
     try:
         for _ in range(_MOST_PARTS):

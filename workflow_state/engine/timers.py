@@ -1,4 +1,4 @@
-"""What a worker does again and again beside its tasks, on the timer of its consumer."""
+"""What a worker does again and again beside its tasks, by the timer of its consumer."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What waits gets its message: an alarm that rang, an answer, a permit."""
+"""Going on with what waits: a step whose alarm rang, that a person answered, or whose execution was cancelled."""
 
 import json
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from workflow_state.store.waiting import release
 
 
 def publish_message(app: Celery, store: ExecutionStore, step: str) -> None:
-    """Publish the message that goes on with an action; one time too many does no harm, the claim sees to that."""
+    """Publish the message that goes on with a step. Once too often does no harm: the claim sees to that."""
     raw: Any = store.client.hget(store.progress, f"{step}:message")
     if raw:
         app.signature(json.loads(raw)).apply_async()
@@ -21,7 +21,7 @@ def publish_message(app: Celery, store: ExecutionStore, step: str) -> None:
 
 
 def look_after(app: Celery, store: ExecutionStore, step: str) -> None:
-    """Do what is due for an action that waits."""
+    """Do what is due for a step that waits: end its waiting, publish its message, or keep it alive."""
     raw: Any = store.client.hget(store.progress, step)
     status = json.loads(raw)["status"] if raw else None
     if status == "waiting":
@@ -37,7 +37,7 @@ def look_after(app: Celery, store: ExecutionStore, step: str) -> None:
 
 
 def wake_all(app: Celery, store: ExecutionStore) -> None:
-    """Let every action that waits, for an answer or for its next attempt, go on now: its execution was cancelled."""
+    """Let every step that waits for an answer or for its next attempt go on now: its execution was cancelled."""
     fields: Any = store.client.hgetall(store.progress)
     for name, raw in fields.items():
         step = name.decode()
@@ -51,7 +51,7 @@ def wake_all(app: Celery, store: ExecutionStore) -> None:
 
 
 def _keep_waiting(store: ExecutionStore, step: str, expires_at: float | None) -> None:
-    """Let everything of the execution live on, and look again before half of that time has passed."""
+    """Let all that is stored of the execution live on, and look again before half of that time has passed."""
     keep_execution_and_results(store)
     seconds, _ = store.client.time()
     after_s = min(store.retention_s / 2, (expires_at or float("inf")) - seconds)

@@ -27,7 +27,7 @@ def alarm_of(execution_id: str, step: str = "") -> str:
 
 
 def take_due(client: Redis, put_off_s: int) -> list[tuple[str, str]]:
-    """Return (execution, step or '') of what is due, and have others look at it after `put_off_s` only."""
+    """Return (execution, step or '') of what is due; others look at it after `put_off_s` only."""
     due: Any = run_script(
         client, "take_due_alarms", {"alarms": ALARMS_KEY}, {"put_off_s": put_off_s, "at_once": AT_ONCE}
     )
@@ -45,17 +45,17 @@ def read_alarmed(client: Redis) -> dict[str, bool]:
 
 
 def set_alarm(store: ExecutionStore, step: str = "", *, after_s: float = 0) -> None:
-    """Have a worker look at this after that time."""
+    """Have a worker look at the step, or at the execution itself, after that time."""
     _set(store, step, after_s, only_existing=False)
 
 
 def put_off_alarm(store: ExecutionStore, step: str = "", *, after_s: float) -> None:
-    """Have a worker look at this after that time, if it is to be looked at at all."""
+    """Have a worker look at this after that time, if it has an alarm already."""
     _set(store, step, after_s, only_existing=True)
 
 
 def remove_alarm(store: ExecutionStore, step: str = "") -> None:
-    """Look at this no more."""
+    """Have no worker look at this any more."""
     store.client.zrem(ALARMS_KEY, alarm_of(store.execution_id, step))
 
 

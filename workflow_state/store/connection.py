@@ -1,4 +1,4 @@
-"""The Redis connection, and its errors."""
+"""The Redis connection: the client, the errors that it may raise, and batches of keys."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ CONNECTION_ERRORS = (RedisError, OperationalError, BatchPublishError, Connection
 
 
 def forget_connections(client: Redis) -> None:
-    """Have the client connect anew: where one of its connections has died, the idle ones may have, without a word."""
+    """Have the client connect anew. Where one of its connections has died, the idle ones may have died unnoticed."""
     client.connection_pool.disconnect(inuse_connections=False)
 
 
@@ -28,7 +28,7 @@ def in_batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
 
 
 def redis_client(backend: Any) -> Redis:
-    """Return the Redis client of Celery's result backend; SettingsError where the backend isn't Redis."""
+    """Return the Redis client of Celery's result backend. Raises SettingsError where the backend is not Redis."""
     client = getattr(backend, "client", None)
     if not isinstance(client, Redis):
         raise SettingsError(

@@ -28,7 +28,7 @@ def incarnation() -> str:
 
 
 def begin_incarnation() -> None:
-    """Make a new incarnation: when a worker starts, before its pool forks."""
+    """Make a new incarnation. Call it when a worker starts, before its pool forks."""
     global _incarnation  # noqa: PLW0603 - see incarnation()
     _incarnation = secrets.token_hex(8)
 

@@ -1,4 +1,4 @@
-"""Every Redis key, task name and id of ours."""
+"""The names that others see: every Redis key, and every name and id of a task."""
 
 from workflow_state.schema import ExecutionStatus
 

@@ -1,19 +1,19 @@
 """Permits: what a definition's `rateLimit` allows, and the pause that its server asked for, shared by all workers.
 
 Before an attempt sends, it takes a permit in one atomic step. Where there is none, it learns when to come back, and its
-message goes away until then (sending.py): a wait costs no attempt, and holds no worker but for the last moments.
+message goes away until then (sending.py). That costs no attempt, and holds no worker but for the last moments.
 
-- `requestsPerSecond`: whoever comes gets the next free slot of its own, so that three hundred actions come back one by
-  one and in their order. Slots are even, there are no bursts; one that nobody used is lost. Sending is spaced once more
-  when it is due, because those who are late for their slots would come together.
+- `requestsPerSecond`: an attempt gets the next free slot, which is its own. So three hundred actions come back one by
+  one and in their order. Slots are evenly spaced, without bursts. A slot that nobody used is lost. Requests are spaced
+  once more when they are due, because those that are late for their slots would come together.
 - `concurrent`: a permit has the holder of its attempt's claim. It is free again when the attempt has ended, or the
   holder is known to be over, as with claims (leases.py). Those who wait ask again when it should be their turn, by how
   long permits were held lately. They are served in the order of coming, but for as many places as there are permits.
-- A pause, after 429 or 503 with Retry-After, is a key that runs out with it. It is the definition's, not the host's:
-  which requests an API counts together only the operator knows. An attempt waits for three pauses; where the server
-  goes on asking for more, it asks by itself and fails by its own retries, rather than wait for everybody else's.
+- A pause begins with a 429 or 503 that has Retry-After. It is a key that expires when the pause ends. It holds for the
+  definition, not for the host: only the operator knows which requests an API counts together. An attempt waits for
+  three pauses. After that it asks the server all the same, and fails by its own retries.
 
-Times are Redis' own. Every key has a TTL, and whatever is lost heals by it.
+Times are Redis' own. Every key has a TTL, which heals whatever is lost.
 """
 
 import random
@@ -31,11 +31,11 @@ from workflow_state.store.names import KEY_PREFIX, worker_key
 from workflow_state.store.scripts import run_script
 
 MAX_HELD_S = 0.5
-"""How long a worker may be held until a permit is good; what has to wait longer goes away."""
+"""How long a worker may be held until a permit is good. An attempt that has to wait longer goes away."""
 MAX_PAUSE_S = 300
 MAX_PAUSES = 3
 
-# Whoever comes back does so a little early: a timer is late more often than not, and slots are used on time.
+# An attempt comes back a little early, because a timer is late more often than not.
 _EARLY_S = 0.05
 # After a pause not everybody at once.
 _PAUSE_JITTER = 0.1
@@ -44,7 +44,7 @@ _MAX_PAUSE_JITTER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """That an attempt may be sent in `delay_s` (at most MAX_HELD_S), or why it has to come back after that time."""
+    """An attempt may be sent in `delay_s` (at most MAX_HELD_S); where it is `held_back`, it comes back after that."""
 
     delay_s: float = 0
     held_back: HeldBack | None = None
@@ -53,9 +53,9 @@ class Permit:
 def take_permit(client: Redis, definition: ActionDefinition, claim: Claim, *, paused_s: float | None = None) -> Permit:
     """Return the permit for the claimed attempt; `return_permit` must follow when the attempt has ended.
 
-    `paused_s` is how long the definition's pause lasts (0: there is none), where that was read just now already: then
-    a definition without a `rateLimit` costs no round trip. May be called again for the same attempt, by whoever
-    holds its claim.
+    `paused_s` is how long the definition's pause lasts, 0 where there is none. A caller that has just read it saves the
+    round trip for a definition without a `rateLimit`. May be called again for the same attempt, by whoever holds its
+    claim.
     """
     limit = definition.rate_limit
     obeys_pauses = claim.pauses < MAX_PAUSES
@@ -84,7 +84,7 @@ def take_permit(client: Redis, definition: ActionDefinition, claim: Claim, *, pa
     held_back, delay_s = answer[0].decode(), float(answer[1])
     if not held_back:
         return Permit(delay_s)
-    # With slots of their own they come back one by one.
+    # Attempts with slots of their own come back one by one: they need no jitter.
     comes_back_s = max(_EARLY_S, delay_s - _EARLY_S) if limit.requests_per_second else _after_pause(delay_s)
     return Permit(comes_back_s, held_back)
 
@@ -93,7 +93,7 @@ def return_permit(client: Redis, definition: ActionDefinition, claim: Claim) -> 
     """Give the permit of an attempt that has ended back, if it had one. May be called twice; raises nothing."""
     if definition.rate_limit and definition.rate_limit.concurrent:
         keys = {name: _key(definition.id, name) for name in ("limit", "held")}
-        # The attempt's end is to be stored whatever happens here; the permit is found to be over all the same.
+        # The end of the attempt must be stored whatever happens here. The permit is found to be over all the same.
         with suppress(*CONNECTION_ERRORS):
             run_script(client, "return_permit", keys, {"holder": claim.holder})
 

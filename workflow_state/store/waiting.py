@@ -1,11 +1,10 @@
-"""Actions that wait without a worker: for a person's answer, or for their next attempt.
+"""Steps that wait for a person's answer.
 
-An action that waits for an answer holds no worker, no thread and no message: its claim says `waiting`, and the message
-that will go on with it is stored beside the claim (Celery's own signature, with its place in the chord). An answer, the
-timeout or a cancellation releases the claim in one atomic step, and publishes that message.
+Such a step holds no worker, no thread and no message. Its claim says `waiting`. The message that will go on with it is
+stored beside the claim: Celery's own signature, with the step's place in its chord. An answer, the end of the waiting
+time or a cancellation releases the claim in one atomic step; then that message is published.
 
-An alarm (alarms.py) is set in the same step: for the end of a timeout, for a release whose message may not have been
-published, or just as a sign of life for what waits long.
+The same step sets an alarm (alarms.py), so that a step is not forgotten whose worker dies between the two.
 """
 
 import json
@@ -21,7 +20,7 @@ from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import ALARMS_KEY, progress_key
 from workflow_state.store.scripts import run_script
 
-# A release and its message are two steps; whoever dies between them leaves this alarm.
+# A worker that dies between a release and its message leaves this alarm.
 _UNPUBLISHED_AFTER_S = 5
 
 Answer = Literal["released", "nothing", "answered", "changed", "expired"]
@@ -36,7 +35,10 @@ def park(
     message: str,
     retention_s: int,
 ) -> None:
-    """Let the action wait for an answer to the last of `asks`; `message` goes on with it."""
+    """Let the claimed step wait for an answer to the last of `asks`, for ever or for `timeout_s`.
+
+    `message` (JSON) is published when it is released.
+    """
     run_script(
         client,
         "park",
@@ -63,7 +65,12 @@ def release(
     answer: Mapping[str, Any] | None = None,
     digest: str | None = None,
 ) -> Answer:
-    """End an action's waiting, if it waits; then `publish_message` must follow."""
+    """End a step's waiting, if it waits; where that returns `released`, `publish_message` must follow.
+
+    `answer` is stored unless the execution was cancelled. Where `digest` is given, the answer holds only for the
+    request that has it. Otherwise it returns why nothing was released: `nothing` waits, it was `answered` before, its
+    request has `changed`, or its time has `expired`.
+    """
     came: Any = run_script(
         store.client,
         "release",
@@ -84,7 +91,7 @@ def release(
 
 
 def read_asks(store: ExecutionStore, step: str) -> list[dict[str, Any]]:
-    """Return an action's questions, each with the answer to it."""
+    """Return a step's questions in the order of asking, each with the answer to it, if there is one."""
     raw: Any = store.client.hget(store.progress, f"{step}:asks")
     if not raw:
         return []
