@@ -312,9 +312,6 @@ def execute_action(self: ActionTask, *args: Any, **kwargs: Any) -> Summary:
         return answer_celery(self, make_attempt(self, message))
 
 
-logger = logging.getLogger(__name__)
-
-
 @app.task(name=EXPIRE_TASK, ignore_result=True)
 def expire() -> None:
     """Remove stored outputs that nobody needs any more."""
