@@ -1,0 +1,45 @@
+"""`workflow-state confirm` and `workflow-state cancel`: telling an execution to go on, or to end."""
+
+import getpass
+import sys
+
+import click
+
+from workflow_state.cli.completion import LASTING, execution_ids, waiting_actions
+from workflow_state.cli.help import help_end
+from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state, require_redis
+from workflow_state.rules.states import ENDED
+from workflow_state.views import text as display
+
+
+@click.command(epilog=help_end("cancel"))
+@click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
+def cancel(execution_id: str) -> int:
+    """Ask an execution to end. Nothing more is started, a request under way ends by itself."""
+    require_redis()
+    state = cancel_execution(execution_id)
+    click.echo(f"{execution_id} has ended already: {state.status}" if state.status in ENDED else "cancelling")
+    return 0
+
+
+@click.command(epilog=help_end("confirm"))
+@click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
+@click.argument("action_id", metavar="ACTION", shell_complete=waiting_actions)
+@click.option("--reject", is_flag=True, help="Say no: the action fails.")
+@click.option("--yes", "is_sure", is_flag=True, help="Do not ask again.")
+@click.option("--user", "user_id", help="Who answers. Default: the name you are logged in by.")
+def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user_id: str | None) -> int:  # noqa: FBT001
+    """Answer an action that waits for a person. Shows first what will be sent."""
+    require_redis()
+    waiting = get_execution_state(execution_id).confirmations
+    shown = next((item for item in waiting if item.action_id == action_id and item.confirmed is None), None)
+    if shown and not reject:
+        for line in display.question(shown):
+            click.echo(line)
+        if not is_sure and sys.stdin.isatty() and not click.confirm("Send it?"):
+            click.echo("nothing was answered; --reject says no")
+            return 0
+    digest = shown.digest if shown else None
+    confirm_action(execution_id, action_id, not reject, user_id or getpass.getuser(), digest=digest)
+    click.echo("rejected" if reject else "confirmed")
+    return 0
