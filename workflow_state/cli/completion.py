@@ -8,11 +8,10 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from workflow_state.celery import app
 from workflow_state.cli.help import help_end
+from workflow_state.client.connections import connection_pool
 from workflow_state.client.executions import get_execution_state, list_executions
 from workflow_state.schema import ActionSuccess, ExecutionStatus
-from workflow_state.store.connection import redis_client
 
 # Whoever presses Tab waits at most so long for Redis, and then gets nothing.
 _DEADLINE_S: Final = 0.3
@@ -90,7 +89,7 @@ def _ask_redis(question: Callable[[], Any]) -> Any:
 
     with suppress(Exception):
         # What needs no network is done before the clock runs: the settings, and the client's own modules.
-        redis_client(app.backend)
+        connection_pool()
         # A thread, because looking up a name has no timeout; as a daemon it is not waited for.
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()

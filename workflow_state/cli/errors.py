@@ -10,7 +10,6 @@ from typing import Final
 
 import click
 from kombu.exceptions import OperationalError
-from kombu.utils.url import maybe_sanitize_url
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -21,8 +20,8 @@ from redis.exceptions import (
     RedisError,
 )
 
-from workflow_state.celery import app
 from workflow_state.cli.help import INTERRUPTED, REDIS_ERROR, USAGE_ERROR
+from workflow_state.client.connections import redis_address
 from workflow_state.errors import (
     ActionDefinitionError,
     ConfirmationError,
@@ -66,7 +65,7 @@ def _describe(error: Exception) -> str:
 
 def _describe_redis(error: Exception) -> str:
     """Say what is wrong with the server, and at which address; never with its password."""
-    address = maybe_sanitize_url(str(app.conf.result_backend))
+    address = redis_address()
     match error:
         case BusyLoadingError():
             return f"Redis at {address} is still loading its data; try again in a moment"

@@ -6,14 +6,11 @@ from pathlib import Path
 
 import click
 
-from workflow_state.celery import app
 from workflow_state.cli.help import help_end
-from workflow_state.client.executions import get_execution_state
+from workflow_state.client.executions import get_execution_state, read_plan
 from workflow_state.errors import DrawingError, ExecutionNotFoundError
 from workflow_state.plans.validation.validator import validate_execution_plan
 from workflow_state.schema import ExecutionPlan, ExecutionState
-from workflow_state.store.execution import open_store
-from workflow_state.store.records import read_record
 from workflow_state.views.diagram import Diagram, draw_plan, to_mermaid
 from workflow_state.views.gantt import draw_gantt
 from workflow_state.views.svg import render_svg
@@ -78,10 +75,10 @@ def _read_execution(execution_id: str) -> tuple[ExecutionPlan, ExecutionState]:
         raise ExecutionNotFoundError(
             f"{error}; nor is there a plan's file of that name. `workflow-state list` shows the executions"
         ) from None
-    record = read_record(open_store(app.backend, execution_id))
-    if record is None or len(record.actions) != len(state.action_states):
+    plan = read_plan(execution_id)
+    if plan is None or len(plan.actions) != len(state.action_states):
         raise DrawingError(f"execution {execution_id!r} can't be drawn: its plan is not stored, or it could not be run")
-    return ExecutionPlan.model_validate({**record.plan, "actions": record.actions}), state
+    return plan, state
 
 
 def _warn_of_size(diagram: Diagram, text: str) -> None:

@@ -7,7 +7,8 @@ from workflow_state.cli.completion import execution_ids
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import json_option, print_json
 from workflow_state.cli.watch import Watching, follow
-from workflow_state.client.executions import get_execution_state, list_executions, require_redis
+from workflow_state.client.connections import require_redis
+from workflow_state.client.executions import get_execution_state, list_executions
 from workflow_state.schema import ExecutionStatus
 from workflow_state.views import text as display
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import click
 
 from workflow_state.actions.storage.outputs import read_stored
-from workflow_state.celery import app
 from workflow_state.cli.completion import completed_actions, execution_ids
 from workflow_state.cli.help import help_end
-from workflow_state.client.executions import require_redis
-from workflow_state.client.outputs import find_output, text_of
-from workflow_state.engine.expiry import expire_outputs
+from workflow_state.client.connections import require_redis
+from workflow_state.client.outputs import expire_outputs, find_output, text_of
 from workflow_state.views import text as display
 
 
@@ -45,6 +43,6 @@ def output(execution_id: str, action_id: str, out: Path | None) -> int:
 def expire() -> int:
     """Remove stored outputs that have expired. The workers do so once an hour."""
     require_redis()
-    count = expire_outputs(app)
+    count = expire_outputs()
     click.echo(f"removed the stored outputs of {display.count(count, 'execution')}")
     return 0

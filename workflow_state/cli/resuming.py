@@ -10,7 +10,8 @@ from workflow_state.cli.decisions import ask_for_decisions, name_assumed, split_
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, json_option, print_json, use_actions
 from workflow_state.cli.plan_file import PLAN_FILE, inputs_option, read_plan
-from workflow_state.client.executions import get_execution_state, require_redis
+from workflow_state.client.connections import require_redis
+from workflow_state.client.executions import get_execution_state
 from workflow_state.client.resume import read_undecided, resume_execution
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError
 from workflow_state.rules.for_each import element_id

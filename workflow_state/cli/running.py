@@ -12,7 +12,7 @@ from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, json_option, print_json, set_for_all
 from workflow_state.cli.plan_file import inputs_option, plan_argument, read_plan
 from workflow_state.cli.watch import Watching, answer_yes, ask_on_terminal, follow
-from workflow_state.client.executions import require_redis
+from workflow_state.client.connections import require_redis
 from workflow_state.engine.local import Engine, local_engine
 from workflow_state.executor import execute_plan
 from workflow_state.schema import ExecutionPlan, ExecutionState

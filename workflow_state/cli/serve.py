@@ -13,7 +13,7 @@ import click
 
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, set_for_all, use_actions
-from workflow_state.client.executions import require_redis
+from workflow_state.client.connections import require_redis
 from workflow_state.engine.local import local_engine, local_flower, require_running
 from workflow_state.errors import SettingsError
 from workflow_state.settings import PREFIX, get_settings

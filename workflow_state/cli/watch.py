@@ -12,17 +12,15 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from workflow_state.celery import app
 from workflow_state.cli import screen
 from workflow_state.cli.help import INTERRUPTED
-from workflow_state.client.executions import confirm_action, get_execution_state, require_redis
+from workflow_state.client.connections import require_redis
+from workflow_state.client.executions import confirm_action, get_execution_state, read_plan
 from workflow_state.engine.local import Engine, require_running
 from workflow_state.errors import ConfirmationError
-from workflow_state.plans.levels import beside_primaries
+from workflow_state.plans.levels import show_levels
 from workflow_state.rules.states import ENDED
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
-from workflow_state.store.execution import open_store
-from workflow_state.store.records import read_record
 from workflow_state.views import text as display
 
 _POLL_S = 0.1
@@ -114,10 +112,10 @@ def _show(state: ExecutionState, watching: Watching, name: str) -> ExecutionStat
 
 def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
     """Return the action ids level by level, each alternative beside the action in whose place it would run."""
-    record = read_record(open_store(app.backend, execution_id))
-    if record is None:
+    plan = read_plan(execution_id)
+    if plan is None:
         return [list(state.action_states)]
-    return [[action.id for action in level] for level in beside_primaries(record.levels, record.standby)]
+    return [[action.id for action in level] for level in show_levels(plan.actions)]
 
 
 def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator[ExecutionState]:

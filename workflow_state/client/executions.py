@@ -11,23 +11,17 @@ from workflow_state.celery import app
 from workflow_state.engine.waiting import publish_message, wake_all
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.rules.states import ENDED, Progress, confirmation_states, parse_progress, running_state
-from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus, ExecutionSummary
+from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.store.alarms import read_alarmed, set_alarm
 from workflow_state.store.connection import redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.names import index_key, progress_key, record_key
-from workflow_state.store.records import parse_record, request_cancel
+from workflow_state.store.records import is_cancelled, parse_record, read_record, request_cancel
 from workflow_state.store.results import read_results
 from workflow_state.store.waiting import read_asks, release
 
 _LISTED_AT_ONCE = 100
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
-
-
-def require_redis() -> None:
-    """Find out with one try whether Redis is there; Celery's own ways try for long. Raises RedisError."""
-    client: Any = redis_client(app.backend)
-    client.ping()
 
 
 def get_execution_state(execution_id: str) -> ExecutionState:
@@ -62,6 +56,34 @@ def _may_be_an_id(text: str) -> bool:
         return bool(text.encode())
     except UnicodeEncodeError:
         return False
+
+
+def exists(execution_id: str) -> bool:
+    """Return whether there is such an execution, running or ended, without reading its state. One round trip."""
+    if not _may_be_an_id(execution_id):
+        return False
+    backend: Any = app.backend
+    return bool(redis_client(backend).exists(record_key(execution_id), backend.get_key_for_task(execution_id)))
+
+
+def read_plan(execution_id: str) -> ExecutionPlan | None:
+    """Return the plan that an execution was started with, or None where it is not stored (any more). One round trip.
+
+    For who draws an execution: its actions come level by level, and the alternatives after them.
+    """
+    record = read_record(open_store(app.backend, execution_id))
+    return None if record is None else ExecutionPlan.model_validate({**record.plan, "actions": record.actions})
+
+
+def read_summary(execution_id: str) -> ExecutionSummary | None:
+    """Return the line of a list of executions that is about this one, or None where there is no such execution."""
+    client = redis_client(app.backend)
+    return next(iter(_read_summaries(client, [execution_id], read_alarmed(client))), None)
+
+
+def is_cancel_requested(execution_id: str) -> bool:
+    """Return whether an execution was asked to end; it may go on for as long as its requests under way take."""
+    return is_cancelled(open_store(app.backend, execution_id))
 
 
 def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None) -> list[ExecutionSummary]:

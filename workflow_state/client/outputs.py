@@ -1,4 +1,4 @@
-"""The outputs of actions: read back, from the state and from where they were stored; and the task that expires them."""
+"""The outputs of actions: reading them, from the state or from where they are stored, and removing the expired ones."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from workflow_state.actions.http.response import decode_text, is_json
 from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.celery import app
 from workflow_state.client.executions import get_execution_state
+from workflow_state.engine import expiry
 from workflow_state.errors import StorageError
 from workflow_state.rules.for_each import split_state
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionState, StorageLocation
@@ -38,6 +39,15 @@ def find_output(execution_id: str, action_id: str) -> tuple[JsonValue, StorageLo
     if not isinstance(state.result, ActionSuccess):
         raise StorageError(f"{action_id} has no output: it is {state.status}")
     return state.result.output, state.result.output_location
+
+
+def expire_outputs() -> int:
+    """Remove the stored outputs that have expired, and return of how many executions that was. Safe to repeat.
+
+    The workers do so once an hour; call it where they are told not to. Raises StorageError, and SettingsError where
+    WORKFLOW_STATE_STORAGE_URL is not set.
+    """
+    return expiry.expire_outputs(app)
 
 
 def text_of(data: bytes, content_type: str) -> str | None:

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from workflow_state.client.executions import exists
 from workflow_state.errors import (
     ConfirmationError,
     ExecutionConflictError,
@@ -90,7 +91,7 @@ async def _list_page(request: Request) -> Response:
 
 
 async def _execution_page(request: Request) -> Response:
-    known = await in_thread(looking.is_known, request.path_params["execution_id"])
+    known = await in_thread(exists, request.path_params["execution_id"])
     return HTMLResponse(read_page("execution.html", request), status_code=200 if known else 404)
 
 

@@ -20,8 +20,7 @@ from redis import ConnectionPool
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from workflow_state.celery import app
-from workflow_state.store.connection import redis_client
+from workflow_state.client.connections import connection_pool
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -53,7 +52,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         if not hasattr(_thread, "end"):
             # Celery reads its settings when they are first needed; a second thread would find half of them.
             with _beginning:
-                _thread.end = _ThreadEnd(redis_client(app.backend).connection_pool)
+                _thread.end = _ThreadEnd(connection_pool())
         return function(*args, **kwargs)
 
     return await to_thread.run_sync(call, limiter=limiter)

@@ -12,16 +12,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workflow_state.actions.storage.outputs import read_stored
-from workflow_state.celery import app
-from workflow_state.client.executions import get_execution_state, list_executions
+from workflow_state.client.executions import (
+    exists,
+    get_execution_state,
+    is_cancel_requested,
+    list_executions,
+    read_plan,
+    read_summary,
+)
 from workflow_state.client.outputs import find_action_state, find_output, text_of
 from workflow_state.client.resume import read_undecided
 from workflow_state.errors import ExecutionNotFoundError, WorkflowStateError
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionStatus
-from workflow_state.store.connection import redis_client
-from workflow_state.store.execution import open_store
-from workflow_state.store.names import record_key
-from workflow_state.store.records import is_cancelled, read_record
 from workflow_state.web.live import EventStream, Readings, event, follow, in_thread
 from workflow_state.web.overview import Snapshot, graph_of, graph_without_plan, take_snapshot
 
@@ -59,15 +61,15 @@ async def graph_json(request: Request) -> Response:
 
 async def plan_json(request: Request) -> Response:
     """Return the plan but for its actions: description, intent, inputs, expected outcome."""
-    record = await in_thread(lambda: read_record(open_store(app.backend, _execution_id(request))))
-    return JSONResponse({} if record is None else record.plan)
+    plan = await in_thread(read_plan, _execution_id(request))
+    return JSONResponse({} if plan is None else plan.model_dump(mode="json", exclude={"actions"}))
 
 
 async def execution_events(request: Request) -> Response:
     """Tell where each action is: all of them at first, then those that have changed, until the execution has ended."""
     execution_id = _execution_id(request)
     # An unknown id is an answer of its own: a stream that fails at once would be asked for again and again.
-    if not await in_thread(is_known, execution_id):
+    if not await in_thread(exists, execution_id):
         raise ExecutionNotFoundError(f"there is no execution {execution_id!r}, or not any more")
     read = partial(_or_trouble, partial(_read_snapshot, execution_id))
     return EventStream(follow(_readings(request), execution_id, read, _tell_execution))
@@ -106,13 +108,6 @@ routes = [
 ]
 
 
-def is_known(execution_id: str) -> bool:
-    """Return whether there is such an execution, without reading it."""
-    backend: Any = app.backend
-    keys = (record_key(execution_id), backend.get_key_for_task(execution_id))
-    return bool(redis_client(backend).exists(*keys))
-
-
 class Trouble(str):
     """Why nothing could be read just now."""
 
@@ -147,7 +142,7 @@ def _at_this_time(data: dict[str, Any]) -> dict[str, Any]:
 
 def _read_snapshot(execution_id: str) -> Snapshot:
     state = get_execution_state(execution_id)
-    return take_snapshot(state, cancelling=is_cancelled(open_store(app.backend, execution_id)))
+    return take_snapshot(state, cancelling=is_cancel_requested(execution_id))
 
 
 def _read_list(limit: int, status: ExecutionStatus | None) -> list[dict[str, Any]]:
@@ -155,8 +150,10 @@ def _read_list(limit: int, status: ExecutionStatus | None) -> list[dict[str, Any
 
 
 def _read_graph(execution_id: str) -> dict[str, Any]:
-    record = read_record(open_store(app.backend, execution_id))
-    return graph_without_plan(get_execution_state(execution_id)) if record is None else graph_of(record)
+    plan, summary = read_plan(execution_id), read_summary(execution_id)
+    if plan is None or summary is None:
+        return graph_without_plan(get_execution_state(execution_id))
+    return graph_of(plan, summary)
 
 
 def _read_action(execution_id: str, action_id: str) -> dict[str, Any]:
@@ -172,9 +169,8 @@ def _read_action(execution_id: str, action_id: str) -> dict[str, Any]:
     ]
     if whole.resumed and base in whole.resumed.actions:
         detail["resumed"] = whole.resumed.actions[base].to_json_data()
-    record = read_record(open_store(app.backend, execution_id))
-    if record:
-        detail["action"] = next((item.to_json_data() for item in record.actions if item.id == base), None)
+    if plan := read_plan(execution_id):
+        detail["action"] = next((item.to_json_data() for item in plan.actions if item.id == base), None)
     if isinstance(state.result, ActionSuccess):
         detail["output"] = _shown(state.result.output)
     elif state.result and state.result.partial_output is not None:

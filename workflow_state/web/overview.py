@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from workflow_state.plans.levels import beside_primaries
-from workflow_state.rules.states import ENDED, Record
+from workflow_state.plans.levels import schedule_levels, show_levels
+from workflow_state.rules.states import ENDED
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
     ActionSuccess,
     ConfirmationState,
+    ExecutionPlan,
     ExecutionState,
+    ExecutionSummary,
     PlannedAction,
 )
 
@@ -61,17 +63,17 @@ def take_snapshot(state: ExecutionState, *, cancelling: bool) -> Snapshot:
     return Snapshot(state.version, ended, head, actions)
 
 
-def graph_of(record: Record) -> dict[str, Any]:
+def graph_of(plan: ExecutionPlan, summary: ExecutionSummary) -> dict[str, Any]:
     """Return the plan as a graph: its levels, each alternative beside its primary, and who depends on whom."""
-    standby = {action.id for action in record.standby}
+    in_levels = {action.id for level in schedule_levels(plan.actions) for action in level}
     return {
-        "id": record.execution_id,
-        "name": record.plan["name"],
-        "description": record.plan.get("description"),
-        "hasMore": any(record.plan.get(name) for name in ("inputs", "intent", "expectedOutcome", "metadata")),
-        "submittedAt": _ms(datetime.fromisoformat(record.submitted_at)),
-        "levels": [[action.id for action in level] for level in beside_primaries(record.levels, record.standby)],
-        "actions": {action.id: _node(action, is_standby=action.id in standby) for action in record.actions},
+        "id": summary.id,
+        "name": plan.name,
+        "description": plan.description,
+        "hasMore": any((plan.inputs, plan.intent, plan.expected_outcome, plan.metadata)),
+        "submittedAt": _ms(summary.submitted_at),
+        "levels": [[action.id for action in level] for level in show_levels(plan.actions)],
+        "actions": {action.id: _node(action, is_standby=action.id not in in_levels) for action in plan.actions},
     }
 
 

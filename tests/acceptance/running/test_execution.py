@@ -22,6 +22,7 @@ from workflow_state import (
     list_executions,
 )
 from workflow_state.celery import app
+from workflow_state.client.executions import exists, is_cancel_requested, read_plan, read_summary
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -31,6 +32,20 @@ TIMEOUT_S = 30
 def run(document, **options):
     """Run a plan to its end and return the final state."""
     return execute_plan.apply_async((document,), **options).get(timeout=TIMEOUT_S)
+
+
+def test_the_plan_of_an_execution_is_read_back():
+    """Level by level, with all its fields; of an unknown execution there is none."""
+    document = {**plan(action("last", ["first"]), action("first"), name="read back"), "inputs": {"n": 1}}
+    execution_id = run(document)["id"]
+    stored, summary = read_plan(execution_id), read_summary(execution_id)
+    assert (stored.name, stored.inputs) == ("read back", {"n": 1})
+    assert [item.id for item in stored.actions] == ["first", "last"]
+    assert exists(execution_id)
+    assert not is_cancel_requested(execution_id)
+    assert (summary.name, summary.status) == ("read back", "completed")
+    assert not any(map(exists, ["nobody", "\udcff"]))
+    assert read_plan("nobody") is read_summary("nobody") is None
 
 
 def test_levels_run_in_order_and_outputs_flow_along_references(service: Service):
