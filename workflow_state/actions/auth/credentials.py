@@ -10,19 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote_plus
 
+from workflow_state.actions.auth.templates import ENV_REFERENCE
 from workflow_state.actions.http.failures import make_detail
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import (
     ActionDefinition,
     ApiKeyAuthentication,
-    Authentication,
     BasicAuthentication,
     BearerAuthentication,
     ErrorCategory,
     OAuth2ClientCredentials,
 )
 
-_ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 # The surrogates are what Python makes of bytes in the environment that are not UTF-8.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
@@ -58,20 +57,6 @@ class Grant:
     def secrets(self) -> tuple[str, ...]:
         """What must be in nothing that is kept."""
         return (self.client_secret, self.basic_pair, *self.env_values)
-
-
-def find_bad_env_reference(text: str) -> str | None:
-    """Return the first `${…}` that is not `${env.NAME}`, or None where all are well written."""
-    rest = _ENV_REFERENCE.sub("", text)
-    start = rest.find("${")
-    return None if start < 0 else rest[start : start + 40]
-
-
-def name_authentication_header(authentication: Authentication | None) -> str | None:
-    """Return the name of the header that carries the credentials, or None where there are none."""
-    if authentication is None:
-        return None
-    return authentication.header if isinstance(authentication, ApiKeyAuthentication) else "Authorization"
 
 
 def resolve_grant(definition: ActionDefinition, environment: Mapping[str, str]) -> Grant | None:
@@ -155,11 +140,11 @@ def _resolve(template: str, definition: ActionDefinition, environment: Mapping[s
             )
         return value
 
-    return _ENV_REFERENCE.sub(look_up, template)
+    return ENV_REFERENCE.sub(look_up, template)
 
 
 def _env_values(template: str, environment: Mapping[str, str]) -> list[str]:
-    return [environment[name] for name in _ENV_REFERENCE.findall(template) if environment.get(name)]
+    return [environment[name] for name in ENV_REFERENCE.findall(template) if environment.get(name)]
 
 
 def _refuse(

@@ -16,6 +16,7 @@ import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.http.failures import make_detail
+from workflow_state.actions.http.header_rules import find_header_problem
 from workflow_state.actions.http.url_template import (
     TemplateValueError,
     encode_query_pair,
@@ -31,14 +32,6 @@ from workflow_state.schema import ActionDefinition, ErrorCategory
 IDEMPOTENCY_KEY = "Idempotency-Key"
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 JSON_CONTENT_TYPE = "application/json"
-
-# They frame the message, name its receiver or belong to the connection: a value in one of them is request smuggling.
-_FORBIDDEN_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"}
-    | {"cookie", "cookie2"}
-)
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
-_BAD_IN_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +54,6 @@ class _Inputs:
     properties: dict[str, JsonValue]
     body: JsonValue
     has_body: bool
-
-
-def find_header_problem(name: str, value: str = "") -> str | None:
-    """Return why a header can't be sent, as a sentence, or None where it can (RFC 9110, section 5)."""
-    if not _HEADER_NAME.fullmatch(name):
-        return f"'{name}' is no header name"
-    if name.lower() in _FORBIDDEN_HEADERS or name.lower().startswith("proxy-"):
-        return f"the header {name} is set by the client itself or not at all"
-    if _BAD_IN_HEADER_VALUE.search(value):
-        return f"the value of the header {name} contains a line break, a control character or half a character"
-    return None
 
 
 def build_request(

@@ -14,12 +14,8 @@ from openapi_pydantic.v3.v3_1 import Operation as Operation31
 from pydantic import ValidationError
 
 from workflow_state.actions.definitions.rules import find_definition_problems
-from workflow_state.actions.http.request import (
-    FORM_CONTENT_TYPE,
-    IDEMPOTENCY_KEY,
-    JSON_CONTENT_TYPE,
-    find_header_problem,
-)
+from workflow_state.actions.http.header_rules import find_header_problem
+from workflow_state.actions.http.request import FORM_CONTENT_TYPE, IDEMPOTENCY_KEY, JSON_CONTENT_TYPE
 from workflow_state.actions.http.url_template import RESERVED_NAMES
 from workflow_state.actions.openapi.document import Json, follow
 from workflow_state.actions.openapi.schemas import SchemaReader, bundle_schema, property_schemas, shorten
