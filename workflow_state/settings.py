@@ -4,14 +4,13 @@ Celery's settings are in celeryconfig.py. A wrong value is one readable Settings
 first needed.
 """
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from pydantic_settings import SettingsError as SourceError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from workflow_state.errors import SettingsError
 from workflow_state.hosts import read_host_list
@@ -19,14 +18,12 @@ from workflow_state.hosts import read_host_list
 PREFIX = "WORKFLOW_STATE_"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What an operator can set; each name is an environment variable with the prefix WORKFLOW_STATE_."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore")
 
     redis_url: str | None = None
     """Broker and result backend. Unset: the command line starts a server of its own; workers use localhost."""
-    actions: Annotated[list[Path], NoDecode] = Field(default_factory=list)
+    actions: list[Path] = Field(default_factory=list)
     """Folders and files with action definitions."""
     storage_url: str | None = None
     """Where large and binary outputs go."""
@@ -41,9 +38,9 @@ class Settings(BaseSettings):
 
     A string is true: compare with `is True`.
     """
-    allowed_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    allowed_hosts: list[str] = Field(default_factory=list)
     """Where set, the only hosts that actions may connect to (comma separated, see host_lists.py)."""
-    denied_hosts: Annotated[list[str], NoDecode] = Field(default_factory=list)
+    denied_hosts: list[str] = Field(default_factory=list)
     """Hosts that actions may not connect to, whatever else allows them (likewise)."""
     max_response_bytes: int = Field(default=10 * 2**20, ge=1)
     """The largest response body that is read, after decompression."""
@@ -119,6 +116,13 @@ def _checked_redis_url(url: str) -> str:
     return url
 
 
+def _read_environment() -> dict[str, str]:
+    """Return what is set by the settings' names; what is set to nothing counts as not set, case does not count."""
+    given = {name.lower(): value for name, value in os.environ.items() if value}
+    variables = {name: f"{PREFIX}{name}".lower() for name in Settings.model_fields}
+    return {name: given[variable] for name, variable in variables.items() if variable in given}
+
+
 @cache
 def get_settings() -> Settings:
     """Return the settings of this process; read from the environment at the first call.
@@ -126,9 +130,7 @@ def get_settings() -> Settings:
     Raises SettingsError, naming each variable that is wrong.
     """
     try:
-        return Settings()
-    except SourceError as error:
-        raise SettingsError(str(error)) from error
+        return Settings.model_validate(_read_environment())
     except ValidationError as error:
         problems = [
             f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
