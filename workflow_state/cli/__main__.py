@@ -1,5 +1,5 @@
 """`python -m workflow_state.cli`."""
 
-from workflow_state.cli.commands import main
+from workflow_state.cli.start import main
 
 main()

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from workflow_state.cli.completion import LASTING, execution_ids, waiting_actions
+from workflow_state.cli.completers import LASTING, execution_ids, waiting_actions
 from workflow_state.cli.help import help_end
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state

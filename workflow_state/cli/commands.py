@@ -1,65 +1,113 @@
-"""The `workflow-state` command.
+"""All commands by name, each imported when it is given; and what a failure of one looks like.
 
 Exit codes: 0 completed, 1 failed, or Redis did, 2 wrong usage, plan or setting, 3 cancelled, 130 on Ctrl-C (how `dev`
 and `web` end: 0). Every error is one readable message on standard error (errors.py).
 """
 
-import signal
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import NoReturn
+from importlib import import_module
+from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
-from workflow_state.cli.actions import actions_group
-from workflow_state.cli.answering import cancel, confirm
-from workflow_state.cli.completion import completion
-from workflow_state.cli.errors import guarded
-from workflow_state.cli.graph import graph
+from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.cli.help import help_end
-from workflow_state.cli.looking import list_command, status
-from workflow_state.cli.outputs import expire, output
-from workflow_state.cli.resuming import resume
-from workflow_state.cli.running import run, submit
-from workflow_state.cli.schema import schema
-from workflow_state.cli.serve import dev, web
-from workflow_state.cli.validate import validate
+from workflow_state.cli.start import end_start
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=help_end(""))
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command is, and what the list of commands says about it: the first sentence of its docstring."""
+
+    module: str
+    attribute: str
+    short_help: str
+
+
+ENTRIES: Final[Mapping[str, Entry]] = {
+    "actions": Entry("actions", "actions_group", "Look at the action definitions."),
+    "cancel": Entry("answering", "cancel", "Ask an execution to end."),
+    "completion": Entry("completion", "completion", "Print the completion script of a shell."),
+    "confirm": Entry("answering", "confirm", "Answer an action that waits for a person."),
+    "dev": Entry("serve", "dev", "Start all there is, until Ctrl-C."),
+    "expire": Entry("outputs", "expire", "Remove stored outputs that have expired."),
+    "graph": Entry("graph", "graph", "Draw a plan or an execution."),
+    "list": Entry("looking", "list_command", "List executions, the newest first."),
+    "output": Entry("outputs", "output", "Print an action's output."),
+    "resume": Entry("resuming", "resume", "Run a failed or cancelled execution again."),
+    "run": Entry("running", "run", "Run a plan, show its progress, and print its final state."),
+    "schema": Entry("schema", "schema", "Print the JSON Schema of a plan."),
+    "status": Entry("looking", "status", "Show the state of an execution."),
+    "submit": Entry("running", "submit", "Put a plan on the queue, and print the execution's id."),
+    "validate": Entry("validate", "validate", "Check a plan, and list every problem that it has."),
+    "web": Entry("serve", "web", "Serve the run page, until Ctrl-C."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and first sentences, and imports a command only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
+        """Return the names of the commands."""
+        return sorted(ENTRIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Import a command."""
+        if (entry := ENTRIES.get(cmd_name)) is None:
+            return None
+        command: click.Command = getattr(import_module(f"workflow_state.cli.{entry.module}"), entry.attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Import the command that the arguments name; it runs next, and may be interrupted."""
+        found = super().resolve_command(ctx, args)
+        end_start()
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
+        """Write the list of commands, of which none is imported for it."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.short_help) for name, entry in sorted(ENTRIES.items())])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the name of a command, without importing any."""
+        names = [name for name in sorted(ENTRIES) if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=ENTRIES[name].short_help) for name in names]
+        return items + click.Command.shell_complete(self, ctx, incomplete)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=help_end(""))
 @click.version_option(package_name="workflow-state")
 def commands() -> None:
     """Run plans of HTTP actions on Celery and Redis."""
 
 
-for command in (
-    actions_group,
-    cancel,
-    completion,
-    confirm,
-    dev,
-    expire,
-    graph,
-    list_command,
-    output,
-    resume,
-    run,
-    schema,
-    status,
-    submit,
-    validate,
-    web,
-):
-    commands.add_command(command)
+def run_command(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments name, and return its exit code; a failure is told in words."""
+    run: partial[Any] = partial(commands.main, args=arguments, prog_name="workflow-state", standalone_mode=False)
+    try:
+        return run() or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone (`| head`): nobody is left to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        from workflow_state.cli.errors import tell  # noqa: PLC0415 - a command that succeeds needs no words for errors
 
-
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command, and exit."""
-    # So that `kill` ends a run as Ctrl-C does: its own Redis and worker go with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(guarded(partial(commands.main, args=arguments, prog_name="workflow-state", standalone_mode=False)))
-
-
-if __name__ == "__main__":
-    main()
+        exit_code = tell(error)
+        if exit_code is None:
+            raise
+        return exit_code

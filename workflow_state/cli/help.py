@@ -3,10 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-REDIS_ERROR: Final = 1
-USAGE_ERROR: Final = 2
-INTERRUPTED: Final = 130
-
 _AFTER_AN_EXECUTION: Final = (
     "0 completed, 1 failed, or Redis did, 2 wrong usage, plan or setting, 3 cancelled, 130 Ctrl-C."
 )

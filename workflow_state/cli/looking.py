@@ -3,7 +3,7 @@
 import click
 
 from workflow_state.cli import screen
-from workflow_state.cli.completion import execution_ids
+from workflow_state.cli.completers import execution_ids
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import json_option, print_json
 from workflow_state.cli.watch import Watching, follow

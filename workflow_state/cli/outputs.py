@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from workflow_state.actions.storage.outputs import read_stored
-from workflow_state.cli.completion import completed_actions, execution_ids
+from workflow_state.cli.completers import completed_actions, execution_ids
 from workflow_state.cli.help import help_end
 from workflow_state.client.connections import require_redis
 from workflow_state.client.outputs import expire_outputs, find_output, text_of

@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from workflow_state.cli.completion import RESUMABLE, execution_ids
+from workflow_state.cli.completers import RESUMABLE, execution_ids
 from workflow_state.cli.decisions import ask_for_decisions, name_assumed, split_assumed
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, json_option, print_json, use_actions

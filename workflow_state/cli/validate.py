@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import click
 
 from workflow_state.actions.definitions.catalog import list_action_definitions
-from workflow_state.cli.help import USAGE_ERROR, help_end
+from workflow_state.cli.exit_codes import USAGE_ERROR
+from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, json_option, print_json
 from workflow_state.cli.plan_file import inputs_option, plan_argument, read_plan
 from workflow_state.errors import PlanValidationError

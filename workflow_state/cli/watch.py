@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 
 from workflow_state.cli import screen
-from workflow_state.cli.help import INTERRUPTED
+from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import confirm_action, get_execution_state, read_plan
 from workflow_state.engine.local import Engine, require_running

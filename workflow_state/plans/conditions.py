@@ -5,12 +5,10 @@ A string literal that holds references is bound as a whole: `'${a.output.kind}' 
 `===` and `!==` are read as `==` and `!=`. All references are resolved first, those after a clause that is false too.
 """
 
-import importlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -211,10 +209,10 @@ def _content_of(token: re.Match[str]) -> str:
     return str(_compile(token["literal"], {}).execute({}))
 
 
-@cache
 def _cel() -> Any:
-    """Return the library; with it comes a command line of its own, a tenth of what any command takes to start."""
-    return importlib.import_module("cel")
+    from workflow_state.plans.cel_core import core  # noqa: PLC0415 - most plans have no condition that needs it
+
+    return core
 
 
 def _compile(expression: str, bound: Mapping[str, str]) -> Any:

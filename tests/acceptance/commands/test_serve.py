@@ -94,9 +94,7 @@ def test_what_is_wrong_is_one_message(redis_url):
         port = str(taken.getsockname()[1])
         done = run("web", "--port", port)
     assert (done.returncode, port in done.stderr, "--port" in done.stderr) == (2, True, True)
-    bare = (
-        "import sys; sys.modules['starlette'] = None; from workflow_state.cli.commands import main; main(sys.argv[1:])"
-    )
+    bare = "import sys; sys.modules['starlette'] = None; from workflow_state.cli import main; main(sys.argv[1:])"
     for arguments in (["web"], ["dev"]):
         done = run(*arguments, command=[sys.executable, "-c", bare])
         assert done.returncode == 2

@@ -58,7 +58,7 @@ def test_a_teams_own_celeryconfig_counts_but_for_what_must_hold(tmp_path):
 @pytest.mark.parametrize("first", ["theirs", "ours"])
 def test_a_teams_own_application_stays_the_current_one(tmp_path, first):
     """Whichever is imported first, their shared tasks and bare results stay theirs."""
-    lines = ["import celery; theirs = celery.Celery('theirs')", "import workflow_state"]
+    lines = ["import celery; theirs = celery.Celery('theirs')", "import workflow_state.celery"]
     ask = "; ".join([*(lines if first == "theirs" else reversed(lines)), "print(celery.current_app.main)"])
     assert run("-c", ask, cwd=tmp_path).stdout == "theirs\n"
 

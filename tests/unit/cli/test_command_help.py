@@ -6,13 +6,15 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from workflow_state.cli.commands import commands
+from workflow_state.cli.commands import ENTRIES, commands
 
 
 def every_command(group, path=()):
     """Yield each command with the words that call it, the group itself included."""
     yield path, group
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             yield from every_command(command, (*path, name))
         else:
@@ -52,6 +54,14 @@ def test_each_line_of_the_list_of_commands_is_whole():
     """A first sentence that is cut off with three dots says nothing."""
     shown = CliRunner().invoke(commands, ["--help"], prog_name="workflow-state")
     assert "..." not in shown.output.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_list_of_commands_says_what_the_command_itself_says(name):
+    """It is written down apart, so that the list is shown without importing the commands."""
+    command = EVERY_COMMAND[name,]
+    assert command.name == name
+    assert command.get_short_help_str(1_000) == ENTRIES[name].short_help
 
 
 @pytest.mark.parametrize("path", EVERY_COMMAND, ids=" ".join)
