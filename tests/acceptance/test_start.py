@@ -70,8 +70,37 @@ def test_a_worker_loads_nothing_that_only_some_people_need():
     """Celery's task modules are what it includes."""
     code = "from workflow_state.celery import app; app.loader.import_default_modules(); app.finalize()"
     loaded = modules_of(code)
-    assert not loaded & {"openapi_pydantic", "prompt_toolkit", "typer", "starlette"}
+    assert not loaded & {"fsspec", "openapi_pydantic", "prompt_toolkit", "typer", "starlette"}
     assert "celery" in loaded
+
+
+def without(module, *arguments, **variables):
+    """Run the command where a package is not installed; return its code and what it said."""
+    code = f"import sys; sys.modules['{module}'] = None; from workflow_state.cli import main; main()"
+    environment = {**os.environ, **variables}
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=False
+    )
+    return run.returncode, run.stderr
+
+
+def test_importing_an_openapi_document_without_the_extra_is_one_message():
+    told = without("openapi_pydantic", "actions", "import", str(ROOT / "tests" / "openapi" / "petstore.json"))
+    line = "importing an OpenAPI document needs openapi_pydantic: pip install 'workflow-state[openapi]'"
+    assert told == (2, f"Error: {line}\n")
+
+
+def test_a_storage_elsewhere_without_the_extra_is_one_message(redis_url):
+    """A worker says the same when it starts."""
+    variables = {"WORKFLOW_STATE_REDIS_URL": redis_url, "WORKFLOW_STATE_STORAGE_URL": "s3://bucket/outputs"}
+    line = "a storage at s3:// needs an extra that is not installed: pip install 'workflow-state[storage]'"
+    assert without("fsspec", "expire", **variables) == (2, f"Error: WORKFLOW_STATE_STORAGE_URL: {line}\n")
+
+
+def test_a_folder_needs_no_extra(redis_url, tmp_path):
+    """What removes old outputs looks into it as everything else does."""
+    variables = {"WORKFLOW_STATE_REDIS_URL": redis_url, "WORKFLOW_STATE_STORAGE_URL": str(tmp_path)}
+    assert without("fsspec", "expire", **variables) == (0, "")
 
 
 # --- Ctrl-C ------------------------------------------------------------------------------------------------------

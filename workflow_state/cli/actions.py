@@ -8,6 +8,7 @@ import click
 
 from workflow_state.actions.definitions.catalog import list_action_definitions, load_action_definition
 from workflow_state.actions.definitions.yaml import write_definitions
+from workflow_state.cli.extras import require_extra
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, json_option, print_json, use_actions
 from workflow_state.views import text as display
@@ -61,7 +62,8 @@ def actions_import(document: str, server: str | None, prefix: str, no_output_sch
 
     What has no counterpart is listed on standard error, and so are the environment variables for credentials.
     """
-    # Takes as long to import as a third of all the rest, which every other command would wait for.
+    require_extra("openapi", "importing an OpenAPI document", "openapi_pydantic")
+    # The extra is optional: everything else works without it.
     from workflow_state.actions.openapi.document import read_openapi  # noqa: PLC0415
     from workflow_state.actions.openapi.importer import describe_import, import_openapi, require_some  # noqa: PLC0415
 

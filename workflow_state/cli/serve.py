@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from workflow_state.cli.extras import require_extra
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, set_for_all, use_actions
 from workflow_state.client.connections import require_redis
 from workflow_state.engine.local import local_engine, local_flower, require_running
-from workflow_state.errors import SettingsError
 from workflow_state.settings import PREFIX, get_settings
 
 
@@ -116,6 +116,4 @@ def _start_flower(stack: ExitStack, port: int, log_file: Path) -> None:
 
 
 def _require_web() -> None:
-    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise SettingsError(f"the run page needs {' and '.join(missing)}: pip install 'workflow-state[web]'")
+    require_extra("web", "the run page", "starlette", "uvicorn")

@@ -1,16 +1,15 @@
 """A place that fsspec has a driver for, in which outputs are stored: a bucket, a container, memory.
 
-The interface is LocalFolder's. A driver raises whatever it likes; who calls sorts that out.
+The interface is LocalFolder's. A driver raises whatever it likes; who calls sorts that out. fsspec is an extra, and is
+loaded when the first such place is opened.
 """
 
+import importlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-
-import fsspec
-from fsspec.core import url_to_fs
 
 from workflow_state.actions.storage.local_folder import Name
 from workflow_state.errors import SettingsError
@@ -93,15 +92,24 @@ class ObjectStore:
 
 
 def open_store(url: str) -> ObjectStore:
-    """Return the place that the URL names; SettingsError, without any of the URL but its scheme, where it can't be."""
+    """Return the place that the URL names.
+
+    Raises SettingsError, without any of the URL but its scheme, where it names none, or the driver is not installed.
+    """
     scheme = url.partition("://")[0]
+    try:
+        fsspec: Any = importlib.import_module("fsspec")
+    except ModuleNotFoundError:
+        raise SettingsError(
+            f"a storage at {scheme[:40]}:// needs an extra that is not installed: pip install 'workflow-state[storage]'"
+        ) from None
     try:
         fsspec.get_filesystem_class(scheme)
     except ValueError:
         raise SettingsError(f"fsspec knows no scheme {scheme[:40]!r}") from None
     except ImportError as error:
         raise SettingsError(f"the driver of {scheme}:// is not installed: {error}") from None
-    filesystem, root = url_to_fs(url)
+    filesystem, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
     if "@" in root:
         # It would be part of every location.
