@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPT = Path(sys.executable).with_name("workflow-state")
 VALIDATE = ["validate", str(ROOT / "examples" / "condition.json"), "--actions", str(ROOT / "examples" / "actions")]
 
@@ -85,7 +85,7 @@ def without(module, *arguments, **variables):
 
 
 def test_importing_an_openapi_document_without_the_extra_is_one_message():
-    told = without("openapi_pydantic", "actions", "import", str(ROOT / "tests" / "openapi" / "petstore.json"))
+    told = without("openapi_pydantic", "actions", "import", str(ROOT / "tests" / "data" / "openapi" / "petstore.json"))
     line = "importing an OpenAPI document needs openapi_pydantic: pip install 'workflow-state[openapi]'"
     assert told == (2, f"Error: {line}\n")
 
