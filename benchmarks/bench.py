@@ -42,6 +42,7 @@ from stage import (
     wide,
     worker,
 )
+from start import measure_start, measure_worker_start
 
 RESULTS = Path(__file__).with_name("results")
 RECOVERED_WITHIN_S = 90
@@ -309,12 +310,14 @@ PARTS: dict[str, Callable[[Stage], Part]] = {
     "recovery": measure_recovery,
     "concurrency": measure_concurrency,
     "observability": measure_observability,
+    "start": measure_start,
+    "worker-start": measure_worker_start,
     "pools": measure_pools,
 }
 
 
-# What the defaults were chosen by; nobody needs it each time.
-LEFT_OUT = ("pools",)
+# What the defaults were chosen by, and what a start costs; nobody needs it each time.
+LEFT_OUT = ("pools", "start", "worker-start")
 
 
 def say(line: str) -> None:
