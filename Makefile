@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench recovery docs format clean pictures
+.PHONY: check test chaos demo bench recovery docs format clean pictures lock lowest
 
 check:
 	./run check
@@ -29,9 +29,29 @@ docs:
 pictures:
 	.venv/bin/python docs/pictures.py
 
+# uv, apart from everything else: only these two targets need it.
+UV = .venv-uv/bin/uv
+$(UV):
+	python3 -m venv .venv-uv
+	.venv-uv/bin/python -m pip install --quiet uv
+
+# The newest versions of all that is needed, for every Python from 3.11 on: what ./run installs.
+lock: $(UV)
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
+	    --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+	    --output-file constraints.txt
+
+# The oldest versions that pyproject.toml allows, with the oldest Python. TESTS=… names others.
+TESTS = tests/unit tests/integration tests/acceptance/running/test_execution.py tests/acceptance/commands/test_cli.py \
+    tests/acceptance/page/test_web.py
+lowest: $(UV)
+	$(UV) venv --quiet --clear --python 3.11 .venv-lowest
+	$(UV) pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+
 format:
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-uv .venv-lowest .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
