@@ -102,7 +102,7 @@ def check(words):
         case "workflow-state":
             command = commands
             while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-                command = command.get_command(click.Context(command), rest.pop(0))
+                _, command, rest = command.resolve_command(click.Context(command), rest)
             known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
             known |= {"--help", "-h", "--version"}
             assert {word.partition("=")[0] for word in rest if word.startswith("--")} <= known, words

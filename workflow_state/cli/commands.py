@@ -13,7 +13,6 @@ from importlib import import_module
 from typing import Any, Final
 
 import click
-from click.shell_completion import CompletionItem
 
 from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.cli.help import help_end
@@ -50,40 +49,31 @@ ENTRIES: Final[Mapping[str, Entry]] = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and first sentences, and imports a command only to run it."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's interface
-        """Return the names of the commands."""
-        return sorted(ENTRIES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
-        """Import a command."""
-        if (entry := ENTRIES.get(cmd_name)) is None:
-            return None
-        command: click.Command = getattr(import_module(f"workflow_state.cli.{entry.module}"), entry.attribute)
-        return command
+    """A group of stand-ins, which have names and first sentences; the command that is to run is imported."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Import the command that the arguments name; it runs next, and may be interrupted."""
-        found = super().resolve_command(ctx, args)
+        name, stand_in, rest = super().resolve_command(ctx, args)
+        command = load_command(name) if name and stand_in else None
         end_start()
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - likewise
-        """Write the list of commands, of which none is imported for it."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.short_help) for name, entry in sorted(ENTRIES.items())])
-
-    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete the name of a command, without importing any."""
-        names = [name for name in sorted(ENTRIES) if name.startswith(incomplete)]
-        items = [CompletionItem(name, help=ENTRIES[name].short_help) for name in names]
-        return items + click.Command.shell_complete(self, ctx, incomplete)
+        return name, command, rest
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=help_end(""))
+def load_command(name: str) -> click.Command:
+    """Import one of the commands in ENTRIES."""
+    entry = ENTRIES[name]
+    command: click.Command = getattr(import_module(f"workflow_state.cli.{entry.module}"), entry.attribute)
+    return command
+
+
+@click.group(
+    cls=LazyGroup,
+    commands=[click.Command(name, help=entry.short_help) for name, entry in ENTRIES.items()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=help_end(""),
+)
 @click.version_option(package_name="workflow-state")
 def commands() -> None:
     """Run plans of HTTP actions on Celery and Redis."""
