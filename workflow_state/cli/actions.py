@@ -1,4 +1,4 @@
-"""`workflow-state actions`: the action definitions, and how to make them of an OpenAPI document."""
+"""`workflow-state actions`: showing the action definitions, and making some from an OpenAPI document."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The decisions about requests of unknown outcome, as they are written on a command line."""
+"""Reading the options `--assume-done` and `--send-again`: decisions about requests whose outcome is unknown."""
 
 import json
 import re

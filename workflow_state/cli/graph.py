@@ -1,4 +1,4 @@
-"""`workflow-state graph`: a plan or an execution as a picture."""
+"""`workflow-state graph`: drawing a plan or an execution."""
 
 import sys
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What the help of each command ends with: real invocations, and what its exit code says."""
+"""The end of each command's help: examples that can be run, and what the exit codes mean."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

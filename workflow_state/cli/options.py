@@ -1,4 +1,4 @@
-"""Options that several commands have, and how they print JSON."""
+"""The options that several commands share, and how commands print JSON."""
 
 import json
 import os

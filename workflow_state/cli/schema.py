@@ -1,4 +1,4 @@
-"""`workflow-state schema`: the JSON Schema of a plan, for models that write plans and for editors."""
+"""`workflow-state schema`: printing the JSON Schema of a plan, for editors and for language models that write plans."""
 
 import json
 import sys

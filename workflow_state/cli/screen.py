@@ -1,4 +1,4 @@
-"""What `run` and `status --watch` show on a terminal, and the exit code of an execution."""
+"""What `run` and `status --watch` show on a terminal, and the exit code that an execution stands for."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The commands that go on until Ctrl-C: `workflow-state dev`, and `workflow-state web`."""
+"""The commands that run until Ctrl-C: `workflow-state dev` and `workflow-state web`."""
 
 import importlib.util
 import shlex

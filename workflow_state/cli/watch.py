@@ -1,4 +1,4 @@
-"""Following an execution to its end on a terminal: what it shows meanwhile, and what it asks."""
+"""Following an execution to its end: showing its progress on a terminal, and asking the questions that it has."""
 
 import sys
 import time

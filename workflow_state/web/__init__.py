@@ -1,6 +1,6 @@
-"""The run page: executions in a browser, live, and steered from there. An ASGI application of its own.
+"""The run page: it shows executions live in a browser, where a person can confirm, cancel and resume them.
 
-Needs `pip install 'workflow-state[web]'`; nothing else in the package imports it.
+It is an ASGI application and needs `pip install 'workflow-state[web]'`. Nothing else in the package imports it.
 """
 
 try:

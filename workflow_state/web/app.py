@@ -1,4 +1,4 @@
-"""The application: its routes, who may use them, and how errors are told."""
+"""The run page as an ASGI application: its routes, who may use them, and how it answers an error."""
 
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -55,8 +55,8 @@ def create_web_app(
 
     `user` says who answers a confirmation, for the state and the error of a rejection; by default that is
     `request.user`, as Starlette's AuthenticationMiddleware sets it, or "web". With `token` nobody gets in without it;
-    leave it out behind your own authentication. `allowed_hosts` are the names that the application may be asked by,
-    without ports; None is any name.
+    leave it out behind your own authentication. `allowed_hosts` are the host names that a request may have, without
+    ports; None allows every name.
 
     Whoever can open the page can read what plans got as answers, and steer every execution.
     """

@@ -1,12 +1,12 @@
-"""What stands before every answer: which requests are let through, and what a browser may do with what comes back.
+"""The checks before every answer: which requests are let through, and what a browser may do with the answer.
 
 - A request that another site's page makes is refused (CSRF): by `Sec-Fetch-Site` where the browser says it, else by
   `Origin`. A POST must be JSON besides, which no form can send.
 - Where the page is on loopback the `Host` must be one of its names: a name of somebody else's that resolves to
   127.0.0.1 (DNS rebinding) would otherwise make their page one of ours.
-- With a token, nothing but the style sheet and scripts is given without it. `?token=` signs a browser in once: the
-  cookie is derived from the token, HttpOnly and SameSite=Strict. Others send `Authorization: Bearer`.
-- The content security policy lets nothing run or load but the package's own files, and nobody frame the page.
+- With a token, only the style sheet and the scripts are given to everybody. `?token=` signs a browser in: it gets a
+  cookie that is derived from the token, HttpOnly and SameSite=Strict. Other clients send `Authorization: Bearer`.
+- The content security policy lets a browser run and load the package's own files only. No site may frame the page.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""What several browsers look at, read once for all of them, and sent as server-sent events.
+"""Live data for browsers: it is read once for all that look at the same, and sent as server-sent events.
 
-Redis is asked in threads, never on the event loop. There is no task in the background: whoever looks and finds the
-last reading too old reads anew, and the others wait for that one. So nothing is read when nobody looks, and nothing has
+Threads ask Redis, never the event loop. There is no task in the background: the first that finds the last reading too
+old reads anew, and the others wait for that reading. So nothing is read when nobody looks, and nothing has
 to be started or stopped where the application is mounted in another, whose lifespan it does not see.
 """
 

@@ -1,4 +1,4 @@
-"""What the pages ask for: the list, an execution's graph, its events, and one action in full."""
+"""The answers to what the pages ask: the list, an execution's graph, its events, and one action in full."""
 
 import json
 import time

@@ -1,6 +1,6 @@
-"""What a browser is told of an execution: the graph once, and then where each action is, without its data. Pure.
+"""What a browser learns about an execution: its graph once, and then the status of each action. Pure.
 
-Outputs, traces and inputs are no part of it, so that a thousand actions stay light; they are asked for one by one.
+Outputs, traces and inputs are left out, so that a thousand actions stay small. The page asks for them one by one.
 """
 
 from collections import Counter

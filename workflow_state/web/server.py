@@ -1,4 +1,4 @@
-"""Serving the run page by itself: where it may listen, and until when."""
+"""A server for the run page alone: the addresses that it may listen on, and how it ends."""
 
 import ipaddress
 import socket

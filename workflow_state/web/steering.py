@@ -1,4 +1,4 @@
-"""What a person does from the page: answer a question, cancel, resume."""
+"""What a person can do on the page: answer a question, cancel an execution, resume one."""
 
 import json
 from typing import Any
