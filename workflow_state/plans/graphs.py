@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from workflow_state.errors import PlanValidationError
+from workflow_state.wording import shown
 
-_MAX_CYCLE_SHOWN: Final = 20
+_MAX_NODES_SHOWN: Final = 20
+_MAX_CYCLES_SHOWN: Final = 20
 
 
 def find_cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -55,10 +57,18 @@ def refuse_graph(code: str, message: str) -> PlanValidationError:
     return PlanValidationError([{"code": code, "path": "/actions", "message": message}])
 
 
+def show_cycle(cycle: Sequence[str]) -> str:
+    """Return a cycle for a message, as in `a → b → a`. The middle of a long cycle is left out."""
+    names = [shown(name) for name in cycle]
+    if len(names) > _MAX_NODES_SHOWN:
+        half = _MAX_NODES_SHOWN // 2
+        names = [*names[:half], f"… {len(names) - 2 * half} more …", *names[-half:]]
+    return " → ".join(names)
+
+
 def show_cycles(cycles: Sequence[Sequence[str]]) -> str:
-    """Return cycles for a message: one of 10,000 actions tells nobody more than its start."""
-    names = [[*cycle[:_MAX_CYCLE_SHOWN], *(["…"] if len(cycle) > _MAX_CYCLE_SHOWN else [])] for cycle in cycles]
-    return ", ".join(map(" → ".join, names[:_MAX_CYCLE_SHOWN]))
+    """Return the first cycles for a message, separated by commas."""
+    return ", ".join(map(show_cycle, cycles[:_MAX_CYCLES_SHOWN]))
 
 
 def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:

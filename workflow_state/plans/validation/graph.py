@@ -5,12 +5,11 @@ from itertools import pairwise
 from typing import Final
 
 from workflow_state.errors import PlanProblem
-from workflow_state.plans.graphs import find_cycles
+from workflow_state.plans.graphs import find_cycles, show_cycle
 from workflow_state.plans.levels import find_places, find_waiting, leads_to
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.wording import shown
 
-_MAX_CYCLE_SHOWN: Final = 20
 _MAX_IDS_SHOWN: Final = 10
 # How many actions may be visited to find out whether the dependencies that a fix adds would make a cycle.
 _MAX_VISITS: Final = 100_000
@@ -49,7 +48,7 @@ def check_cycles(plan: PlanOutline) -> None:
         # The entry is there whatever the direction in which the cycle is told.
         following = next((name for name in (cycle[1], cycle[-2]) if name in entries), None)
         path = f"{action.path}/dependencies" + (f"/{entries.index(following)}" if following else "")
-        message = f"these actions wait for each other: {_show_cycle(cycle)}"
+        message = f"these actions wait for each other: {show_cycle(cycle)}"
         plan.report("circular_dependency", path, message, "remove one of these dependencies")
 
 
@@ -79,7 +78,7 @@ def check_alternatives(plan: PlanOutline) -> None:
             alternatives.setdefault(action.id, name)
             paths.setdefault(action.id, path)
     for cycle in find_cycles({primary: [name] for primary, name in alternatives.items()}):
-        message = f"these alternatives lead back to where they started: {_show_cycle(cycle)}"
+        message = f"these alternatives lead back to where they started: {show_cycle(cycle)}"
         plan.report("alternative_cycle", paths[cycle[0]], message, "end the chain with an action without alternative")
         for name in cycle:
             alternatives.pop(name, None)
@@ -165,7 +164,7 @@ def _check_alternatives_can_run(plan: PlanOutline, paths: Mapping[str, str]) -> 
 
 
 def _report_waiting_alternative(plan: PlanOutline, path: str, name: str, cycle: Sequence[str]) -> None:
-    message = f"the alternative '{shown(name)}' can't run in time, these wait for each other: {_show_cycle(cycle)}"
+    message = f"the alternative '{shown(name)}' can't run in time, these wait for each other: {show_cycle(cycle)}"
     advice = f"let '{shown(name)}' depend only on actions that do not wait for the one in whose place it runs"
     plan.report("circular_dependency", path, message, advice)
 
@@ -178,11 +177,3 @@ def _dependency_graph(plan: PlanOutline) -> dict[str, list[str]]:
             known = (name for name in action.dependency_names if name in graph and name != action.id)
             graph[action.id].extend(known)
     return graph
-
-
-def _show_cycle(cycle: Sequence[str]) -> str:
-    names = [shown(name) for name in cycle]
-    if len(names) > _MAX_CYCLE_SHOWN:
-        half = _MAX_CYCLE_SHOWN // 2
-        names = [*names[:half], f"… {len(names) - 2 * half} more …", *names[-half:]]
-    return " → ".join(names)
