@@ -12,7 +12,7 @@ from typing import Any, Final, TypedDict
 from pydantic import JsonValue
 
 from workflow_state.plans.graphs import find_cycles
-from workflow_state.plans.levels import Planned, _group_by_level, _planned, schedule_levels
+from workflow_state.plans.levels import Planned, as_planned, group_by_level, schedule_levels
 from workflow_state.plans.references import parse_reference
 from workflow_state.rules.metrics import _field, _states_of, _status, calculate_execution_metrics
 from workflow_state.schema import ActionStatus, Condition, ExecutionState, PlannedAction
@@ -48,7 +48,7 @@ class Branch(TypedDict):
 
 def find_circular_dependencies(actions: Sequence[Planned]) -> list[list[str]]:
     """Return one cycle for each knot of actions that wait for each other, each written [a, b, a]."""
-    return find_cycles({action.id: action.dependencies for action in map(_planned, actions)})
+    return find_cycles({action.id: action.dependencies for action in map(as_planned, actions)})
 
 
 def group_actions_by_dependency_level(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
@@ -57,13 +57,13 @@ def group_actions_by_dependency_level(actions: Sequence[Planned]) -> list[list[P
     Level 0 has no dependencies; an action's level is one more than its deepest dependency. Raises PlanValidationError
     for a dependency that is unknown, or that waits for itself.
     """
-    planned = [_planned(action) for action in actions]
-    return _group_by_level(planned, {action.id: action.dependencies for action in planned})
+    planned = [as_planned(action) for action in actions]
+    return group_by_level(planned, {action.id: action.dependencies for action in planned})
 
 
 def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]) -> bool:
     """Return whether every dependency has completed, or was skipped by its own condition."""
-    return all(_is_satisfied(action_states.get(dependency)) for dependency in _planned(action).dependencies)
+    return all(_is_satisfied(action_states.get(dependency)) for dependency in as_planned(action).dependencies)
 
 
 def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState) -> dict[str, JsonValue]:
@@ -85,7 +85,7 @@ def create_sequential_pipeline(actions: Sequence[Planned]) -> list[PlannedAction
     create_sequential_pipeline([fetch, convert, upload])
     """
     pipeline: list[PlannedAction] = []
-    for action in map(_planned, actions):
+    for action in map(as_planned, actions):
         pipeline.append(_after(action, [pipeline[-1].id] if pipeline else []))
     return pipeline
 
@@ -97,9 +97,9 @@ def create_fan_out_fan_in_pattern(
 
     create_fan_out_fan_in_pattern([ask_a, ask_b], compare, source_action=fetch)
     """
-    source = [_after(_planned(source_action), [])] if source_action is not None else []
-    fan_out = [_after(_planned(action), [item.id for item in source]) for action in fan_out_actions]
-    return [*source, *fan_out, _after(_planned(fan_in_action), [item.id for item in fan_out])]
+    source = [_after(as_planned(source_action), [])] if source_action is not None else []
+    fan_out = [_after(as_planned(action), [item.id for item in source]) for action in fan_out_actions]
+    return [*source, *fan_out, _after(as_planned(fan_in_action), [item.id for item in fan_out])]
 
 
 def create_conditional_branch(
@@ -114,7 +114,7 @@ def create_conditional_branch(
 
         create_conditional_branch(check, "output.type", [{"value": "premium", "action_ids": ["greet"]}], [greet])
     """
-    first = _planned(condition_action)
+    first = as_planned(condition_action)
     compared = reference if reference.startswith("${") else f"${{{first.id}.{reference.removeprefix(first.id + '.')}}}"
     if parse_reference(compared) is None:
         raise ValueError(f"{reference!r} has text around the reference; give the reference alone")
@@ -124,7 +124,7 @@ def create_conditional_branch(
             if action_id in values:
                 raise ValueError(f"action {action_id!r} is in two branches")
             values[action_id] = branch["value"]
-    planned = [_planned(action) for action in actions]
+    planned = [as_planned(action) for action in actions]
     if missing := values.keys() - {action.id for action in planned}:
         raise ValueError(f"there is no action {', '.join(sorted(map(repr, missing)))} among the actions")
     if first.id in values:
@@ -149,7 +149,7 @@ def create_retry_with_fallback(primary: Planned, fallback: Planned) -> list[Plan
 
         create_retry_with_fallback(primary=charge_card, fallback=send_invoice)
     """
-    first, second = _after(_planned(primary), []), _after(_planned(fallback), [])
+    first, second = _after(as_planned(primary), []), _after(as_planned(fallback), [])
     if first.error_handling.alternative_action_id not in (None, second.id):
         raise ValueError(
             f"action {first.id!r} has the alternative {first.error_handling.alternative_action_id!r} already; "
@@ -171,7 +171,7 @@ def create_batch_processing(
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, not {batch_size}")
-    pattern = _planned(template)
+    pattern = as_planned(template)
     actions: list[PlannedAction] = []
     for start in range(0, len(items), batch_size):
         before = [action.id for action in actions[max(0, start - batch_size) : start]]

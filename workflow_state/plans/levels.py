@@ -6,21 +6,21 @@ comes after the place where it would run. An alternative of an alternative stand
 actions share has several.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from workflow_state.plans.graphs import find_cycles, find_levels, refuse_graph, show_cycles
-from workflow_state.schema import (
-    PlannedAction,
-)
+from workflow_state.schema import PlannedAction
 
 # One shared alternative means an edge for each pair of who shares it and what it depends on.
 _MAX_EDGES: Final = 500_000
 _MAX_CHAIN: Final = 1_000
+TOO_MANY_SHARE: Final = "too many actions share alternatives that depend on many actions"
 
 Places = Mapping[str, Mapping[str, None]]
+Planned = PlannedAction | Mapping[str, Any]
 
 
 @dataclass(slots=True)
@@ -83,7 +83,8 @@ def _add_edges(waiting: Waiting, one: tuple[str, str], other: tuple[Mapping[str,
     place, name = one
     others, dependency = other
     for ahead in others:
-        if ahead == place:
+        # An action that names itself stays as it is, to be refused.
+        if ahead == place and dependency != name:
             continue
         waiting.graph[place].append(ahead)
         if name != place:
@@ -103,46 +104,43 @@ def leads_to(alternatives: Mapping[str, str], primary: str, name: str) -> bool:
     return False
 
 
-Planned = PlannedAction | Mapping[str, Any]
-
-
 def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
     """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
 
     An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
     alternative depends on; what depends on an alternative comes after the primary. A dependency between an alternative
     and the action in whose place it runs is left out. Raises PlanValidationError as group_actions_by_dependency_level
-    does, and for alternatives that lead back to where they started.
+    does, for alternatives that lead back to where they started, and where so many actions share alternatives that their
+    order can't be found.
     """
-    planned = [_planned(action) for action in actions]
+    planned = [as_planned(action) for action in actions]
     by_id = {action.id: action for action in planned}
     alternatives = {
         action.id: name
         for action in planned
         if (name := action.error_handling.alternative_action_id) is not None and name in by_id
     }
-    places = _places_of_alternatives(alternatives)
-    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in places}
-    for action in planned:
-        for place in places.get(action.id, [action.id]):
-            for dependency in action.dependencies:
-                ahead = places.get(dependency, [dependency])
-                # An action that names itself stays as it is, to be refused.
-                waits_for[place].update((name, None) for name in ahead if name != place or dependency == action.id)
-    in_levels = [action for action in planned if action.id in waits_for]
-    return _group_by_level(in_levels, {name: list(ahead) for name, ahead in waits_for.items()})
+    if cycles := find_cycles({primary: [name] for primary, name in alternatives.items()}):
+        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
+        raise refuse_graph("alternative_cycle", message)
+    waiting = find_waiting({action.id: action.dependencies for action in planned}, find_places(alternatives))
+    if not waiting.is_complete:
+        raise refuse_graph("plan_too_large", TOO_MANY_SHARE)
+    return group_by_level([action for action in planned if action.id in waiting.graph], waiting.graph)
 
 
-# --- Parts -------------------------------------------------------------------------------------------------------
-
-
-def _planned(action: Planned) -> PlannedAction:
+def as_planned(action: Planned) -> PlannedAction:
+    """Return the action as a model; it may be JSON data."""
     return action if isinstance(action, PlannedAction) else PlannedAction.model_validate(action)
 
 
-def _group_by_level(
+def group_by_level(
     actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
 ) -> list[list[PlannedAction]]:
+    """Return the actions level by level, each level in their order; `waits_for` is the graph of their ids.
+
+    Raises PlanValidationError for an id that occurs twice, and for a graph that has no order.
+    """
     if len(waits_for) < len(actions):
         twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
         raise refuse_graph("duplicate_action_id", f"{twice} is the id of more than one action")
@@ -151,29 +149,6 @@ def _group_by_level(
     for action in actions:
         levels[level_of[action.id]].append(action)
     return levels
-
-
-def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
-    """Return for each alternative the actions in levels in whose place it may run, through chains of alternatives.
-
-    `alternatives` maps primaries to alternatives; along a chain, each is looked at after all its primaries.
-    """
-    primaries_left = Counter(alternatives.values())
-    places: dict[str, dict[str, None]] = {name: {} for name in primaries_left}
-    ready = deque(name for name in alternatives if name not in primaries_left)
-    while ready:
-        name = ready.popleft()
-        if (alternative := alternatives.get(name)) is None:
-            continue
-        places[alternative].update(places.get(name, {name: None}))
-        primaries_left[alternative] -= 1
-        if not primaries_left[alternative]:
-            ready.append(alternative)
-    if any(primaries_left.values()):
-        cycles = find_cycles({primary: [name] for primary, name in alternatives.items()})
-        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
-        raise refuse_graph("alternative_cycle", message)
-    return places
 
 
 def show_levels(actions: Sequence[PlannedAction]) -> list[list[PlannedAction]]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from workflow_state.errors import PlanProblem
 from workflow_state.plans.graphs import find_cycles, show_cycle
-from workflow_state.plans.levels import find_places, find_waiting, leads_to
+from workflow_state.plans.levels import TOO_MANY_SHARE, find_places, find_waiting, leads_to
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.wording import shown
 
@@ -152,8 +152,8 @@ def _check_alternatives_can_run(plan: PlanOutline, paths: Mapping[str, str]) -> 
                 _report_waiting_alternative(plan, paths[primary], name, [primary, name, primary])
     waiting = find_waiting(graph, find_places(plan.alternatives))
     if not waiting.is_complete:
-        message = "too many actions share alternatives that depend on many actions"
-        plan.report("plan_too_large", "/actions", message, "give each action an alternative with few dependencies")
+        advice = "give each action an alternative with few dependencies"
+        plan.report("plan_too_large", "/actions", TOO_MANY_SHARE, advice)
         return
     for cycle in find_cycles(waiting.graph) if plan.alternatives else ():
         standby = next((waiting.causes[edge] for edge in pairwise(cycle) if edge in waiting.causes), None)
