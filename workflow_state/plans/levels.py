@@ -154,8 +154,15 @@ def group_by_level(
 def show_levels(actions: Sequence[PlannedAction]) -> list[list[PlannedAction]]:
     """Return all of a plan's actions level by level; see `beside_primaries`. Raises as schedule_levels does."""
     levels = schedule_levels(actions)
+    return beside_primaries(levels, find_standby(actions, levels))
+
+
+def find_standby(
+    actions: Iterable[PlannedAction], levels: Iterable[Iterable[PlannedAction]]
+) -> list[PlannedAction]:
+    """Return the actions that are in none of the plan's levels, in their order: its alternatives."""
     in_levels = {action.id for level in levels for action in level}
-    return beside_primaries(levels, [action for action in actions if action.id not in in_levels])
+    return [action for action in actions if action.id not in in_levels]
 
 
 def beside_primaries(

@@ -4,12 +4,13 @@ from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from pydantic import JsonValue
 
 from workflow_state.errors import ExecutionConflictError, WorkflowStateError
-from workflow_state.plans.levels import schedule_levels
+from workflow_state.plans.levels import find_standby, schedule_levels
 from workflow_state.plans.references import ParsedReference, iterate_references, resolve_reference, resolve_value
 from workflow_state.rules.decisions import Decisions, Elements
 from workflow_state.rules.for_each import element_id, joined_state, list_elements
@@ -103,8 +104,7 @@ def decide_carry_over(
 def _in_order(actions: Sequence[PlannedAction]) -> list[PlannedAction]:
     """Return the actions so that each comes after what it reads; alternatives last, few read them by their own name."""
     levels = schedule_levels(actions)
-    in_levels = {action.id for level in levels for action in level}
-    return [action for level in levels for action in level] + [item for item in actions if item.id not in in_levels]
+    return [*chain.from_iterable(levels), *find_standby(actions, levels)]
 
 
 Decided = tuple[ResumedAction, dict[str, ActionExecutionState]]
