@@ -5,6 +5,7 @@ snake_case. Both spellings are accepted on input, camelCase is written. Unknown 
 caught. Times are ISO 8601 with offset, durations are integer milliseconds.
 """
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ MAX_ACTIONS = 10_000
 FOR_EACH_LIMIT = 1_000
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
+URL_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 RESERVED_ACTION_IDS = frozenset({"inputs"})
 # The code of a failure after which nobody knows whether an unsafe request arrived: a worker was lost while it was sent.
 OUTCOME_UNKNOWN = "outcome_unknown"
@@ -264,6 +266,11 @@ class Endpoint(ContractModel):
     follow_redirects: bool = Field(
         default=False, exclude_if=lambda follows: not follows, description="Whether up to five redirects are followed."
     )
+
+    @property
+    def placeholders(self) -> list[str]:
+        """The names of the placeholders in the URL, in its order."""
+        return URL_PLACEHOLDER.findall(self.url)
 
 
 class BearerAuthentication(ContractModel):

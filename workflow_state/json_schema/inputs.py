@@ -31,7 +31,6 @@ from workflow_state.schema import ActionDefinition
 PREFIXES: Final = ("query.", "header.", "body.")
 _MAX_INTEGER_BITS: Final = 1_024
 _FORM: Final = "application/x-www-form-urlencoded"
-_PLACEHOLDER: Final = re.compile(r"(?<!\$)\{([^{}]+)\}")
 
 InputPath = tuple[str | int, ...]
 
@@ -58,12 +57,6 @@ class NamedInputs:
         return path
 
 
-def find_placeholder_names(definition: ActionDefinition) -> list[str]:
-    """Return the names in the definition's URL."""
-    names: list[str] = _PLACEHOLDER.findall(definition.endpoint.url)
-    return names
-
-
 def is_open(value: Any) -> bool:
     """Return whether the value is text with a reference in it, or an escaped one: not yet what will be sent."""
     return isinstance(value, str) and "${" in value
@@ -77,7 +70,7 @@ def name_inputs(definition: ActionDefinition, inputs: Mapping[str, Any]) -> Name
     view = view_schema(definition.input_schema or {})
     named = NamedInputs(view)
     names = declared_names(view)
-    in_url = find_placeholder_names(definition)
+    in_url = definition.endpoint.placeholders
     for key, value in inputs.items():
         if (value is None and key.startswith(("query.", "header."))) or _joins_body(key, names):
             continue

@@ -157,9 +157,7 @@ def show_levels(actions: Sequence[PlannedAction]) -> list[list[PlannedAction]]:
     return beside_primaries(levels, find_standby(actions, levels))
 
 
-def find_standby(
-    actions: Iterable[PlannedAction], levels: Iterable[Iterable[PlannedAction]]
-) -> list[PlannedAction]:
+def find_standby(actions: Iterable[PlannedAction], levels: Iterable[Iterable[PlannedAction]]) -> list[PlannedAction]:
     """Return the actions that are in none of the plan's levels, in their order: its alternatives."""
     in_levels = {action.id for level in levels for action in level}
     return [action for action in actions if action.id not in in_levels]

@@ -726,6 +726,13 @@ def test_what_the_url_needs_must_be_a_plain_input():
     assert found(plan_of(act("a", inputs={"part": 1, "userId": "x", "q": 2})), definitions=catalog) == []
 
 
+def test_a_placeholder_after_a_dollar_sign_is_one_as_well():
+    """The dollar sign is text of the URL: the request needs the value, so the plan does."""
+    catalog = definition("https://example.test/prices/${amount}")
+    assert found(plan_of(act("a")), definitions=catalog) == [("missing_input", "/actions/0/inputs/amount")]
+    assert found(plan_of(act("a", inputs={"amount": 5})), definitions=catalog) == []
+
+
 @pytest.mark.parametrize(
     ("inputs", "missing"),
     [

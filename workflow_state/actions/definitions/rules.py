@@ -102,7 +102,7 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     yield from (DefinitionProblem(path, problem) for problem in problems)
     if not problems:
         filled = url
-        for name in find_placeholders(url):
+        for name in definition.endpoint.placeholders:
             filled = filled.replace(f"{{{name}}}", "x")
         try:
             httpx.URL(filled)

@@ -21,7 +21,6 @@ from workflow_state.actions.http.url_template import (
     encode_query_pair,
     fill_path,
     fill_query,
-    find_placeholders,
     query_names,
     split_template,
 )
@@ -129,7 +128,7 @@ def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) 
             places[prefix][name] = value
         elif key != "body":
             places[""][key] = value
-    placeholders = find_placeholders(definition.endpoint.url)
+    placeholders = definition.endpoint.placeholders
     for key in places[""]:
         if key not in placeholders:
             raise reject_inputs(

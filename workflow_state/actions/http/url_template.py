@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote
 
+from workflow_state.schema import URL_PLACEHOLDER
+
 _TEMPLATE = re.compile(
     r"(?P<origin>https?://[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?", re.IGNORECASE | re.DOTALL
 )
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s\[\]{}$@:\\%<>\"|^`]+)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 _DOT_SEGMENTS = frozenset({".", ".."})
 _MAX_PORT = 65_535
@@ -42,7 +43,7 @@ def split_template(url: str) -> UrlTemplate:
 
 def find_placeholders(url: str) -> list[str]:
     """Return the names of the placeholders, in the order of the URL."""
-    return _PLACEHOLDER.findall(url)
+    return URL_PLACEHOLDER.findall(url)
 
 
 def query_names(template: UrlTemplate) -> set[str]:
@@ -61,7 +62,7 @@ def find_template_problems(url: str) -> list[str]:
     if match["fragment"] is not None:
         problems.append("the URL has a fragment (#…), which is never sent")
     rest = match["path"] + "?" + (match["query"] or "")
-    literal = _PLACEHOLDER.sub("", rest)
+    literal = URL_PLACEHOLDER.sub("", rest)
     if "{" in literal or "}" in literal:
         problems.append("a placeholder is not written as {name} (letters, digits, _ and -, a letter first)")
     if any(unquote(segment) in _DOT_SEGMENTS for segment in match["path"].split("/")):
@@ -98,7 +99,7 @@ def fill_path(path: str, values: Mapping[str, str]) -> str:
         _refuse_way_out(name, values[name])
         return _encode(name, values[name])
 
-    filled = _PLACEHOLDER.sub(encode, path)
+    filled = URL_PLACEHOLDER.sub(encode, path)
     # Two harmless values side by side could still make a dot segment: /{a}{b}.
     if any(segment in _DOT_SEGMENTS for segment in filled.split("/")):
         raise TemplateValueError("the values make a '.' or '..' segment of the path")
@@ -107,7 +108,7 @@ def fill_path(path: str, values: Mapping[str, str]) -> str:
 
 def fill_query(query: str, values: Mapping[str, str]) -> str:
     """Return the query with each placeholder's value percent-encoded, so that a value stays a value."""
-    return _PLACEHOLDER.sub(lambda match: _encode(match.group(1), values[match.group(1)]), query)
+    return URL_PLACEHOLDER.sub(lambda match: _encode(match.group(1), values[match.group(1)]), query)
 
 
 def encode_query_pair(name: str, value: str) -> str:

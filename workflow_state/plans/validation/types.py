@@ -15,7 +15,6 @@ from workflow_state.json_schema.inputs import (
     InputPath,
     NamedInputs,
     find_input_mismatches,
-    find_placeholder_names,
     is_open,
     name_inputs,
     name_place,
@@ -61,14 +60,14 @@ _STATUS_TYPES: Final = frozenset({"string"})
 
 def check_input_types(plan: PlanOutline, action: ActionOutline, definition: ActionDefinition) -> None:
     """Report inputs that are missing, that do not fit the inputSchema, and references of another type."""
-    for name in find_placeholder_names(definition):
+    for name in definition.endpoint.placeholders:
         if name not in action.inputs:
             _report_missing(plan, action, definition, name, "in its URL")
     if definition.input_schema is None or not (schema := _compiled(plan, definition)):
         return
     named = name_inputs(definition, _with_plan_inputs(plan, action.inputs))
     for name in named.missing:
-        if name not in find_placeholder_names(definition):
+        if name not in definition.endpoint.placeholders:
             _report_missing(plan, action, definition, name, "as its inputSchema says")
     for path, mismatch in find_input_mismatches(named, schema):
         if _is_sure(named, mismatch, as_text=travels_as_text(definition, str(path[0]) if path else "body")):
