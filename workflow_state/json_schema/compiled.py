@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import unquote
 
 import jsonschema_rs
 
 from workflow_state.errors import ActionDefinitionError
+from workflow_state.json_schema.local_references import resolve_local
 from workflow_state.wording import describe, did_you_mean, shown
 
 MAX_SCHEMA_BYTES: Final = 256 * 1024
@@ -193,22 +193,6 @@ def _applied_at_once(root: Mapping[str, Any], schema: Mapping[str, Any]) -> list
     if "$ref" in schema:
         parts.append(resolve_local(root, schema["$ref"]))
     return [part for part in parts if isinstance(part, Mapping)]
-
-
-def resolve_local(root: Mapping[str, Any], reference: Any) -> Any:
-    """Return what a `$ref` within the root stands for, or None where it leads nowhere or elsewhere."""
-    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        return None
-    node: Any = root
-    for token in reference[2:].split("/") if reference != "#" else ():
-        key = unquote(token).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, Mapping) and key in node:
-            node = node[key]
-        else:
-            return None
-    return node
 
 
 def _children(value: Any) -> Iterator[Any]:

@@ -7,7 +7,8 @@ another keyword has a word in it: what it does say is certain. Bounded, also for
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote
+
+from workflow_state.json_schema.local_references import resolve_local
 
 ANY_TYPE: Final = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 SCALARS: Final = frozenset({"boolean", "integer", "number", "string"})
@@ -163,25 +164,8 @@ def _flatten(root: Schema, schemas: Sequence[Any]) -> Iterator[Schema]:
             continue
         if "$ref" in schema:
             # What stands beside a reference counts in some dialects only.
-            pending.append(_resolve(root, schema["$ref"]))
+            pending.append(resolve_local(root, schema["$ref"], within_base=True))
             continue
         yield schema
         if isinstance(schema.get("allOf"), list):
             pending += reversed(schema["allOf"])
-
-
-def _resolve(root: Schema, reference: Any) -> Any:
-    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        return None
-    node: Any = root
-    for token in reference[2:].split("/") if reference != "#" else ():
-        key = unquote(token).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, Mapping) and key in node:
-            node = node[key]
-        else:
-            return None
-        if isinstance(node, Mapping) and "$id" in node:
-            return None
-    return node

@@ -12,7 +12,7 @@ import yaml
 
 from workflow_state.actions.definitions.files import CORE_SCHEMA, TAG
 from workflow_state.errors import ActionDefinitionError
-from workflow_state.json_schema.compiled import resolve_local
+from workflow_state.json_schema.local_references import resolve_local
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
 # YAML aliases can make one value stand in many places: what they stand for is counted each time.

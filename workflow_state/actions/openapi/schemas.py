@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from workflow_state.actions.openapi.document import Json, follow
-from workflow_state.json_schema.compiled import find_schema_problem, resolve_local
+from workflow_state.json_schema.compiled import find_schema_problem
+from workflow_state.json_schema.local_references import resolve_local
 
 MAX_BUNDLED_BYTES: Final = 8 * 1024
 _MAX_DESCRIPTION_CHARACTERS: Final = 160
