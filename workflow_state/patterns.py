@@ -7,10 +7,11 @@ change their arguments; they take PlannedActions or their JSON data.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Final, TypedDict
+from typing import Any, TypedDict
 
 from pydantic import JsonValue
 
+from workflow_state.plans.conditions import fit_integers
 from workflow_state.plans.graphs import find_cycles
 from workflow_state.plans.levels import Planned, as_planned, group_by_level, schedule_levels
 from workflow_state.plans.references import parse_reference
@@ -32,8 +33,6 @@ __all__ = [
     "group_actions_by_dependency_level",
     "schedule_levels",
 ]
-
-_INT64: Final = 2**63
 
 
 class Branch(TypedDict):
@@ -110,7 +109,8 @@ def create_conditional_branch(
     `reference` is one such as `${check.output.type}`, or a path in the condition action such as `output.type`. Each of
     a branch's actions depends on the condition action and compares with *its* branch's value; a condition that it has
     already must hold as well. Raises ValueError for an action id that is in no list of actions, or in two branches, and
-    for a value that is not JSON; ReferenceParseError for a malformed reference.
+    for a value that is not JSON; ReferenceParseError for a malformed reference; ConditionError for an integer that is
+    too large for a condition.
 
         create_conditional_branch(check, "output.type", [{"value": "premium", "action_ids": ["greet"]}], [greet])
     """
@@ -208,18 +208,7 @@ def _literal(value: JsonValue) -> str:
 
     The two are written alike, but for JSON's surrogate pairs. Raises ValueError for NaN and infinity.
     """
-    return json.dumps(_within_int64(value), ensure_ascii=False, allow_nan=False).replace("${", "$${")
-
-
-def _within_int64(value: Any) -> Any:
-    """Return the value with integers that CEL has no room for as floats, as conditions read them."""
-    if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
-        return float(value)
-    if isinstance(value, list):
-        return [_within_int64(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _within_int64(item) for key, item in value.items()}
-    return value
+    return json.dumps(fit_integers(value), ensure_ascii=False, allow_nan=False).replace("${", "$${")
 
 
 def _is_satisfied(state: Any) -> bool:

@@ -101,7 +101,7 @@ def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
     expression = _read(text)
     # At once, so that the bound on what is resolved is one on all of it.
     resolved: Any = resolve_value(dict(expression.bound), results)
-    values: dict[str, Any] = {name: _for_cel(value) for name, value in resolved.items()}
+    values: dict[str, Any] = {name: fit_integers(value) for name, value in resolved.items()}
     check_cost(expression.cel, expression.macros, values)
     shown = [f"{expression.bound[name]} is {_shown(value)}" for name, value in resolved.items()]
     outcome = _evaluate(expression.cel, values, shown, text)
@@ -284,17 +284,20 @@ def _advice_on(error: Exception) -> str:
     return "an operation in it does not fit its values"
 
 
-def _for_cel(value: Any) -> Any:
-    """Return the value with integers that CEL has no room for as floats."""
+def fit_integers(value: Any) -> Any:
+    """Return a JSON value with floats in place of the integers that CEL has no room for, those beyond 64 bits.
+
+    Raises ConditionError for an integer that is too large for a float as well.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
         try:
             return float(value)
         except OverflowError as error:
             raise ConditionError("the condition reads a number that is too large to compare") from error
     if isinstance(value, list):
-        return [_for_cel(item) for item in value]
+        return [fit_integers(item) for item in value]
     if isinstance(value, dict):
-        return {key: _for_cel(item) for key, item in value.items()}
+        return {key: fit_integers(item) for key, item in value.items()}
     return value
 
 

@@ -7,7 +7,7 @@ from helpers.plans import action
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.errors import PlanValidationError, ReferenceParseError
+from workflow_state.errors import ConditionError, PlanValidationError, ReferenceParseError
 from workflow_state.patterns import (
     are_dependencies_satisfied,
     create_batch_processing,
@@ -365,6 +365,7 @@ def test_actions_in_no_branch_stay_as_they_are():
         ("output", [{"value": 1, "action_ids": ["x"]}, {"value": 2, "action_ids": ["x"]}], ValueError),
         ("output", [{"value": 1, "action_ids": ["check"]}], ValueError),
         ("output", [{"value": float("nan"), "action_ids": ["x"]}], ValueError),
+        ("output", [{"value": 10**400, "action_ids": ["x"]}], ConditionError),
         ("${check.output} + 1", [], ValueError),
         ("type", [], ReferenceParseError),
     ],
