@@ -1,5 +1,7 @@
-"""Words for messages: a value shown in a few characters, and the nearest known name."""
+"""Words for messages: a value shown in a few characters, a place within a value, and the nearest known name."""
 
+import json
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -10,6 +12,7 @@ _MAX_KEYS_SHOWN: Final = 10
 # Comparing takes time quadratic in the length of the names, and linear in their number.
 _MAX_NAME_COMPARED: Final = 64
 _MAX_NAMES_COMPARED: Final = 1_000
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def shown(text: str) -> str:
@@ -31,6 +34,17 @@ def describe(value: Any) -> str:
         return f"a list of length {len(value)}"
     kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", type(None): "null"}
     return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def write_path(path: Iterable[str | int]) -> str:
+    """Return keys and indexes as a reference has them: `.items[0]["any key"]`."""
+    return "".join(map(_write_step, path))
+
+
+def _write_step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
 
 
 def find_near_miss(name: str, known: Iterable[str]) -> str | None:

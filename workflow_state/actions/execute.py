@@ -42,7 +42,7 @@ from workflow_state.actions.network.deadline import Exchange, begin_exchange, go
 from workflow_state.actions.storage.outputs import store_output
 from workflow_state.errors import HttpActionError, SettingsError, StorageError
 from workflow_state.json_schema.compiled import CompiledSchema, compile_schema
-from workflow_state.json_schema.inputs import describe_wrong_inputs, write_path
+from workflow_state.json_schema.inputs import describe_wrong_inputs
 from workflow_state.schema import (
     MAY_BE_DONE,
     ActionDefinition,
@@ -56,6 +56,7 @@ from workflow_state.schema import (
     TracedRequest,
 )
 from workflow_state.settings import get_settings
+from workflow_state.wording import write_path
 
 CONNECT_TIMEOUT_S = 5.0
 POOL_TIMEOUT_S = 5.0

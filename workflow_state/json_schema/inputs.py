@@ -27,6 +27,7 @@ from workflow_state.json_schema.paths import (
     view_schema,
 )
 from workflow_state.schema import ActionDefinition
+from workflow_state.wording import write_path
 
 PREFIXES: Final = ("query.", "header.", "body.")
 _MAX_INTEGER_BITS: Final = 1_024
@@ -151,18 +152,6 @@ def name_place(path: InputPath) -> str:
     if not path:
         return "the inputs"
     return f"the input '{path[0]}{write_path(path[1:])}'"
-
-
-def write_path(path: InputPath) -> str:
-    """Return the path as a reference has it: `.a[0]["any key"]`."""
-    return "".join(
-        f"[{step}]"
-        if isinstance(step, int)
-        else f".{step}"
-        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", step)
-        else f"[{json.dumps(step, ensure_ascii=False)}]"
-        for step in path
-    )
 
 
 def widen_types(types: frozenset[str], definition: ActionDefinition, name: str) -> frozenset[str]:

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 from workflow_state.errors import ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.reference_advice import refuse, refuse_field, refuse_key, refuse_root, refuse_step
 from workflow_state.schema import ActionExecutionState, ActionSkip, ActionSuccess
-from workflow_state.wording import describe, did_you_mean, shown
+from workflow_state.wording import describe, did_you_mean, shown, write_path
 
 MAX_RESOLVED_BYTES: Final = 2**20
 MAX_RESOLVED_DEPTH: Final = 200
@@ -281,7 +281,7 @@ def _follow(reference: ParsedReference, value: Any, place: str) -> JsonValue:
     """Walk the path down plain objects and lists; `place` is what has been walked, for the message."""
     for depth, step in enumerate(reference.path):
         if not _has(value, step):
-            place += "".join(map(_written, reference.path[:depth]))
+            place += write_path(reference.path[:depth])
             missing = f"index {step}" if isinstance(step, int) else f"key {json.dumps(step, ensure_ascii=False)}"
             near = did_you_mean(step, value) if isinstance(value, dict) and isinstance(step, str) else ""
             raise ReferenceResolutionError(
@@ -297,12 +297,6 @@ def _has(value: Any, step: PathStep) -> bool:
     if isinstance(step, str):
         return isinstance(value, dict) and step in value
     return isinstance(value, list) and step < len(value)
-
-
-def _written(step: PathStep) -> str:
-    if isinstance(step, int):
-        return f"[{step}]"
-    return f".{step}" if _NAME.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
 
 
 class _Copier:

@@ -20,7 +20,6 @@ from workflow_state.json_schema.inputs import (
     name_place,
     travels_as_text,
     widen_types,
-    write_path,
 )
 from workflow_state.json_schema.paths import (
     ANY_TYPE,
@@ -34,7 +33,7 @@ from workflow_state.json_schema.paths import (
 from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference, resolve_reference
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.schema import ActionDefinition
-from workflow_state.wording import shown
+from workflow_state.wording import shown, write_path
 
 # What stands in the place of an output that is too large or binary.
 _STORED_KEYS: Final = frozenset({"stored", "location", "size", "contentType"})
