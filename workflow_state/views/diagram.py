@@ -13,7 +13,7 @@ from typing import Final
 from workflow_state.plans.levels import show_levels
 from workflow_state.schema import ActionExecutionState, ExecutionPlan, ExecutionState, PlannedAction
 from workflow_state.views.colours import LIGHT, PLANNED
-from workflow_state.views.text import outcome, plain, shorten, summary
+from workflow_state.views.text import count, outcome, plain, shorten, summary
 
 _MOST_TITLE: Final = 200
 _MOST_LINE: Final = 48
@@ -81,8 +81,7 @@ def draw_plan(plan: ExecutionPlan, state: ExecutionState | None = None) -> Diagr
         for action in plan.actions
         if (alternative := action.error_handling.alternative_action_id) in keys
     ]
-    count = f"{len(plan.actions)} action{'' if len(plan.actions) == 1 else 's'}"
-    description = f"{count} in {len(levels)} level{'' if len(levels) == 1 else 's'}"
+    description = f"{count(len(plan.actions), 'action')} in {count(len(levels), 'level')}"
     if state:
         description = f"execution {state.id}, {summary(state)}; {description}"
     return Diagram(shorten(plain(plan.name), _MOST_TITLE), description, nodes, edges)

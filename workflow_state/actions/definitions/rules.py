@@ -3,7 +3,6 @@
 Pure functions. A problem has the path of the field that it is about, so that a file's reader can give the line.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from workflow_state.schema import (
     RateLimit,
     RetryPolicy,
 )
+from workflow_state.wording import did_you_mean
 
 Path = tuple[str | int, ...]
 
@@ -72,8 +72,8 @@ def _word(kind: str, message: str, path: Path) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         known = {field.alias or name for document in _DOCUMENTS for name, field in document.model_fields.items()}
-        near = difflib.get_close_matches(str(path[-1]), sorted(known), n=1)
-        return "is not a field of a definition" + (f"; did you mean '{near[0]}'?" if near else "")
+        guess = did_you_mean(str(path[-1]), sorted(known))
+        return "is not a field of a definition" + (f"; {guess}" if guess else "")
     return message.removeprefix("Value error, ")
 
 

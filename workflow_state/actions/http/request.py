@@ -5,7 +5,6 @@ A plan is written by a language model and its values come from strangers' server
 a value stays the value of its own path segment, parameter, header or property.
 """
 
-import difflib
 import json
 import math
 import re
@@ -26,6 +25,7 @@ from workflow_state.actions.http.url_template import (
 )
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition, ErrorCategory
+from workflow_state.wording import did_you_mean
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -153,9 +153,8 @@ def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) 
 
 def _advise(key: str, placeholders: list[str]) -> str:
     there = f"placeholders of the URL: {_listed(placeholders)}" if placeholders else "the URL has no placeholders"
-    near = difflib.get_close_matches(key, placeholders, n=1)
-    guess = f"did you mean '{near[0]}'? " if near else ""
-    return f"{guess}{there}; anything else goes as query.{key}, header.{key}, body.{key} or body"
+    guess = did_you_mean(key, placeholders)
+    return f"{guess}{' ' if guess else ''}{there}; anything else goes as query.{key}, header.{key}, body.{key} or body"
 
 
 def _listed(names: Iterable[str]) -> str:
