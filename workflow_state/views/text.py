@@ -19,9 +19,13 @@ from workflow_state.schema import (
     RunState,
 )
 
-# Line breaks, control characters, changes of the writing direction, halves of surrogate pairs, and no characters.
+# The code points that Unicode keeps free of characters; browsers drop some of them.
+_NONCHARACTERS = "\\ufdd0-\\ufdef" + "".join(
+    chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
+)
+# Line breaks, control characters, changes of the writing direction, and halves of surrogate pairs.
 _NOT_PLAIN = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff\\ufffe\\uffff]"
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff" + _NONCHARACTERS + "]"
 )
 
 
