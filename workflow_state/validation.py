@@ -5,7 +5,7 @@ from typing import Any
 
 from workflow_state.actions.definitions.catalog import load_catalog
 from workflow_state.plans.document_schema import make_plan_json_schema
-from workflow_state.plans.validation import validator as validation
+from workflow_state.plans.validation.validator import validate_logic_with, validate_plan_with
 from workflow_state.schema import ActionDefinition, ExecutionPlan
 
 
@@ -19,7 +19,7 @@ def validate_execution_plan(
     `definitions` are those of this process unless others are given. Where it knows none (an API that only submits),
     it is left to the workers to know them.
     """
-    return validation.validate_execution_plan(plan, definitions=_or_known(definitions))
+    return validate_plan_with(_or_known(definitions), plan)
 
 
 def validate_plan_logic(
@@ -28,7 +28,7 @@ def validate_plan_logic(
     definitions: Mapping[str, ActionDefinition] | None = None,
 ) -> None:
     """Check what refers to what in a plan, as validate_execution_plan does, but not the form of its fields."""
-    validation.validate_plan_logic(plan, definitions=_or_known(definitions))
+    validate_logic_with(_or_known(definitions), plan)
 
 
 def json_schema_of_plans(*, strict: bool = False) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from workflow_state.engine.local import Engine, local_engine
 from workflow_state.errors import ExecutionConflictError, OutcomeUnknownError, PlanValidationError
 from workflow_state.executor import execute_plan
 from workflow_state.plans.levels import schedule_levels
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.rules.for_each import element_id
 from workflow_state.rules.states import ENDED
 from workflow_state.schema import ExecutionPlan, ExecutionState, ExecutionStatus
@@ -361,8 +361,8 @@ def _read_plan(
     if values:
         document = _with_inputs(document, values)
     if not definitions and not needs_definitions:
-        return validate_execution_plan(document)
-    return validate_execution_plan(document, definitions=definitions)
+        return validate_plan_with(None, document)
+    return validate_plan_with(definitions, document)
 
 
 def _with_inputs(document: bytes, values: Mapping[str, Any]) -> Any:

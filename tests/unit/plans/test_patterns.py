@@ -22,7 +22,7 @@ from workflow_state.patterns import (
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.graphs import find_cycles
 from workflow_state.plans.levels import schedule_levels
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.schema import ActionExecutionState, ExecutionState, PlannedAction
 
@@ -443,7 +443,7 @@ BUILT = {
 def test_what_is_built_is_a_valid_plan(name):
     """As JSON, with the conditions and references that it got."""
     document = {"name": name, "inputs": {"on": True}, "actions": [member.to_json_data() for member in BUILT[name]]}
-    assert validate_execution_plan(document).actions == BUILT[name]
+    assert validate_plan_with(None, document).actions == BUILT[name]
 
 
 def test_builders_leave_their_arguments_alone():

@@ -25,7 +25,7 @@ from workflow_state.wording import shown
 _OPERATORS_WITH_VALUE: Final = frozenset({"equals", "contains", "matches"})
 
 
-def find_logic_problems(data: Any, *, definitions: Mapping[str, ActionDefinition] | None = None) -> list[PlanProblem]:
+def find_logic_problems(data: Any, definitions: Mapping[str, ActionDefinition] | None) -> list[PlanProblem]:
     """Return the problems of a plan that is given as bounded JSON data (see plan_document)."""
     plan = read_outline(data, definitions)
     for action in plan.actions:

@@ -88,7 +88,7 @@ class PlanOutline:
         return f"did you mean '{shown(near)}'?" if near else ""
 
 
-def read_outline(data: Any, definitions: Mapping[str, ActionDefinition] | None = None) -> PlanOutline:
+def read_outline(data: Any, definitions: Mapping[str, ActionDefinition] | None) -> PlanOutline:
     """Take from JSON data the actions that are there, and report ids that are used twice."""
     plan = PlanOutline(data if isinstance(data, Mapping) else {}, definitions=definitions)
     entries = plan.raw.get("actions")

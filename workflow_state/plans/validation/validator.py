@@ -18,15 +18,14 @@ MAX_PROBLEMS: Final = 1_000
 _MAX_INDEX_DIGITS: Final = 9
 
 
-def validate_execution_plan(
-    plan: ExecutionPlan | Mapping[str, Any] | str | bytes,
-    *,
-    definitions: Mapping[str, ActionDefinition] | None = None,
+def validate_plan_with(
+    definitions: Mapping[str, ActionDefinition] | None, plan: ExecutionPlan | Mapping[str, Any] | str | bytes
 ) -> ExecutionPlan:
     """Return the plan as a model of its own, or raise PlanValidationError with all of its problems.
 
-    `plan` is a model, JSON data or JSON text (UTF-8); it is left alone. With `definitions`, the catalog by id, the
-    actions' definitions and the inputs that those require are checked too. A plan without an id gets one.
+    `definitions` are all that an action may name, by id; each action's inputs are checked against its own. With None,
+    what actions name is not looked at. `plan` is a model, JSON data or JSON text (UTF-8); it is not changed. A plan
+    without an id gets one.
 
     Where the form of one action is wrong, the logic of all others is still checked. At most MAX_PROBLEMS problems are
     listed, and then one that counts the rest. Linear in the size of the plan; may be called any number of times.
@@ -36,23 +35,21 @@ def validate_execution_plan(
     told = {problem["path"] for problem in problems}
     # What is no JSON value is a wrong field as well; once is enough.
     problems += [problem for problem in schema_problems if not _is_told(problem["path"], told)]
-    problems += find_logic_problems(data, definitions=definitions)
+    problems += find_logic_problems(data, definitions)
     if problems or parsed is None:
         raise PlanValidationError(_listed(problems, data))
     return parsed
 
 
-def validate_plan_logic(
-    plan: ExecutionPlan | Mapping[str, Any] | str | bytes,
-    *,
-    definitions: Mapping[str, ActionDefinition] | None = None,
+def validate_logic_with(
+    definitions: Mapping[str, ActionDefinition] | None, plan: ExecutionPlan | Mapping[str, Any] | str | bytes
 ) -> None:
     """Raise PlanValidationError where the plan's graph, references or conditions are wrong, whatever its other fields.
 
-    The parameters, the bounds and the problems are those of validate_execution_plan, without the check of the form.
+    The parameters, the bounds and the problems are those of `validate_plan_with`, without the check of the fields.
     """
     data, problems = read_document(plan)
-    problems += find_logic_problems(data, definitions=definitions)
+    problems += find_logic_problems(data, definitions)
     if problems:
         raise PlanValidationError(_listed(problems, data))
 
