@@ -34,7 +34,7 @@ from workflow_state.patterns import (
     find_circular_dependencies,
     group_actions_by_dependency_level,
 )
-from workflow_state.plans.document_schema import read_strict_plan
+from workflow_state.plans.json_schema import read_strict_plan
 from workflow_state.plans.references import ParsedReference, parse_reference, resolve_reference
 from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.schema import (

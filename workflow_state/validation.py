@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow_state.actions.definitions.catalog import load_catalog
-from workflow_state.plans.document_schema import make_plan_json_schema
+from workflow_state.plans.json_schema import make_plan_json_schema
 from workflow_state.plans.validation.validator import validate_logic_with, validate_plan_with
 from workflow_state.schema import ActionDefinition, ExecutionPlan
 

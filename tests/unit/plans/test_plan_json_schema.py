@@ -9,7 +9,7 @@ import pytest
 from helpers.plans import action, plan
 
 from workflow_state.errors import PlanValidationError
-from workflow_state.plans.document_schema import make_plan_json_schema, read_strict_plan
+from workflow_state.plans.json_schema import make_plan_json_schema, read_strict_plan
 from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ActionDefinition, ExecutionPlan
 

@@ -22,7 +22,7 @@ from workflow_state.actions.http.request import (
 )
 from workflow_state.actions.http.url_template import RESERVED_NAMES
 from workflow_state.actions.openapi.document import Json, follow
-from workflow_state.actions.openapi.schemas import SchemaReader, bundle_schema, property_schemas, shorten
+from workflow_state.actions.openapi.json_schema import SchemaReader, bundle_schema, property_schemas, shorten
 from workflow_state.actions.openapi.security import Security, read_security
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.json_schema.paths import types_of, view_part
