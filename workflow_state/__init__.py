@@ -35,7 +35,8 @@ from workflow_state.patterns import (
     group_actions_by_dependency_level,
 )
 from workflow_state.plans.json_schema import read_strict_plan
-from workflow_state.plans.references import ParsedReference, parse_reference, resolve_reference
+from workflow_state.plans.references import ParsedReference, parse_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.schema import (
     ActionDefinition,

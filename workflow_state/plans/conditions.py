@@ -17,13 +17,8 @@ from pydantic import JsonValue
 
 from workflow_state.errors import ConditionError, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.condition_limits import TOKEN, Macros, check_cost, check_length, check_match, find_macros
-from workflow_state.plans.references import (
-    ParsedReference,
-    find_references,
-    parse_reference,
-    resolve_reference,
-    resolve_value,
-)
+from workflow_state.plans.references import ParsedReference, find_references, parse_reference
+from workflow_state.plans.resolving import resolve_reference, resolve_value
 from workflow_state.schema import OutcomeValidation, ValidationResult
 
 # `type(x) == string` is CEL; these are its names for types.

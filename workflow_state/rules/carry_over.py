@@ -11,7 +11,8 @@ from pydantic import JsonValue
 
 from workflow_state.errors import ExecutionConflictError, WorkflowStateError
 from workflow_state.plans.levels import find_standby, schedule_levels
-from workflow_state.plans.references import ParsedReference, iterate_references, resolve_reference, resolve_value
+from workflow_state.plans.references import ParsedReference, iterate_references
+from workflow_state.plans.resolving import resolve_reference, resolve_value
 from workflow_state.rules.decisions import Decisions, Elements
 from workflow_state.rules.for_each import element_id, joined_state, list_elements
 from workflow_state.schema import (

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from workflow_state.errors import ReferenceResolutionError, WorkflowStateError
 from workflow_state.plans.conditions import evaluate_condition
-from workflow_state.plans.references import resolve_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.rules.policy import find_block
 from workflow_state.schema import (
     OUTCOME_UNKNOWN,

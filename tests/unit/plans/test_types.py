@@ -13,7 +13,7 @@ from workflow_state.errors import ActionDefinitionError, PlanValidationError
 from workflow_state.json_schema.compiled import MAX_SCHEMA_BYTES, compile_schema, find_schema_problem
 from workflow_state.json_schema.inputs import describe_wrong_inputs
 from workflow_state.json_schema.paths import SchemaView, types_of, view_schema, walk_schema
-from workflow_state.plans.references import resolve_value
+from workflow_state.plans.resolving import resolve_value
 from workflow_state.plans.validation.logic import find_logic_problems
 from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ActionDefinition

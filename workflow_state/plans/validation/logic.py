@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.conditions import check_condition
-from workflow_state.plans.references import ParsedReference, iterate_references, parse_reference, resolve_reference
+from workflow_state.plans.references import ParsedReference, iterate_references, parse_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.plans.validation.graph import (
     check_alternatives,
     check_cycles,

@@ -30,7 +30,8 @@ from workflow_state.json_schema.paths import (
     view_schema,
     walk_schema,
 )
-from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference, resolve_reference
+from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.schema import ActionDefinition
 from workflow_state.wording import shown, write_path
