@@ -63,7 +63,8 @@ def actions_import(document: str, server: str | None, prefix: str, no_output_sch
     """
     # Takes as long to import as a third of all the rest, which every other command would wait for.
     from workflow_state.actions.openapi.document import read_openapi  # noqa: PLC0415
-    from workflow_state.actions.openapi.importer import describe_import, import_openapi, require_some  # noqa: PLC0415
+    from workflow_state.actions.openapi.importer import import_openapi  # noqa: PLC0415
+    from workflow_state.actions.openapi.report import describe_import, require_some  # noqa: PLC0415
 
     text = sys.stdin.buffer.read() if document == "-" else Path(document).read_bytes()
     report = import_openapi(read_openapi(text), server=server, prefix=prefix, with_output_schemas=not no_output_schemas)
