@@ -17,13 +17,12 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.auth.credentials import Grant
+from workflow_state.actions.http.exchange import Answer, make_http_request, send_once
 from workflow_state.actions.http.failures import (
     describe_status,
     describe_transport_error,
@@ -31,10 +30,10 @@ from workflow_state.actions.http.failures import (
     parse_retry_after,
 )
 from workflow_state.actions.http.redaction import Scrub, make_scrubber, redact_url
-from workflow_state.actions.http.request import FORM_CONTENT_TYPE
-from workflow_state.actions.http.response import MalformedResponseError, parse_json, read_body
+from workflow_state.actions.http.request import FORM_CONTENT_TYPE, BuiltRequest
+from workflow_state.actions.http.response import MalformedResponseError, parse_json
 from workflow_state.actions.http.trace import cut, make_entry, trace_request, trace_response
-from workflow_state.actions.network.client import get_client
+from workflow_state.actions.network.client import TransportError
 from workflow_state.actions.network.deadline import begin_exchange
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition, Effect, ErrorCategory, ErrorDetail, HttpTraceEntry
@@ -188,81 +187,70 @@ def _ask(
     as_safe = definition.model_copy(update={"effect": Effect.SAFE})
     scrub = make_scrubber(grant.secrets)
     asked_at_s, started_at = time.monotonic(), datetime.now(UTC)
-    request = _make_request(grant, ends_at_s - asked_at_s)
+    request = make_http_request(_build_request(grant), max(0.001, ends_at_s - asked_at_s))
     traced = trace_request(request, scrub)
     with begin_exchange(ends_at_s - asked_at_s) as exchange:
         try:
-            response = get_client().send(request, stream=True)
-            try:
-                body = read_body(response, MAX_TOKEN_RESPONSE_BYTES)
-            finally:
-                response.close()
-        except httpx.TransportError as error:
+            answer = send_once(
+                request, limit_bytes=MAX_TOKEN_RESPONSE_BYTES, error_limit_bytes=MAX_TOKEN_RESPONSE_BYTES
+            )
+            if answer.problem:
+                raise answer.problem
+        except TransportError as error:
             detail = describe_transport_error(as_safe, error, exchange, redact_url(str(error), scrub))
             trace.append(make_entry(started_at, traced, None, detail.message))
             return _as_token_failure(detail)
         except MalformedResponseError as error:
             trace.append(make_entry(started_at, traced, None, str(error)))
             return _bad_answer(str(error))
-    outcome = _read(as_safe, response, body, scrub, asked_at_s)
+    outcome = _read(as_safe, answer, scrub, asked_at_s)
     # Its body is not shown, whatever is in it: it is all about secrets, and an error's words are in the message.
-    duration_ms = round((time.monotonic() - asked_at_s) * 1000)
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
-    answer = trace_response(response.status_code, headers, b"", duration_ms, known)
-    entry = make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message)
+    headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
+    shown = trace_response(answer.status, headers, b"", answer.duration_ms, known)
+    entry = make_entry(started_at, traced, shown, None if isinstance(outcome, Token) else outcome.message)
     if isinstance(outcome, Token):
         entry.continued = True
     trace.append(entry)
     return outcome
 
 
-def _make_request(grant: Grant, timeout_s: float) -> httpx.Request:
+def _build_request(grant: Grant) -> BuiltRequest:
     fields = {"grant_type": "client_credentials"}
     if grant.scopes:
         fields["scope"] = " ".join(grant.scopes)
     headers = {
         "Accept": "application/json",
-        "Accept-Encoding": "gzip",
         "Content-Type": FORM_CONTENT_TYPE,
-        "User-Agent": "workflow-state",
     }
     if grant.method == "client_secret_post":
         fields |= {"client_id": grant.client_id, "client_secret": grant.client_secret}
     else:
         headers["Authorization"] = f"Basic {base64.b64encode(grant.basic_pair.encode()).decode()}"
-    return httpx.Request(
-        "POST",
-        grant.token_url,
-        headers=headers,
-        content=urlencode(fields).encode(),
-        extensions={"timeout": httpx.Timeout(max(0.001, timeout_s), connect=5.0, pool=5.0).as_dict()},
-    )
+    return BuiltRequest("POST", grant.token_url, headers, urlencode(fields).encode())
 
 
-def _read(
-    as_safe: ActionDefinition, response: httpx.Response, body: bytes, scrub: Scrub, asked_at_s: float
-) -> Token | ErrorDetail:
+def _read(as_safe: ActionDefinition, answer: Answer, scrub: Scrub, asked_at_s: float) -> Token | ErrorDetail:
     """Return the token of an answer (RFC 6749, section 5.1), or why there is none (section 5.2)."""
     try:
-        answer = parse_json(body, response.headers.get("content-type", ""))
+        told = parse_json(answer.body, answer.content_type)
     except MalformedResponseError as error:
-        answer, problem = None, str(error)
+        told, problem = None, str(error)
     else:
         problem = "it is no JSON object"
-    if not response.is_success:
-        return _describe_refusal(as_safe, response, answer, scrub)
-    if not isinstance(answer, dict):
+    if not answer.is_success:
+        return _describe_refusal(as_safe, answer, told, scrub)
+    if not isinstance(told, dict):
         return _bad_answer(problem)
-    if "access_token" not in answer and isinstance(answer.get("error"), str):
+    if "access_token" not in told and isinstance(told.get("error"), str):
         # Some servers refuse with 200.
-        return _refuse(response.status_code, answer, scrub)
-    value = answer.get("access_token")
+        return _refuse(answer.status, told, scrub)
+    value = told.get("access_token")
     if not isinstance(value, str) or not _SENDABLE_TOKEN.fullmatch(value):
         return _bad_answer("it has no access_token that a header can hold")
-    if str(answer.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
+    if str(told.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
         return _bad_answer("its token is of another type than Bearer")
-    lifetime_s = _lifetime_s(answer.get("expires_in"))
+    lifetime_s = _lifetime_s(told.get("expires_in"))
     return Token(value, asked_at_s, asked_at_s + lifetime_s - min(RENEW_BEFORE_S, lifetime_s / 2))
 
 
@@ -277,22 +265,18 @@ def _lifetime_s(expires_in: JsonValue) -> float:
     return max(0.0, min(lifetime_s, MAX_LIFETIME_S))
 
 
-def _describe_refusal(
-    as_safe: ActionDefinition, response: httpx.Response, answer: JsonValue, scrub: Scrub
-) -> ErrorDetail:
-    status = response.status_code
-    location: Any = response.extensions.get("location")
-    headers = response.headers
+def _describe_refusal(as_safe: ActionDefinition, answer: Answer, told: JsonValue, scrub: Scrub) -> ErrorDetail:
+    headers = answer.headers
     detail = describe_status(
         as_safe,
-        status,
+        answer.status,
         retry_after_ms=parse_retry_after(headers.get("retry-after"), headers.get("date"), datetime.now(UTC)),
-        location=None if location is None else redact_url(location, scrub),
+        location=None if answer.location is None else redact_url(answer.location, scrub),
         has_key=False,
     )
-    if status not in _REFUSALS:
+    if answer.status not in _REFUSALS:
         return _as_token_failure(detail)
-    return _refuse(status, answer if isinstance(answer, dict) else {}, scrub)
+    return _refuse(answer.status, told if isinstance(told, dict) else {}, scrub)
 
 
 def _refuse(status: int, told: dict[str, JsonValue], scrub: Scrub) -> ErrorDetail:

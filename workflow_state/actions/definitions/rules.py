@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import httpx
 from pydantic import BaseModel, ValidationError
 
 from workflow_state.actions.auth.credentials import find_bad_env_reference, name_authentication_header
 from workflow_state.actions.http.request import find_header_problem
-from workflow_state.actions.http.url_template import find_placeholders, find_template_problems
+from workflow_state.actions.http.url_template import find_placeholders, find_template_problems, find_url_problem
 from workflow_state.json_schema.compiled import find_schema_problem
 from workflow_state.json_schema.paths import types_of, view_schema
 from workflow_state.schema import (
@@ -104,10 +103,8 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
         filled = url
         for name in definition.endpoint.placeholders:
             filled = filled.replace(f"{{{name}}}", "x")
-        try:
-            httpx.URL(filled)
-        except httpx.InvalidURL as error:
-            yield DefinitionProblem(path, str(error))
+        if problem := find_url_problem(filled):
+            yield DefinitionProblem(path, problem)
 
 
 def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:

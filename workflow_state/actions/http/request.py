@@ -11,15 +11,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.http.failures import make_detail
+from workflow_state.actions.http.response import media_type_of
 from workflow_state.actions.http.url_template import (
     TemplateValueError,
     encode_query_pair,
     fill_path,
     fill_query,
+    find_url_problem,
     query_names,
     split_template,
 )
@@ -170,10 +171,8 @@ def _build_url(definition: ActionDefinition, inputs: _Inputs) -> str:
     pairs = [encode_query_pair(name, text) for name, value in inputs.query.items() for text in _texts(name, value)]
     query = "&".join([fill_query(template.query, values), *pairs] if template.query else pairs)
     url = template.origin + fill_path(template.path, values) + (f"?{query}" if query else "")
-    try:
-        httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise reject_inputs(definition, f"the URL can't be built: {error}") from None
+    if problem := find_url_problem(url):
+        raise reject_inputs(definition, f"the URL can't be built: {problem}")
     return url
 
 
@@ -211,7 +210,7 @@ def _build_body(definition: ActionDefinition, inputs: _Inputs, headers: dict[str
 
 
 def _encode_body(body: JsonValue, content_type: str) -> bytes:
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     if media_type == JSON_CONTENT_TYPE or media_type.endswith("+json"):
         return _encode_json(body)
     if media_type == FORM_CONTENT_TYPE:

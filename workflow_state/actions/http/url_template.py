@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote
 
+import httpx
+
 from workflow_state.schema import URL_PLACEHOLDER
 
 _TEMPLATE = re.compile(
@@ -85,6 +87,15 @@ def _find_origin_problems(origin: str) -> list[str]:
     if match["port"] is not None and not 0 < int(match["port"]) <= _MAX_PORT:
         return [f"the port {match['port']} does not exist"]
     return []
+
+
+def find_url_problem(url: str) -> str | None:
+    """Return why a URL without placeholders can't be sent, or None where it can."""
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        return str(error)
+    return None
 
 
 def fill_path(path: str, values: Mapping[str, str]) -> str:

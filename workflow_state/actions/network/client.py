@@ -22,6 +22,9 @@ from workflow_state.actions.network.deadline import DeadlineBackend, DeadlineStr
 KEEPALIVE_EXPIRY_S = 5
 MAX_IDLE_CONNECTIONS = 50
 
+TransportError = httpx.TransportError
+"""What the client raises where no complete answer came."""
+
 _clients: dict[int, httpx.Client] = {}
 _locks: dict[int, threading.Lock] = {}
 
