@@ -15,7 +15,7 @@ from workflow_state.plans.conditions import fit_integers
 from workflow_state.plans.graphs import find_cycles
 from workflow_state.plans.levels import Planned, as_planned, group_by_level, schedule_levels
 from workflow_state.plans.references import parse_reference
-from workflow_state.rules.metrics import _field, _states_of, _status, calculate_execution_metrics
+from workflow_state.rules.metrics import calculate_execution_metrics, read_field, states_of, status_of
 from workflow_state.schema import ActionStatus, Condition, ExecutionState, PlannedAction
 
 __all__ = [
@@ -68,10 +68,10 @@ def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]
 def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState) -> dict[str, JsonValue]:
     """Return the output of each action that completed; takes the states by action id, or a whole execution."""
     results: dict[str, JsonValue] = {}
-    for name, state in _states_of(action_states).items():
-        result = None if isinstance(state, str) else _field(state, "result")
-        if result and _status(state) == ActionStatus.COMPLETED:
-            results[name] = _field(result, "output")
+    for name, state in states_of(action_states).items():
+        result = None if isinstance(state, str) else read_field(state, "result")
+        if result and status_of(state) == ActionStatus.COMPLETED:
+            results[name] = read_field(result, "output")
     return results
 
 
@@ -214,8 +214,8 @@ def _literal(value: JsonValue) -> str:
 def _is_satisfied(state: Any) -> bool:
     if state is None:
         return False
-    status = _status(state)
+    status = status_of(state)
     if status != ActionStatus.SKIPPED or isinstance(state, str):
         return bool(status == ActionStatus.COMPLETED)
-    result = _field(state, "result")
-    return not (result and _field(result, "blockedBy"))
+    result = read_field(state, "result")
+    return not (result and read_field(result, "blockedBy"))
