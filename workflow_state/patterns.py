@@ -1,7 +1,7 @@
-"""Graph functions over a plan's actions, and helpers that build common plans.
+"""Functions that build common plans, and functions that look at the graph of a plan's actions. Pure.
 
-Pure. Every graph function is iterative and linear in actions + dependencies. The builders return new actions and never
-change their arguments; they take PlannedActions or their JSON data.
+All of them take actions as PlannedActions or as their JSON data. The builders return new actions and never change
+their arguments. The graph functions take time that is linear in the number of actions and dependencies.
 """
 
 import json
@@ -36,7 +36,7 @@ __all__ = [
 
 
 class Branch(TypedDict):
-    """One way that a conditional branch can go: these actions run where the reference has this value."""
+    """One branch of `create_conditional_branch`: its actions run where the reference has this value."""
 
     value: JsonValue
     action_ids: list[str]
@@ -46,27 +46,44 @@ class Branch(TypedDict):
 
 
 def find_circular_dependencies(actions: Sequence[Planned]) -> list[list[str]]:
-    """Return one cycle for each knot of actions that wait for each other, each written [a, b, a]."""
+    """Return the cycles among the actions' dependencies; an empty list where there are none.
+
+    >>> find_circular_dependencies([{"id": "a", "actionDefinitionId": "x", "dependencies": ["b"]},
+    ...                             {"id": "b", "actionDefinitionId": "x", "dependencies": ["a"]}])
+    [['a', 'b', 'a']]
+
+    Of actions that all wait for each other one cycle is given, from an action back to itself. Dependencies that are no
+    action are ignored.
+    """
     return find_cycles({action.id: action.dependencies for action in map(as_planned, actions)})
 
 
 def group_actions_by_dependency_level(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
     """Return the actions level by level, each level in the order of the plan.
 
-    Level 0 has no dependencies; an action's level is one more than its deepest dependency. Raises PlanValidationError
-    for a dependency that is unknown, or that waits for itself.
+    Level 0 has no dependencies. An action's level is one more than its deepest dependency. Alternatives are in the
+    levels like any other action; when a plan is run they are not, see `schedule_levels`.
+
+    Raises PlanValidationError for an id that occurs twice, and for a dependency that is unknown or circular.
     """
     planned = [as_planned(action) for action in actions]
     return group_by_level(planned, {action.id: action.dependencies for action in planned})
 
 
 def are_dependencies_satisfied(action: Planned, action_states: Mapping[str, Any]) -> bool:
-    """Return whether every dependency has completed, or was skipped by its own condition."""
+    """Return whether every dependency of an action has completed, or was skipped by its own condition.
+
+    `action_states` maps action ids to states: ActionExecutionStates, their JSON data, or the status alone. An action
+    that is not among them has not completed.
+    """
     return all(_is_satisfied(action_states.get(dependency)) for dependency in as_planned(action).dependencies)
 
 
 def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState) -> dict[str, JsonValue]:
-    """Return the output of each action that completed; takes the states by action id, or a whole execution."""
+    """Return the output of each action that completed, by its id.
+
+    Takes the states by action id, or a whole execution as `handle.get()` or `get_execution_state` return it.
+    """
     results: dict[str, JsonValue] = {}
     for name, state in states_of(action_states).items():
         result = None if isinstance(state, str) else read_field(state, "result")
@@ -79,9 +96,11 @@ def extract_successful_results(action_states: Mapping[str, Any] | ExecutionState
 
 
 def create_sequential_pipeline(actions: Sequence[Planned]) -> list[PlannedAction]:
-    """Return the actions, each depending on the one before it as well.
+    """Return the actions so that they run one after the other.
 
-    create_sequential_pipeline([fetch, convert, upload])
+        create_sequential_pipeline([fetch, convert, upload])
+
+    Each depends on the one before it, and on what it depended on already.
     """
     pipeline: list[PlannedAction] = []
     for action in map(as_planned, actions):
@@ -92,9 +111,11 @@ def create_sequential_pipeline(actions: Sequence[Planned]) -> list[PlannedAction
 def create_fan_out_fan_in_pattern(
     fan_out_actions: Sequence[Planned], fan_in_action: Planned, source_action: Planned | None = None
 ) -> list[PlannedAction]:
-    """Return the actions so that the fan-out runs in parallel, after the source if there is one, then the fan-in.
+    """Return the actions so that several run in parallel, and one after all of them.
 
-    create_fan_out_fan_in_pattern([ask_a, ask_b], compare, source_action=fetch)
+        create_fan_out_fan_in_pattern([ask_a, ask_b], compare, source_action=fetch)
+
+    Each of `fan_out_actions` depends on the source, where there is one, and `fan_in_action` on each of them.
     """
     source = [_after(as_planned(source_action), [])] if source_action is not None else []
     fan_out = [_after(as_planned(action), [item.id for item in source]) for action in fan_out_actions]
@@ -104,15 +125,17 @@ def create_fan_out_fan_in_pattern(
 def create_conditional_branch(
     condition_action: Planned, reference: str, branches: Sequence[Branch], actions: Sequence[Planned]
 ) -> list[PlannedAction]:
-    """Return the actions so that each branch's run only where the reference has that branch's value.
-
-    `reference` is one such as `${check.output.type}`, or a path in the condition action such as `output.type`. Each of
-    a branch's actions depends on the condition action and compares with *its* branch's value; a condition that it has
-    already must hold as well. Raises ValueError for an action id that is in no list of actions, or in two branches, and
-    for a value that is not JSON; ReferenceParseError for a malformed reference; ConditionError for an integer that is
-    too large for a condition.
+    """Return the actions so that those of a branch run only where the reference has the branch's value.
 
         create_conditional_branch(check, "output.type", [{"value": "premium", "action_ids": ["greet"]}], [greet])
+
+    `reference` is written in full, as `${check.output.type}`, or as a path in the condition action, as `output.type`.
+    Each action of a branch depends on the condition action, and gets a condition that compares the reference with the
+    value of its own branch. A condition that it has already must hold as well. Actions in no branch stay as they are.
+
+    Raises ValueError for an action id that is not among the actions or is in two branches, and for a value that is not
+    JSON. Raises ReferenceParseError for a malformed reference, and ConditionError for an integer that is too large for
+    a condition.
     """
     first = as_planned(condition_action)
     compared = reference if reference.startswith("${") else f"${{{first.id}.{reference.removeprefix(first.id + '.')}}}"
@@ -142,12 +165,15 @@ def create_conditional_branch(
 
 
 def create_retry_with_fallback(primary: Planned, fallback: Planned) -> list[PlannedAction]:
-    """Return both actions, the second as the alternative of the first: it runs where that one fails for good.
-
-    Raises ValueError where the primary has another alternative already: that one would be an ordinary action then, and
-    always run. Chain them instead: the fallback of the fallback.
+    """Return both actions so that the fallback runs only where the primary has failed, after all its retries.
 
         create_retry_with_fallback(primary=charge_card, fallback=send_invoice)
+
+    The fallback becomes the alternative of the primary, and its output the primary's output. For a second fallback,
+    call this again with the first fallback as the primary.
+
+    Raises ValueError where the primary has another alternative already. That one would become an ordinary action, which
+    always runs.
     """
     first, second = _after(as_planned(primary), []), _after(as_planned(fallback), [])
     if first.error_handling.alternative_action_id not in (None, second.id):
@@ -162,12 +188,15 @@ def create_retry_with_fallback(primary: Planned, fallback: Planned) -> list[Plan
 def create_batch_processing(
     items: Sequence[Mapping[str, JsonValue]], template: Planned, batch_size: int
 ) -> list[PlannedAction]:
-    """Return one action for each item, `batch_size` at a time: a batch depends on the one before.
-
-    An item's keys are inputs over the template's own; the actions are named `<template id>_0` and so on. Raises
-    ValueError for a batch size below 1.
+    """Return one action for each item, so that at most `batch_size` of them run at a time.
 
         create_batch_processing([{"id": 1}, {"id": 2}, {"id": 3}], {"id": "send", "actionDefinitionId": "mail"}, 2)
+
+    Each action is a copy of the template. Its inputs are the template's with the item's keys over them, and its id is
+    the template's with a number: `send_0`, `send_1` and so on. A batch depends on all of the batch before it. For a
+    list that is known only while the plan runs, use `forEach` of an action instead.
+
+    Raises ValueError for a batch size below 1.
     """
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, not {batch_size}")
@@ -185,7 +214,7 @@ def create_batch_processing(
 
 
 def _after(action: PlannedAction, ahead: Iterable[str]) -> PlannedAction:
-    """Return a copy that shares nothing with the action, and depends on these as well."""
+    """Return a copy of the action that depends on these actions as well, and shares nothing with the original."""
     dependencies = list(dict.fromkeys([*action.dependencies, *ahead]))
     return action.model_copy(deep=True, update={"dependencies": dependencies})
 

@@ -30,11 +30,14 @@ PathStep = str | int
 
 @dataclass(frozen=True, slots=True)
 class ParsedReference:
-    """A well-written reference.
+    """A reference that is written correctly.
 
-    `action_id` is the root name: an action's id, `inputs`, `item` or `itemIndex`. `field` is `output` or `status`, and
-    None for the other roots. `${item.output}` has its field set: inside a forEach it is a key of the element, elsewhere
-    the output of an action called `item`; `as_variable` gives the first reading.
+    `text` is how it is written. `action_id` is the name that it starts with: an action's id, `inputs`, `item` or
+    `itemIndex`. `field` is `output` or `status` of an action, and None for the other names. `path` are the keys and
+    indexes behind it.
+
+    `${item.output}` can be read in two ways. Inside a forEach it is a key of the element, elsewhere the output of an
+    action that is called `item`. Its field is set; `as_variable` returns the other reading.
     """
 
     text: str
@@ -48,16 +51,23 @@ class ParsedReference:
         return self.action_id in FOR_EACH_NAMES
 
     def as_variable(self) -> "ParsedReference":
-        """Return the reference read as a plain variable: `output` and `status` are keys like any other."""
+        """Return the reference read as a plain variable, of which `output` and `status` are keys like any other."""
         if self.field is None:
             return self
         return ParsedReference(self.text, self.action_id, None, (self.field, *self.path))
 
 
 def parse_reference(text: str) -> ParsedReference | None:
-    """Return the reference that `text` is, or None where it is no reference or has other text around one.
+    """Return the reference that `text` is, or None where `text` is not exactly one reference.
 
-    Raises ReferenceParseError where `text` starts with a `${` that is unclosed or wrong inside.
+    >>> reference = parse_reference("${user.output.emails[0]}")
+    >>> reference.action_id, reference.field, reference.path
+    ('user', 'output', ('emails', 0))
+    >>> parse_reference("Dear ${user.output.name}") is None
+    True
+
+    Use it to see which action and which part of its output a reference reads. Raises ReferenceParseError where `text`
+    starts with a `${` that is not closed, or that has something else than a reference in it.
     """
     if not text.startswith("${"):
         return None
@@ -99,7 +109,7 @@ def iterate_references(value: Any) -> Iterator[tuple[str, ParsedReference | Refe
     """Yield `(JSON Pointer, reference)` for every reference in the strings of a JSON value, in document order.
 
     A string with a malformed reference yields one ReferenceParseError in its place. Keys of objects are not scanned.
-    Iterative: any depth will do.
+    The value may be nested to any depth.
     """
     stack: list[tuple[str, Iterator[tuple[object, Any]]]] = [("", iter((("", value),)))]
     is_root = True

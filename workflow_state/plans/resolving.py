@@ -21,14 +21,21 @@ MAX_RESOLVED_DEPTH: Final = 200
 
 
 def resolve_reference(reference: ParsedReference | str, results: Mapping[str, Any]) -> JsonValue:
-    """Return the value that a reference stands for: the stored value itself, not a copy.
+    """Return the value that a reference stands for.
 
-    `results` maps action ids to their ActionExecutionState, its JSON data, or `{"status": …, "output": …}`; `inputs` to
-    the plan's inputs; and inside a forEach `item` and `itemIndex` to the element and its index. Only keys of plain
-    objects and indexes of lists are followed, never attributes. The output of an action that was skipped by its own
-    condition is null, whatever the path.
+    >>> resolve_reference("${user.output.name}", {"user": {"status": "completed", "output": {"name": "Ada"}}})
+    'Ada'
 
-    Raises ReferenceResolutionError where something on the path is not there, ReferenceParseError for malformed text.
+    Use it to read an output by the path that a plan would read it by. `reference` is text, or what `parse_reference`
+    returned. `results` maps the id of each action to its state: an ActionExecutionState, its JSON data, or
+    `{"status": …, "output": …}`. It may also map `inputs` to the plan's inputs, and `item` and `itemIndex` to the
+    element of a forEach and its index.
+
+    The value is the stored one, not a copy. Only keys of plain objects and indexes of lists are followed, never
+    attributes. The output of an action that was skipped by its own condition is None, whatever the path.
+
+    Raises ReferenceResolutionError where something on the path is not there, and ReferenceParseError for text that is
+    not exactly one reference.
     """
     parsed = reference if isinstance(reference, ParsedReference) else parse_reference(reference)
     if parsed is None:
@@ -52,11 +59,15 @@ def resolve_reference(reference: ParsedReference | str, results: Mapping[str, An
 def resolve_value(value: Any, results: Mapping[str, Any]) -> JsonValue:
     """Return a deep copy of a JSON value with the references in all its strings resolved, in a single pass.
 
-    A string that is exactly one reference becomes the value with its JSON type. Inside a longer string text stays as it
-    is, and any other value is written as compact JSON. `$${` becomes `${`. Keys of objects are left alone.
+    >>> resolve_value({"body.to": "${inputs.name}@example.com"}, {"inputs": {"name": "ada"}})
+    {'body.to': 'ada@example.com'}
+
+    A string that is exactly one reference becomes the value with its JSON type. In a longer string text is inserted as
+    it is, and any other value as compact JSON. `$${` becomes `${`. Keys of objects are not changed. `results` is what
+    `resolve_reference` takes.
 
     Raises ReferenceResolutionError where a reference can't be resolved, and where the result would be larger than
-    MAX_RESOLVED_BYTES of JSON or nested deeper than MAX_RESOLVED_DEPTH; nothing much larger is ever built.
+    MAX_RESOLVED_BYTES of JSON or nested deeper than MAX_RESOLVED_DEPTH. Nothing much larger is ever built.
     """
     return _Copier(results).copy(value, scan=True)
 
@@ -130,7 +141,7 @@ class _Copier:
         self._bytes_left = MAX_RESOLVED_BYTES
 
     def copy(self, root: Any, *, scan: bool) -> JsonValue:
-        """Copy `root`; `scan` is false for what came out of a response, in which `${` means nothing.
+        """Copy `root`. `scan` is False for what came out of a response: `${` is plain text there.
 
         Iterative, because an output may be nested deeper than Python's own stack allows.
         """
@@ -167,7 +178,7 @@ class _Copier:
         return json.dumps(self.copy(value, scan=False), ensure_ascii=False, separators=(",", ":"))
 
     def _spend(self, value: Any) -> None:
-        """Take one value, without what is inside it, from the budget; before the copy is made, so it stays small."""
+        """Take one value, without what is inside it, from the budget. This comes before the copy, which stays small."""
         self._bytes_left -= _approximate_bytes(value)
         if self._bytes_left < 0:
             raise ReferenceResolutionError(

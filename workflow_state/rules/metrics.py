@@ -1,4 +1,4 @@
-"""An execution's figures: its actions counted by status, and how long it took."""
+"""An execution's figures: its actions counted by status, and how long it took. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +11,11 @@ State = ActionExecutionState | Mapping[str, Any] | str
 def calculate_execution_metrics(
     action_states: Mapping[str, Any] | ExecutionState, *, total_duration: int | None = None
 ) -> ExecutionMetrics:
-    """Count the actions by how they ended; `total_duration` is in milliseconds.
+    """Return how many actions there are, and how many of them completed, failed and were skipped.
 
-    Takes the states by action id, or a whole execution, whose own duration is kept where no other is given.
+    Use it on the `actionStates` of an execution, or on a part of them. Takes the states by action id (models, JSON data
+    or the status alone), or a whole execution. `total_duration` is in milliseconds. Where it is not given, that of the
+    execution is kept.
     """
     if total_duration is None and (isinstance(action_states, ExecutionState) or _is_execution(action_states)):
         total_duration = read_field(read_field(action_states, "metrics") or {}, "totalDuration")
