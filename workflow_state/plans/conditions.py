@@ -1,8 +1,9 @@
-"""Conditions and expected outcomes: one reference, or a CEL expression over references.
+"""Conditions and expected outcomes: `${check.output.type} == 'premium'`, or one reference alone. Pure.
 
-References are bound as variables, never pasted as text, so what a server answered can't become part of an expression.
-A string literal that holds references is bound as a whole: `'${a.output.kind}' == 'x'` is what language models write.
-`===` and `!==` are read as `==` and `!=`. All references are resolved first, those after a clause that is false too.
+An expression is CEL. Its references are bound as variables and never pasted as text, so what a server answered can't
+become part of an expression. A string literal with references in it is bound as a whole, because language models write
+`'${a.output.kind}' == 'x'`. `===` and `!==` are read as `==` and `!=`. All references are resolved before the
+expression is evaluated, also those that it would not have needed.
 """
 
 import importlib
@@ -23,7 +24,7 @@ from workflow_state.schema import OutcomeValidation, ValidationResult
 
 # `type(x) == string` is CEL; these are its names for types.
 _TYPE_NAMES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
-# Where the library quotes the expression again, the line starts with a bar.
+# In the library's message, lines that quote the expression start with a bar.
 _SYNTAX_ERROR: Final = re.compile(
     r"^(?:Failed to parse expression '': )?ERROR: <input>:\d+:\d+: (?:Syntax error: )?(.*?)(?: expecting.*)?$",
     re.MULTILINE,
@@ -47,7 +48,7 @@ _MISPLACED: Final = re.compile(
 _MISSING: Final = re.compile(r"missing (?P<what>\S+) at '(?P<piece>.*)'", re.DOTALL)
 # What other languages write, and CEL does not.
 _OPERATORS_INSTEAD: Final = {"and": "&&", "or": "||", "&": "&&", "|": "||", "=": "=="}
-# What the library says, and what to say instead: its own words name its insides.
+# What the library says, and what to say instead. Its own words are about its insides.
 _EVALUATION_ADVICE: Final = (
     (re.compile(r"not a valid regex"), "the pattern of matches() is no regular expression (RE2 syntax)"),
     (re.compile(r"Undefined variable or function: '(.*?)'"), "there is no function or variable '{}' here"),
@@ -72,7 +73,7 @@ class _Expression:
 
 
 def check_condition(text: str) -> list[ParsedReference]:
-    """Return the references in a condition, each text with references once.
+    """Return the references in a condition; those of a text that occurs twice are given once.
 
     Raises ConditionError where it is too long, too deeply nested or no CEL expression, ReferenceParseError where a
     reference in it is malformed.
@@ -94,7 +95,7 @@ def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
     if _is_one_reference(text):
         return bool(resolve_value(text.strip(), results))
     expression = _read(text)
-    # At once, so that the bound on what is resolved is one on all of it.
+    # All at once, so that the bound on the size counts for all of them together.
     resolved: Any = resolve_value(dict(expression.bound), results)
     values: dict[str, Any] = {name: fit_integers(value) for name, value in resolved.items()}
     check_cost(expression.cel, expression.macros, values)
@@ -106,9 +107,9 @@ def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
 
 
 def evaluate_validation(validation: OutcomeValidation, results: Mapping[str, Any]) -> ValidationResult:
-    """Return whether an expected outcome came true, with what was found. Raises nothing: a problem is a result."""
+    """Return whether an expected outcome came true, and what was found. Raises nothing: an error is a result too."""
     try:
-        # First by itself: a text without a reference would be a value, and exist.
+        # This refuses a text without a reference, which resolve_value would take for a value that exists.
         resolve_reference(validation.reference, results)
         actual = resolve_value(validation.reference, results)
     except (ReferenceResolutionError, ReferenceParseError) as error:
@@ -208,7 +209,7 @@ def _content_of(token: re.Match[str]) -> str:
 
 @cache
 def _cel() -> Any:
-    """Return the library; with it comes a command line of its own, a tenth of what any command takes to start."""
+    """Return the CEL library. It is imported when it is first needed, because importing it takes long."""
     return importlib.import_module("cel")
 
 
@@ -243,7 +244,7 @@ def _syntax_advice(complaints: Sequence[str], expression: str) -> str:
 
 
 def _operator_instead(piece: str, expression: str) -> str:
-    # `not` and `<` are taken for a name and an operator: the parser complains of what follows.
+    # The parser takes `not` for a name and `<` for an operator, and complains about what follows them.
     words = re.compile(r"\b(?:not|NOT)\s+" + re.escape(piece))
     if words.search(expression):
         return "write ! instead of not"

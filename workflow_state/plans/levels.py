@@ -1,9 +1,9 @@
-"""Where the alternatives of a plan stand in its graph.
+"""The levels in which the actions of a plan run, and the places of its alternatives in them.
 
-An alternative is on standby: it runs in the place of its primary, at once, when that has failed. So its place in the
-order is its primary's, which must come after all that the alternative depends on; and what depends on an alternative
-comes after the place where it would run. An alternative of an alternative stands in the same place; one that several
-actions share has several.
+An alternative is on standby: it is in no level, and runs when its primary has failed, at once and in the primary's
+place. So the primary comes after everything that the alternative depends on, and what depends on the alternative comes
+after the primary. An alternative of an alternative has the same place. An alternative that several actions share has
+several places.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from typing import Any, Final
 from workflow_state.plans.graphs import find_cycles, find_levels, refuse_graph, show_cycles
 from workflow_state.schema import PlannedAction
 
-# One shared alternative means an edge for each pair of who shares it and what it depends on.
+# A shared alternative has an edge from each action that shares it to each action that it depends on.
 _MAX_EDGES: Final = 500_000
 _MAX_CHAIN: Final = 1_000
 TOO_MANY_SHARE: Final = "too many actions share alternatives that depend on many actions"
@@ -25,7 +25,11 @@ Planned = PlannedAction | Mapping[str, Any]
 
 @dataclass(slots=True)
 class Waiting:
-    """Who waits for whom, places only. `causes` has, for an edge that is no dependency, its primary and alternative."""
+    """The graph of the actions that are in levels: `graph` maps each to those that it waits for.
+
+    An edge may be there because of an alternative, and be no dependency. Then `causes` maps it to the primary and the
+    alternative. `is_complete` is False where there would have been too many edges.
+    """
 
     graph: dict[str, list[str]]
     causes: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -33,9 +37,10 @@ class Waiting:
 
 
 def find_places(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
-    """Return for each alternative the actions, no alternatives themselves, in whose places it may run.
+    """Return for each alternative the actions in levels in whose place it may run.
 
-    `alternatives` maps primaries to alternatives and has no cycle. Stops where there are too many places to go on.
+    `alternatives` maps primaries to alternatives, and has no cycle. The search ends where there are too many places;
+    `find_waiting` tells that.
     """
     primaries_left = Counter(alternatives.values())
     places: dict[str, dict[str, None]] = {}
@@ -56,7 +61,7 @@ def find_places(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
 
 
 def find_waiting(dependencies: Mapping[str, Sequence[str]], places: Places) -> Waiting:
-    """Return the graph of the places; incomplete where it would have more than a few hundred thousand edges."""
+    """Return which action waits for which, among those in levels; incomplete where there would be 500,000 edges."""
     waiting = Waiting({name: [] for name in dependencies if name not in places})
     if sum(map(len, places.values())) > _MAX_EDGES:
         waiting.is_complete = False
@@ -79,7 +84,7 @@ def find_waiting(dependencies: Mapping[str, Sequence[str]], places: Places) -> W
 
 
 def _add_edges(waiting: Waiting, one: tuple[str, str], other: tuple[Mapping[str, None], str]) -> None:
-    """Let a place, because of the action that may run there, wait for the places of a dependency."""
+    """Let a place wait for the places of a dependency of the action that may run there."""
     place, name = one
     others, dependency = other
     for ahead in others:
@@ -105,13 +110,14 @@ def leads_to(alternatives: Mapping[str, str], primary: str, name: str) -> bool:
 
 
 def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
-    """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
+    """Return the levels that the engine runs, without the alternatives, which are on standby.
 
-    An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
-    alternative depends on; what depends on an alternative comes after the primary. A dependency between an alternative
-    and the action in whose place it runs is left out. Raises PlanValidationError as group_actions_by_dependency_level
-    does, for alternatives that lead back to where they started, and where so many actions share alternatives that their
-    order can't be found.
+    An alternative must be able to start the moment its primary has failed. So its primary comes after everything that
+    the alternative depends on, and what depends on the alternative comes after the primary. A dependency between an
+    alternative and the action in whose place it runs is left out.
+
+    Raises PlanValidationError as group_actions_by_dependency_level does, for alternatives that lead back to where they
+    started, and where so many actions share alternatives that their order can't be found.
     """
     planned = [as_planned(action) for action in actions]
     by_id = {action.id: action for action in planned}
@@ -152,7 +158,10 @@ def group_by_level(
 
 
 def show_levels(actions: Sequence[PlannedAction]) -> list[list[PlannedAction]]:
-    """Return all of a plan's actions level by level; see `beside_primaries`. Raises as schedule_levels does."""
+    """Return all actions level by level as people see them, each alternative behind its primary.
+
+    Raises PlanValidationError as schedule_levels does.
+    """
     levels = schedule_levels(actions)
     return beside_primaries(levels, find_standby(actions, levels))
 
@@ -166,7 +175,7 @@ def find_standby(actions: Iterable[PlannedAction], levels: Iterable[Iterable[Pla
 def beside_primaries(
     levels: Iterable[Iterable[PlannedAction]], standby: Iterable[PlannedAction]
 ) -> list[list[PlannedAction]]:
-    """Return the levels with each action on standby after the first in whose place it may run."""
+    """Return the levels with each action on standby behind the first action in whose place it may run."""
     waiting = {action.id: action for action in standby}
     shown: list[list[PlannedAction]] = []
     for level in levels:

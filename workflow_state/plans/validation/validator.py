@@ -1,7 +1,7 @@
-"""Whether a plan can be run: every problem of its form and of its logic, found in one pass.
+"""Whether a plan can be run: every problem of its fields and of its logic, found in one pass.
 
-The problems are written so that a language model can repair its plan from them: a code to branch on, a JSON Pointer
-into the document as it was submitted, what is wrong, what to do, and where the repair is certain a JSON Patch.
+The problems are written so that a language model can repair its plan. Each has a code to branch on, a JSON Pointer into
+the document as it was submitted, what is wrong, and what to do. Where the repair is certain it has a JSON Patch.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ def validate_plan_with(
     data, problems = read_document(plan)
     parsed, schema_problems = parse_plan(data)
     told = {problem["path"] for problem in problems}
-    # What is no JSON value is a wrong field as well; once is enough.
+    # A value that is not JSON makes its field wrong as well. It is reported once.
     problems += [problem for problem in schema_problems if not _is_told(problem["path"], told)]
     problems += find_logic_problems(data, definitions)
     if problems or parsed is None:
@@ -55,7 +55,7 @@ def validate_logic_with(
 
 
 def _is_told(path: str, told: set[str]) -> bool:
-    """Return whether `path`, or a place above it, is among the places that a problem was told of."""
+    """Return whether a problem was reported at `path` or at a place above it."""
     while told and path:
         if path in told:
             return True
@@ -64,14 +64,14 @@ def _is_told(path: str, told: set[str]) -> bool:
 
 
 def _listed(problems: list[PlanProblem], data: Any) -> list[PlanProblem]:
-    """Return the problems in the order of the document, and no more of them than someone could read."""
+    """Return the problems in the order of the document, and at most MAX_PROBLEMS of them."""
     fields = {key: position for position, key in enumerate(data)} if isinstance(data, dict) else {}
 
     def place(problem: PlanProblem) -> tuple[int, int]:
         _, _, rest = problem["path"].partition("/")
         field, _, below = rest.partition("/")
         index = below.partition("/")[0]
-        # A field that is missing comes first: nothing of it is in the document.
+        # A field that is missing has no place in the document, and comes first.
         return fields.get(field, -1), int(index) if field == "actions" and index.isdecimal() and len(
             index
         ) <= _MAX_INDEX_DIGITS else -1
