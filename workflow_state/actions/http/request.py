@@ -1,8 +1,8 @@
-"""From a definition and an action's inputs to the request that is sent.
+"""Building the request of an action from its definition and its inputs. Pure functions.
 
-Pure functions: the same inputs make the same bytes, so that a retry under one Idempotency-Key is the same request.
-A plan is written by a language model and its values come from strangers' servers, so that nothing here trusts them:
-a value stays the value of its own path segment, parameter, header or property.
+The same inputs make the same bytes, so that a retry with the same Idempotency-Key is the same request. A plan is
+written by a language model, and values come from other people's servers. So nothing here trusts them: a value stays the
+value of its own path segment, parameter, header or property.
 """
 
 import json
@@ -32,7 +32,7 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
 JSON_CONTENT_TYPE = "application/json"
 
-# They frame the message, name its receiver or belong to the connection: a value in one of them is request smuggling.
+# These frame the message, name its receiver or belong to the connection. Setting one would allow request smuggling.
 _FORBIDDEN_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"}
     | {"cookie", "cookie2"}
@@ -83,9 +83,9 @@ def build_request(
 ) -> BuiltRequest:
     """Return the request for these inputs.
 
-    `own_headers` are the definition's headers with credentials in them (by default its plain headers); no input can
-    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place, a
-    placeholder without a value, or a value that can't stand where it belongs.
+    `own_headers` are the definition's headers with credentials in them, by default its plain headers. No input can
+    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place in the
+    request, for a placeholder without a value, and for a value that can't stand where it belongs.
     """
     try:
         return _build(definition, inputs, own_headers, idempotency_key)

@@ -1,6 +1,7 @@
-"""The URL of a definition: `{name}` stands for one value that can't leave its place.
+"""The URL of a definition: `https://api.example.com/users/{userId}`. Pure functions.
 
-Pure functions. Scheme, host and port are the operator's; a placeholder is only ever in the path or the query.
+A placeholder stands for one value, which can't leave its place. Scheme, host and port are the operator's: placeholders
+are only in the path and the query.
 """
 
 import re
@@ -36,7 +37,7 @@ class UrlTemplate:
 
 
 def split_template(url: str) -> UrlTemplate:
-    """Split a URL that `find_template_problems` finds no fault with."""
+    """Return the parts of a URL in which `find_template_problems` finds no problem."""
     match = _TEMPLATE.fullmatch(url)
     if match is None:
         raise ValueError("the URL must start with http:// or https://")
@@ -54,7 +55,7 @@ def query_names(template: UrlTemplate) -> set[str]:
 
 
 def find_template_problems(url: str) -> list[str]:
-    """Return what is wrong with a definition's URL, each as a sentence; nothing where it can be used."""
+    """Return what is wrong with a definition's URL, a sentence for each problem."""
     match = _TEMPLATE.fullmatch(url)
     if match is None:
         return ["the URL must start with a literal http:// or https://"]
@@ -99,10 +100,10 @@ def find_url_problem(url: str) -> str | None:
 
 
 def fill_path(path: str, values: Mapping[str, str]) -> str:
-    """Return the path with each placeholder's value percent-encoded: it has the same segments, whatever the values.
+    """Return the path with the values of its placeholders percent-encoded. No value adds or removes a segment.
 
-    Raises TemplateValueError for a value that a server could take for a way out of its segment once it decodes it:
-    empty, `.`, `..`, or either of these between slashes.
+    Raises TemplateValueError for a value that a server may take for a way out of its segment after decoding it: an
+    empty one, `.`, `..`, or either of these between slashes.
     """
 
     def encode(match: re.Match[str]) -> str:
@@ -111,14 +112,14 @@ def fill_path(path: str, values: Mapping[str, str]) -> str:
         return _encode(name, values[name])
 
     filled = URL_PLACEHOLDER.sub(encode, path)
-    # Two harmless values side by side could still make a dot segment: /{a}{b}.
+    # Two harmless values side by side can still make a dot segment: /{a}{b}.
     if any(segment in _DOT_SEGMENTS for segment in filled.split("/")):
         raise TemplateValueError("the values make a '.' or '..' segment of the path")
     return filled
 
 
 def fill_query(query: str, values: Mapping[str, str]) -> str:
-    """Return the query with each placeholder's value percent-encoded, so that a value stays a value."""
+    """Return the query with the values of its placeholders percent-encoded, so that none adds a parameter."""
     return URL_PLACEHOLDER.sub(lambda match: _encode(match.group(1), values[match.group(1)]), query)
 
 
