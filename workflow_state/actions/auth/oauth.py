@@ -1,10 +1,10 @@
-"""OAuth 2 client credentials: one token for each grant, asked for once however many actions need it.
+"""OAuth 2 client credentials: one token for each grant, however many actions need it at once.
 
-Tokens are in this process's memory only: each worker process asks for its own, and a restart forgets them. Nothing of
-them is written, not even sealed: another request to the token endpoint costs less than a key to look after.
+Tokens are in this process's memory only. Each worker process asks for its own, and a restart forgets them. They are
+never written, not even encrypted: another request to the token endpoint costs less than looking after a key.
 
-A library would not take this off us: those that are maintained bring a client of their own, with neither our
-deadline nor a bound on the answer, or do it for asyncio, or only write the form's one line.
+No library does this. Those that are maintained bring their own client, which has neither our deadline nor a bound on
+the answer, or are for asyncio, or only write the one line of the form.
 """
 
 import base64
@@ -39,21 +39,21 @@ from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition, Effect, ErrorCategory, ErrorDetail, HttpTraceEntry
 
 RENEW_BEFORE_S = 30
-"""How long before its end a token is not used any more; of one that lives less than a minute, half its life."""
+"""For this long before its end a token is not used. A token that lives less than a minute is used for half its life."""
 DEFAULT_LIFETIME_S = 300
-"""For how long a token is used whose server does not say how long it lives."""
+"""How long a token lives where the server does not say it."""
 MAX_LIFETIME_S = 24 * 3600
 MAX_TOKEN_RESPONSE_BYTES = 64 * 1024
 
 _MAX_DESCRIPTION_CHARACTERS = 200
-# What the trace shows of an answer. Not a list of what to leave out: a token can be in a header of any name, and where
-# the answer can't be used it is not known which of its words is the token.
+# The trace shows these headers of an answer and no others. A list of what to leave out would not do: any header can
+# have a token in it, and of an answer that can't be used nobody knows which of its words is the token.
 _SHOWN_HEADERS = frozenset({"content-length", "content-type", "date", "retry-after"})
-# As of RFC 6750, and what Apigee says unless it is told to follow the RFC.
+# The first is RFC 6750's; Apigee says the second unless it is told to follow the RFC.
 _BEARER_TYPES = frozenset({"bearer", "bearertoken"})
 # RFC 6750, section 2.1, and what servers send beyond it: anything visible that a header can hold.
 _SENDABLE_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
-# What a token endpoint answers to credentials or a scope that it does not like (RFC 6749, section 5.2).
+# A token endpoint answers so to credentials or a scope that it refuses (RFC 6749, section 5.2).
 _REFUSALS = frozenset({400, 401, 403, 422})
 _ERROR_CODES = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "invalid_scope"}
@@ -72,7 +72,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class _Missed:
-    """A request that gave no token. Another one is worth its while for who has more time left than `unless_given_s`."""
+    """A request that gave no token. Those who have more than `unless_given_s` seconds left may try another request."""
 
     detail: ErrorDetail
     unless_given_s: float
@@ -88,15 +88,16 @@ class _Store:
     accepted: set[tuple[Grant, str]] = field(default_factory=set)
 
 
-# By process id, as the client: a child of a fork must not wait for a thread of its parent.
+# By process id, like the client: a child of a fork must not wait for a thread of its parent.
 _stores: dict[int, _Store] = {}
 
 
 def obtain_token(definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]) -> Token:
-    """Return a token that is good for now: the one in memory, the one that another thread asks for, or a new one.
+    """Return a token that can be used now: the one in memory, the one that another thread asks for, or a new one.
 
-    `ends_at_s` (monotonic) bounds all of it. What is sent here is added to `trace`, without secrets. Raises
-    HttpActionError: the action itself was not sent, so where the failure may pass it is retryable whatever its effect.
+    `ends_at_s` (monotonic) is when it gives up. Requests that are sent are added to `trace`, without secrets. Raises
+    HttpActionError where there is no token. The action itself was not sent then, so a failure that may pass is
+    retryable whatever the action's effect is.
     """
     store = _store()
     outcome: Token | ErrorDetail | None = None
@@ -155,11 +156,11 @@ def _land(
     )
     try:
         outcome = _ask(definition, grant, ends_at_s, trace)
-        # What this attempt had no time for, one with more time can still get; anything else all have in common.
+        # Where the time was over, a thread with more time can still get a token. Any other failure is everybody's.
         in_vain_s = given_s if time.monotonic() >= ends_at_s else math.inf
         landed = outcome if isinstance(outcome, Token) else _Missed(outcome, in_vain_s)
     finally:
-        # Also where this thread is being ended: those that wait must not wait for ever.
+        # This also happens where this thread is being ended: the others must not wait for ever.
         with store.lock:
             flight = store.under_way.pop(grant)
             if isinstance(landed, Token):
@@ -169,7 +170,7 @@ def _land(
 
 
 def _await_landing(flight: Future[Token | _Missed], ends_at_s: float) -> Token | ErrorDetail | None:
-    """Return what another thread's request came to, or None where another request is worth its while."""
+    """Return the outcome of another thread's request, or None where there is time for a request of our own."""
     try:
         landed = flight.result(max(0.0, ends_at_s - time.monotonic()))
     except TimeoutError:
@@ -183,7 +184,7 @@ def _ask(
     definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]
 ) -> Token | ErrorDetail:
     """Send the token request once."""
-    # Asking for a token changes nothing at the action's server: it may be repeated whatever the action does.
+    # Asking for a token changes nothing, so it may be repeated whatever the action does.
     as_safe = definition.model_copy(update={"effect": Effect.SAFE})
     scrub = make_scrubber(grant.secrets)
     asked_at_s, started_at = time.monotonic(), datetime.now(UTC)
@@ -204,7 +205,7 @@ def _ask(
             trace.append(make_entry(started_at, traced, None, str(error)))
             return _bad_answer(str(error))
     outcome = _read(as_safe, answer, scrub, asked_at_s)
-    # Its body is not shown, whatever is in it: it is all about secrets, and an error's words are in the message.
+    # The body is never shown: it is all about secrets, and the words of an error are in the message.
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
     headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
     shown = trace_response(answer.status, headers, b"", answer.duration_ms, known)
@@ -255,7 +256,7 @@ def _read(as_safe: ActionDefinition, answer: Answer, scrub: Scrub, asked_at_s: f
 
 
 def _lifetime_s(expires_in: JsonValue) -> float:
-    """Return for how many seconds the token lives; some servers write the number as a string."""
+    """Return for how many seconds the token lives. Some servers write the number as a string."""
     try:
         lifetime_s = float(expires_in) if isinstance(expires_in, str | int | float) else math.nan
     except (ValueError, OverflowError):
@@ -281,7 +282,7 @@ def _describe_refusal(as_safe: ActionDefinition, answer: Answer, told: JsonValue
 
 def _refuse(status: int, told: dict[str, JsonValue], scrub: Scrub) -> ErrorDetail:
     words = [word for name in ("error", "error_description") if isinstance(word := told.get(name), str)]
-    # As JSON: it is a server's text, and may have line breaks in it.
+    # Written as JSON, because a server's text may have line breaks in it.
     said = cut(json.dumps(scrub(" - ".join(words)), ensure_ascii=False), _MAX_DESCRIPTION_CHARACTERS)
     return make_detail(
         ErrorCategory.AUTH_INVALID,

@@ -1,6 +1,6 @@
-"""Every action definition that this process knows: those in the configured files, and those registered in code.
+"""The action definitions that this process knows: those in the configured files, and those registered in code.
 
-The files are read once, when a definition is first needed; a worker is restarted to read them again.
+The files are read once, when a definition is first needed. To read them again, restart the worker.
 """
 
 import difflib

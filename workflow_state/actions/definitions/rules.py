@@ -1,6 +1,6 @@
-"""What an action definition must fulfil beyond its types: URL, headers and credentials that can really be sent.
+"""Checking an action definition beyond its types: whether its URL, headers and credentials can be sent. Pure functions.
 
-Pure functions. A problem has the path of the field that it is about, so that a file's reader can give the line.
+A problem has the path of its field, so that whoever reads a file can tell the line.
 """
 
 import re
@@ -51,9 +51,9 @@ class DefinitionProblem:
 
 
 def describe_validation_error(error: ValidationError) -> list[DefinitionProblem]:
-    """Return what pydantic found, in words for someone who writes a definition; values are not repeated.
+    """Return what pydantic found, in words for someone who writes a definition.
 
-    A wrong value may be a secret that went into the wrong field.
+    Values are not repeated: a wrong value may be a secret in the wrong field.
     """
     return [
         DefinitionProblem(_without_union_tag(problem["loc"]), _word(problem["type"], problem["msg"], problem["loc"]))
@@ -77,7 +77,7 @@ def _word(kind: str, message: str, path: Path) -> str:
 
 
 def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
-    """Return everything that would keep the definition's requests from being sent; nothing where it can be used."""
+    """Return every reason why requests of the definition could not be sent; an empty list where there is none."""
     return [
         *_check_url(definition),
         *_check_headers(definition),

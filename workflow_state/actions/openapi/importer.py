@@ -1,7 +1,7 @@
-"""From an OpenAPI 3.0 or 3.1 document to action definitions, and the list of what could not be expressed.
+"""Making action definitions of an OpenAPI 3.0 or 3.1 document, and the list of what could not be expressed. Pure.
 
-Pure: a document in, definitions out, in the document's order; the same document gives the same definitions. Each
-operation is read by itself, so that one that is wrong costs no other.
+The definitions are in the document's order, and the same document gives the same definitions. Each operation is read by
+itself, so that a wrong one does not affect the others.
 """
 
 import re
@@ -32,9 +32,10 @@ _NOT_TO_BE_TOLD: Final = frozenset({"schema", "Schema", "Reference"})
 def import_openapi(
     document: Json, *, server: str | None = None, prefix: str = "", with_output_schemas: bool = True
 ) -> ImportReport:
-    """Return the definitions of all operations that can be expressed; ids start with `prefix`.
+    """Return the definitions of all operations that can be expressed, and what was left out.
 
-    `server` replaces the servers of the document. Raises ActionDefinitionError where no URL is absolute.
+    Ids start with `prefix`. `server` is used in place of the document's servers. An operation that can't be expressed
+    is among the report's `refused`; one without an absolute URL is too.
     """
     info = document.get("info") if isinstance(document.get("info"), dict) else {}
     report = ImportReport(
@@ -96,7 +97,7 @@ def _check_form(document: Json, operation: Any) -> None:
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             where = [str(part) for part in problem["loc"]]
-            # Schemas are read part by part, and that it is no reference either is no news.
+            # Schemas are read part by part elsewhere. That the operation is not a reference is no problem.
             if not _NOT_TO_BE_TOLD.intersection(where):
                 raise NotExpressibleError(f"is no valid operation: {'.'.join(where)}: {problem['msg']}") from None
 
@@ -130,7 +131,7 @@ def _make_definition(
 
 
 def _close(document: Json, inputs: Inputs, notes: list[str]) -> Json:
-    """Return the schema of all inputs; names that the operation does not have are none of it."""
+    """Return the schema of all inputs, which allows no other names."""
     raw: Json = {"type": "object", "properties": inputs.properties}
     if inputs.required:
         raw["required"] = inputs.required
@@ -138,7 +139,7 @@ def _close(document: Json, inputs: Inputs, notes: list[str]) -> Json:
         raw["patternProperties"] = {"^body[.]": True}
     raw["additionalProperties"] = False
     reader = SchemaReader(document, is_request=True)
-    # That a required property is read-only was seen to; here they are inputs.
+    # Read-only properties are left out already: `required` has inputs only.
     schema = bundle_schema(reader, raw)
     notes += reader.notes
     return schema or {"type": "object", "required": inputs.required}
@@ -183,7 +184,7 @@ def _numbered(base: str) -> Iterator[str]:
 
 
 def _check_definition(definition: Json, notes: list[str]) -> None:
-    """Raise where the definition could not be loaded; a schema that is wrong is left out."""
+    """Raise NotExpressibleError where the definition could not be loaded. A schema that is wrong is left out."""
     for _ in range(3):
         try:
             problems = find_definition_problems(ActionDefinition.model_validate(definition))

@@ -10,10 +10,10 @@ _MAX_REASONS_SHOWN = 20
 
 @dataclass(slots=True)
 class ImportReport:
-    """What came of a document.
+    """The definitions that were made of a document, and what was left out.
 
-    `refused` says of each operation that is not there why; `notes` what of one that is there was left out; `variables`
-    are the names in the environment that the credentials are read from.
+    `refused` has a line for each operation that was not imported, with the reason. `notes` has a line for each part of
+    an imported operation that was left out. `variables` are the environment variables that credentials are read from.
     """
 
     title: str
@@ -28,7 +28,7 @@ class NotExpressibleError(Exception):
 
 
 def require_some(report: ImportReport) -> None:
-    """Raise ActionDefinitionError where nothing was imported, saying why."""
+    """Raise ActionDefinitionError with the reasons where nothing was imported."""
     if report.definitions:
         return
     why = report.refused or ["it has no operations"]
@@ -36,7 +36,7 @@ def require_some(report: ImportReport) -> None:
 
 
 def describe_import(report: ImportReport) -> list[str]:
-    """Return what a person has to know of the import, line by line."""
+    """Return what a person has to know about the import, as lines."""
     lines = [f"imported {len(report.definitions)} operations"]
     if report.refused:
         lines += [f"not imported ({len(report.refused)}):", *(f"  {reason}" for reason in report.refused)]
