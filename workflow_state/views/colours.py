@@ -1,6 +1,6 @@
-"""The colours of pictures, light and dark: told apart also by those who see no red or green. Pure.
+"""The colours of pictures, light and dark, which people who see no red or green can tell apart. Pure.
 
-A status is never told by its colour alone: the pictures say it in words as well.
+A status is never shown by its colour alone. The pictures also say it in words.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ PLANNED: Final = "planned"
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """One of the two schemes: the paper, what is written on it, and for each status the line and its pale ground."""
+    """One of the two colour schemes: the paper, the text on it, and for each status its line and its pale ground."""
 
     paper: str
     text: str
