@@ -3,7 +3,7 @@
 A status is never shown by its colour alone. The pictures also say it in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,3 +66,16 @@ DARK: Final = Colours(
         "skipped": "#3a2e0b",
     },
 )
+
+
+def write_style(make_rules: Callable[[Colours], Mapping[str, str]]) -> str:
+    """Return a style sheet with the rules of both schemes, of which the reader's system chooses one.
+
+    `make_rules` returns the declarations by their selectors.
+    """
+    dark = f"@media (prefers-color-scheme: dark) {{\n{_write_rules(make_rules(DARK))}}}\n"
+    return f"{_write_rules(make_rules(LIGHT))}{dark}"
+
+
+def _write_rules(rules: Mapping[str, str]) -> str:
+    return "".join(f"{selector} {{ {declarations} }}\n" for selector, declarations in rules.items())

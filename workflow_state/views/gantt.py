@@ -10,7 +10,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from workflow_state.schema import ExecutionState
-from workflow_state.views.colours import DARK, LIGHT, Colours
+from workflow_state.views.colours import Colours, write_style
 from workflow_state.views.text import plain, seconds, shorten, summary
 from workflow_state.views.timeline import Row, Timeline
 
@@ -247,10 +247,10 @@ def _style() -> str:
         ".wf .join { fill: none; stroke-width: 1.5; }\n"
         ".wf .grid { fill: none; stroke-width: 1; }\n"
     )
-    return f"{shape}{_rules(LIGHT)}@media (prefers-color-scheme: dark) {{\n{_rules(DARK)}}}\n"
+    return f"{shape}{write_style(_rules)}"
 
 
-def _rules(colours: Colours) -> str:
+def _rules(colours: Colours) -> dict[str, str]:
     rules = {
         ".wf text": f"fill: {colours.text}",
         ".wf .paper": f"fill: {colours.paper}",
@@ -263,4 +263,4 @@ def _rules(colours: Colours) -> str:
         rules[f".wf .{status} .bar"] = f"fill: {colours.ground[status]}; stroke: {line}"
         rules[f".wf .{status} .request"] = f"fill: {line}"
     rules[".wf .critical .bar, .wf .join"] = f"stroke: {colours.text}"
-    return "".join(f"{selector} {{ {declarations} }}\n" for selector, declarations in rules.items())
+    return rules

@@ -9,7 +9,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from workflow_state.errors import DrawingError
-from workflow_state.views.colours import DARK, LIGHT, Colours
+from workflow_state.views.colours import Colours, write_style
 from workflow_state.views.diagram import Diagram, to_dot
 
 # A larger picture would take longer than a few seconds, in which Ctrl-C is ignored, and nobody could read it.
@@ -56,7 +56,7 @@ def _finish(drawn: bytes, diagram: Diagram) -> str:
     ET.register_namespace("", _SVG)
     root = ET.fromstring(drawn)  # noqa: S314 - written by Graphviz just now, not by others
     title, description, style = (ET.Element(f"{{{_SVG}}}{name}") for name in ("title", "desc", "style"))
-    title.text, description.text, style.text = diagram.title, diagram.description, _style()
+    title.text, description.text, style.text = diagram.title, diagram.description, write_style(_rules)
     root.set("role", "graphics-document")
     names = {node.key: node.name for node in diagram.nodes}
     labels = {node.key: ", ".join([node.name, *node.details]) for node in diagram.nodes}
@@ -82,11 +82,7 @@ def _finish(drawn: bytes, diagram: Diagram) -> str:
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _style() -> str:
-    return f"{_rules(LIGHT)}@media (prefers-color-scheme: dark) {{\n{_rules(DARK)}}}\n"
-
-
-def _rules(colours: Colours) -> str:
+def _rules(colours: Colours) -> dict[str, str]:
     rules = {
         ".graph > polygon": f"fill: {colours.paper}",
         ".graph text": f"fill: {colours.text}",
@@ -98,4 +94,4 @@ def _rules(colours: Colours) -> str:
     }
     for kind, line in colours.line.items():
         rules[f".node.{kind} path"] = f"stroke: {line}; fill: {colours.ground[kind]}"
-    return "".join(f"{selector} {{ {declarations} }}\n" for selector, declarations in rules.items())
+    return rules
