@@ -40,8 +40,9 @@ if TYPE_CHECKING:
         find_circular_dependencies,
         group_actions_by_dependency_level,
     )
-    from workflow_state.plans.document_schema import read_strict_plan
-    from workflow_state.plans.references import ParsedReference, parse_reference, resolve_reference
+    from workflow_state.plans.json_schema import read_strict_plan
+    from workflow_state.plans.references import ParsedReference, parse_reference
+    from workflow_state.plans.resolving import resolve_reference
     from workflow_state.rules.metrics import calculate_execution_metrics
     from workflow_state.schema import (
         ActionDefinition,
@@ -142,8 +143,9 @@ _NAMES_IN = {
         "find_circular_dependencies",
         "group_actions_by_dependency_level",
     ),
-    "workflow_state.plans.document_schema": ("read_strict_plan",),
-    "workflow_state.plans.references": ("ParsedReference", "parse_reference", "resolve_reference"),
+    "workflow_state.plans.json_schema": ("read_strict_plan",),
+    "workflow_state.plans.references": ("ParsedReference", "parse_reference"),
+    "workflow_state.plans.resolving": ("resolve_reference",),
     "workflow_state.rules.metrics": ("calculate_execution_metrics",),
     "workflow_state.schema": (
         "ActionDefinition",

@@ -1,4 +1,4 @@
-"""The exceptions, each of which says what is wrong, where, and what to do.
+"""The exceptions of this package. Each says what is wrong, where, and what to do.
 
     WorkflowStateError
     ├── PlanValidationError        the plan is wrong; `.errors` lists every problem
@@ -8,15 +8,15 @@
     ├── ActionDefinitionError      an unknown or wrong action definition
     ├── HttpActionError            an HTTP action failed; `.detail` says how
     ├── ExecutionNotFoundError     no execution has that id
-    ├── ExecutionConflictError     what is asked does not fit the execution that has this id
-    │   └── OutcomeUnknownError    it can't be resumed before someone decides; `.undecided` says on what
+    ├── ExecutionConflictError     what was asked for does not fit the execution that has this id
+    │   └── OutcomeUnknownError    a decision is needed before it is resumed; `.undecided` says about what
     ├── StorageError               an output can't be stored, or can't be read back
-    ├── DrawingError               a picture can't be drawn, or what draws it is not installed
-    ├── ConfirmationError          nothing waits there, or it was answered already
-    └── SettingsError              an environment variable or the server behind it is wrong
+    ├── DrawingError               a picture can't be drawn, or the package that draws it is not installed
+    ├── ConfirmationError          the action waits for no answer, or has one already
+    └── SettingsError              an environment variable is wrong, or the server that it names
 
-Every one can be pickled and passes through Celery's JSON exception serializer, which calls the class again with
-`args`: so `args` is JSON data, and exactly what the constructor takes.
+Each can be pickled, and passes through Celery's JSON exception serializer. That one makes the exception anew from
+`args`, so `args` is JSON data and exactly what the constructor takes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,12 @@ from workflow_state.schema import ErrorDetail
 
 
 class PlanProblem(TypedDict):
-    """One thing that is wrong with a plan: `path` is a JSON Pointer (RFC 6901), `fix` a JSON Patch (RFC 6902)."""
+    """One thing that is wrong with a plan, so that a person or a language model can repair it.
+
+    `code` is a word to branch on, such as `unknown_dependency`. `path` is a JSON Pointer (RFC 6901) to the place in the
+    plan as it was given. `message` says what is wrong, and `suggestion` what to do. `fix` is a JSON Patch (RFC 6902),
+    which is there where the repair is certain.
+    """
 
     code: str
     path: str
@@ -38,11 +43,14 @@ class PlanProblem(TypedDict):
 
 
 class WorkflowStateError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """The base of all exceptions of this package: catch it to catch them all."""
 
 
 class PlanValidationError(WorkflowStateError):
-    """The plan can't be run. `.errors` lists every problem that was found, in the order of the document."""
+    """The plan can't be run. `.errors` lists every problem in it, in the order of the plan (see PlanProblem).
+
+    `str()` of it is a text for people, with one line for each problem.
+    """
 
     def __init__(self, errors: Sequence[PlanProblem]) -> None:
         self.errors: list[PlanProblem] = list(errors)
@@ -58,26 +66,26 @@ class PlanValidationError(WorkflowStateError):
 
 
 class ReferenceParseError(WorkflowStateError):
-    """A `${…}` is there, but it is not written as a reference."""
+    """A text has a `${…}` that is not written as a reference. The message says how to write it."""
 
 
 class ReferenceResolutionError(WorkflowStateError):
-    """A reference is well written, but points at something that is not there."""
+    """A reference points at something that is not there. The message names the path, and the keys that are there."""
 
 
 class ConditionError(WorkflowStateError):
-    """A condition is no CEL expression, or can't be evaluated with the values that it has."""
+    """A condition is not a CEL expression, or can't be evaluated with its values."""
 
 
 class ActionDefinitionError(WorkflowStateError):
-    """An action definition is unknown, or wrong in its file."""
+    """An action definition is unknown or wrong. For files the message has a line `FILE:LINE: …` for each problem."""
 
 
 class HttpActionError(WorkflowStateError):
-    """An attempt of an HTTP action failed.
+    """An HTTP action failed.
 
-    `.detail` is the ErrorDetail; `.http_trace` holds the attempt's trace (JSON data, redacted), empty where nothing
-    was sent.
+    `.detail` is an ErrorDetail: the category, and whether the request may be sent again. `.http_trace` is the trace of
+    its requests as JSON data without secrets; it is empty where nothing was sent.
     """
 
     def __init__(self, detail: ErrorDetail | dict[str, Any], http_trace: Sequence[dict[str, Any]] = ()) -> None:
@@ -90,17 +98,19 @@ class HttpActionError(WorkflowStateError):
 
 
 class ExecutionNotFoundError(WorkflowStateError):
-    """No execution has this id, or its retention has passed."""
+    """No execution has this id, or it was too long ago: WORKFLOW_STATE_RETENTION_S after its last change it is gone."""
 
 
 class ExecutionConflictError(WorkflowStateError):
-    """What is asked does not fit the execution: its id belongs to another plan, or it can't be resumed."""
+    """What was asked for does not fit the execution: its id belongs to another plan, or it can't be resumed."""
 
 
 class OutcomeUnknownError(ExecutionConflictError):
-    """Requests of this execution may or may not have had their effect, and nobody has decided what to do about them.
+    """An execution can't be resumed before a person decides: requests of it may or may not have had their effect.
 
-    `.undecided` maps each of them, an action (`pay`) or one element of a list (`pay[3]`), to why nobody knows.
+    `.undecided` maps the name of each such request to the reason why its outcome is unknown. A name is an action's id
+    (`pay`), or one element of an action over a list (`pay[3]`). Pass the decisions to `resume_execution`, as
+    `assume_done` or `send_again`.
     """
 
     def __init__(self, execution_id: str, undecided: Mapping[str, str]) -> None:
@@ -121,21 +131,21 @@ class OutcomeUnknownError(ExecutionConflictError):
 
 
 class StorageError(WorkflowStateError):
-    """An output can't be stored, or a stored one is not there (any more), or is not what was stored."""
+    """An output can't be stored. Or a stored output can't be read: it has expired, was changed, or is out of reach."""
 
 
 class DrawingError(WorkflowStateError):
-    """A picture of a plan or an execution can't be drawn, or what draws it is not installed."""
+    """A picture of a plan or an execution can't be drawn, or the package that draws it is not installed."""
 
 
 class ConfirmationError(WorkflowStateError):
-    """Nothing waits for an answer there, or it was answered already."""
+    """The action does not wait for an answer, or it was answered already."""
 
 
 class SettingsError(WorkflowStateError, ClickException):
-    """A setting is wrong, or the server that it names can't be used.
+    """A setting is wrong, or the server that it names can't be used. The message names the environment variable.
 
-    A ClickException as well: `celery worker` and our own command show it as one line, without a traceback.
+    It is a ClickException as well, so that `celery worker` and `workflow-state` show it as one line without traceback.
     """
 
     exit_code = 2

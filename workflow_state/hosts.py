@@ -4,12 +4,12 @@ An entry is one of
 
 - a host name, `api.example.com`: that host and no other;
 - a pattern, `*.example.com`: every host below it at any depth, `example.com` itself not;
-- an IPv4 or IPv6 address or network, `203.0.113.7`, `10.1.2.0/24`, `fd00:1::/64`: whatever has, or resolves to, such
-  an address;
+- an IPv4 or IPv6 address or network, `203.0.113.7`, `10.1.2.0/24`, `fd00:1::/64`: every host with such an address,
+  also one whose name resolves to it;
 - `localhost`, which stands for 127.0.0.0/8 and ::1 (RFC 6761).
 
-Names are compared without case and without a dot at the end; a name in other than ASCII letters is written as it is
-looked up, `xn--…`. Pure functions.
+Names are compared without case and without a dot at the end. A name with letters beyond ASCII is written in the form
+that is looked up, `xn--…`. Pure functions.
 """
 
 import re
@@ -38,7 +38,7 @@ class HostList:
         return bool(self.names or self.suffixes or self.networks)
 
     def has_name(self, host: str) -> bool:
-        """Return whether a name or a pattern fits the host's name, as it stands in the URL."""
+        """Return whether a name or a pattern of the list fits the host's name in a URL."""
         name = host.lower().removesuffix(".")
         return name in self.names or name.endswith(self.suffixes)
 
@@ -47,9 +47,10 @@ NO_HOSTS = HostList()
 
 
 def read_host_list(entries: Iterable[str]) -> HostList:
-    """Return the list; raise ValueError saying which entry is wrong, and how.
+    """Return the entries as a HostList.
 
-    The entry itself is not repeated: someone may have put a URL with a password there.
+    Raises ValueError, which says by its number which entry is wrong, and why. It does not repeat the entry, because
+    someone may have put a URL with a password there.
     """
     names: set[str] = set()
     suffixes: list[str] = []

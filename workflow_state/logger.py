@@ -1,4 +1,4 @@
-"""WorkflowLogger: one JSON object a line, with the execution, plan and action that it is about."""
+"""Log lines of an execution: one JSON object a line, with the ids that it is about."""
 
 import json
 import logging
@@ -13,9 +13,14 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING
 
 
 class WorkflowLogger:
-    """Write log lines and metrics with a fixed context; lines go to standard error.
+    """Write log lines and metrics about one execution, as JSON objects on standard error.
 
-    The context and the data are written as they are given: give no secrets.
+        log = WorkflowLogger(execution_id=execution_id)
+        log.child(action_id="pay").warn("the card was refused", code=402)
+
+    Each line has `timestamp` (ISO 8601, UTC), `level`, the context and what the call adds. Use it in your own code
+    beside the workers, whose lines have this form. The context and the data are written as they are given, so give no
+    secrets. WORKFLOW_STATE_LOG_LEVEL is the lowest level that is written. An instance may be shared by threads.
     """
 
     def __init__(self, **context: Any) -> None:

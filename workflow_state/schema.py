@@ -1,10 +1,11 @@
 """The wire contract: plans, action definitions and execution states.
 
-JSON is camelCase, because the documents are shared with services in other languages; Python attributes are
-snake_case. Both spellings are accepted on input, camelCase is written. Unknown fields are errors, so that a typo is
-caught. Times are ISO 8601 with offset, durations are integer milliseconds.
+JSON is camelCase, because the documents are shared with services in other languages. Python attributes are
+snake_case. Both spellings are accepted on input, and camelCase is written. Unknown fields are errors, so that a typo is
+found. Times are ISO 8601 with offset, durations are integer milliseconds.
 """
 
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -27,10 +28,11 @@ MAX_ACTIONS = 10_000
 FOR_EACH_LIMIT = 1_000
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
+URL_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 RESERVED_ACTION_IDS = frozenset({"inputs"})
-# The code of a failure after which nobody knows whether an unsafe request arrived: a worker was lost while it was sent.
+# A failure with this code: a worker was lost while it sent an unsafe request, and nobody knows whether that arrived.
 OUTCOME_UNKNOWN = "outcome_unknown"
-# In the context of any other failure after which an unsafe request may have had its effect.
+# This is in the context of every other failure after which an unsafe request may have had its effect.
 MAY_BE_DONE = {"outcome": "unknown"}
 
 Milliseconds = Annotated[int, Field(ge=0)]
@@ -38,10 +40,10 @@ ActionId = Annotated[str, StringConstraints(pattern=ACTION_ID_PATTERN)]
 
 
 class ContractModel(BaseModel):
-    """Base of every document: camelCase outside, snake_case inside, nothing unknown.
+    """The base of every document: camelCase in JSON, snake_case in Python, and no unknown fields.
 
-    A field that was never given and is None is left out of the JSON. One that was given as null is written as null:
-    for a `fallbackValue` the two differ.
+    A field that was never given and is None is left out of the JSON. A field that was given as null is written as null.
+    For a `fallbackValue` the two mean different things.
     """
 
     model_config = ConfigDict(
@@ -247,9 +249,10 @@ _EFFECT_OF_METHOD = {
 
 
 class Endpoint(ContractModel):
-    """Where an action goes. `timeout` bounds one attempt as a whole, redirects included, in milliseconds.
+    """Where an action's requests go. `timeout` bounds one attempt as a whole, redirects included, in milliseconds.
 
-    With `followRedirects` up to five redirects are followed; see `actions/redirects.py` for what goes along.
+    With `followRedirects` up to five redirects are followed. Another origin gets no credentials, no header of the
+    definition and no body.
     """
 
     url: str = Field(min_length=1, description="http or https, with {NAME} in its path for what inputs fill in.")
@@ -264,6 +267,11 @@ class Endpoint(ContractModel):
     follow_redirects: bool = Field(
         default=False, exclude_if=lambda follows: not follows, description="Whether up to five redirects are followed."
     )
+
+    @property
+    def placeholders(self) -> list[str]:
+        """The names of the placeholders in the URL, in its order."""
+        return URL_PLACEHOLDER.findall(self.url)
 
 
 class BearerAuthentication(ContractModel):
@@ -292,8 +300,8 @@ class BasicAuthentication(ContractModel):
 class OAuth2ClientCredentials(ContractModel):
     """A token from the client credentials grant (RFC 6749, section 4.4).
 
-    `tokenEndpointAuthMethod` is where the token request has id and secret: in a header, or in the body for the servers
-    that take them only there (RFC 7591, section 2).
+    `tokenEndpointAuthMethod` says where the token request has id and secret (RFC 7591, section 2): in a header, or in
+    its body, for servers that read them only there.
     """
 
     type: Literal["oauth2_client_credentials"] = Field(description="`oauth2_client_credentials`.")
@@ -425,7 +433,7 @@ class HttpTraceEntry(ContractModel):
     """One request: what was sent, and the response or the error.
 
     An attempt has one entry, and one more for each redirect that was followed (see `is_followed_redirect`) and for each
-    token that was asked for or refused: these are `continued` by the next entry.
+    token that was asked for or refused. `continued` says that the next entry is of the same attempt.
     """
 
     timestamp: datetime
@@ -443,7 +451,7 @@ class HttpTraceEntry(ContractModel):
 class ActionSuccess(ContractModel):
     """The action has an output: its own, its fallback or its alternative's.
 
-    `assumed` says that no answer was seen: the outcome was unknown, and a person decided on resuming that it is this.
+    `assumed` says that no answer was seen. The outcome was unknown, and a person decided when resuming that it is this.
     """
 
     status: Literal["success"] = "success"
@@ -463,9 +471,9 @@ class ActionFailure(ContractModel):
 
 
 class ActionSkip(ContractModel):
-    """The action did not run. `blockedBy` is the failed action that it would have needed, if that is why.
+    """The action did not run. `blockedBy` is the failed action because of which it was skipped, if there is one.
 
-    A list that was cancelled halfway has `partialOutput`, with null for each element that did not run.
+    An action over a list that was cancelled halfway has `partialOutput`, with null for each element that did not run.
     """
 
     status: Literal["skipped"] = "skipped"
@@ -494,7 +502,7 @@ class ActionStatus(StrEnum):
 
 
 class RunState(ContractModel):
-    """What the states of an action and of an element have in common; `nextAttemptAt` is there between two attempts."""
+    """What the states of an action and of an element have in common. Between two attempts `nextAttemptAt` is set."""
 
     status: ActionStatus
     started_at: datetime | None = None
@@ -506,7 +514,7 @@ class RunState(ContractModel):
 
 
 class ElementState(RunState):
-    """One element of an action with `forEach`; its output is in the action's own, at the same index."""
+    """One element of an action with `forEach`. Its output is in the action's output, at the same index."""
 
     index: int
     output_location: StorageLocation | None = None
@@ -516,7 +524,7 @@ class ElementState(RunState):
 
 
 class ActionExecutionState(RunState):
-    """One action of one execution; `elements` is there with `forEach`."""
+    """One action of one execution. An action with `forEach` has `elements`."""
 
     action_id: str
     result: ActionResult | None = None
@@ -537,8 +545,8 @@ class ExecutionStatus(StrEnum):
 class ConfirmationState(ContractModel):
     """A question to a person, and the answer.
 
-    `request` is what will be sent, with secrets masked; `digest` tells it from any other, and binds the answer to it.
-    `timedOut` says that nobody answered before `expiresAt`.
+    `request` is what will be sent, with secrets masked. `digest` tells it from any other request, so that the answer
+    holds for this one alone. `timedOut` says that nobody answered before `expiresAt`.
     """
 
     action_id: str
@@ -574,7 +582,7 @@ class ResumedElement(ContractModel):
 class ResumedAction(ContractModel):
     """Whether a resumed execution kept an action's output, and why or why not.
 
-    `elements` is there for an action over a list whose elements were looked at one by one.
+    An action over a list has `elements` where they were looked at one by one.
     """
 
     kept: bool

@@ -1,7 +1,6 @@
-"""The package's own settings, read once from the environment.
+"""The package's own settings, read from the environment when they are first needed.
 
-Celery's settings are in celeryconfig.py. A wrong value is one readable SettingsError, raised when the settings are
-first needed.
+Celery's settings are in celeryconfig.py.
 """
 
 import os
@@ -19,34 +18,47 @@ PREFIX = "WORKFLOW_STATE_"
 
 
 class Settings(BaseModel):
-    """What an operator can set; each name is an environment variable with the prefix WORKFLOW_STATE_."""
+    """What an operator can set. `redis_url` is set by the environment variable WORKFLOW_STATE_REDIS_URL, and so on.
+
+    A variable that is empty counts as not set.
+    """
 
     redis_url: str | None = None
-    """Broker and result backend. Unset: the command line starts a server of its own; workers use localhost."""
-    actions: list[Path] = Field(default_factory=list)
-    """Folders and files with action definitions."""
-    storage_url: str | None = None
-    """Where large and binary outputs go."""
-    expire_outputs: bool = True
-    """Whether this worker removes stored outputs that have expired: by what is in its Redis."""
-    retention_s: int = Field(default=7 * 24 * 3600, ge=60)
-    """How long states and results live after their last change, in seconds."""
-    visibility_timeout_s: int = Field(default=30, ge=3)
-    """How long a dead worker's message waits before another worker gets it, in seconds."""
-    allow_private_networks: bool | Literal["loopback"] = False
-    """Whether actions may connect to private, loopback and link-local addresses; `loopback` is only to this machine.
+    """The Redis server that is broker and result backend, as in redis://HOST:6379/0.
 
-    A string is true: compare with `is True`.
+    Where it is not set, `workflow-state` starts a server of its own, and workers use localhost.
+    """
+    actions: list[Path] = Field(default_factory=list)
+    """Folders and files with action definitions, separated by colons."""
+    storage_url: str | None = None
+    """Where large and binary outputs are stored: a folder, or a URL that fsspec knows, such as s3://BUCKET/outputs.
+
+    Where it is not set, a temporary folder of this machine is used.
+    """
+    expire_outputs: bool = True
+    """Whether this worker removes stored outputs whose execution is gone from its Redis."""
+    retention_s: int = Field(default=7 * 24 * 3600, ge=60)
+    """For how many seconds an execution and its outputs are kept after its last change."""
+    visibility_timeout_s: int = Field(default=30, ge=3)
+    """After how many seconds another worker gets the message of a worker that has died."""
+    allow_private_networks: bool | Literal["loopback"] = False
+    """Whether actions may connect to private, loopback and link-local addresses.
+
+    `loopback` allows this machine alone. It is a string, which counts as true, so compare with `is True`.
     """
     allowed_hosts: list[str] = Field(default_factory=list)
-    """Where set, the only hosts that actions may connect to (comma separated, see host_lists.py)."""
+    """Where set, the only hosts that actions may connect to: names, patterns and networks, separated by commas.
+
+    hosts.py says how an entry is written.
+    """
     denied_hosts: list[str] = Field(default_factory=list)
-    """Hosts that actions may not connect to, whatever else allows them (likewise)."""
+    """Hosts that actions may not connect to, whatever other setting allows them; written like `allowed_hosts`."""
     max_response_bytes: int = Field(default=10 * 2**20, ge=1)
-    """The largest response body that is read, after decompression."""
+    """The largest response body that is read, in bytes after decompression."""
     inline_output_bytes: int = Field(default=64 * 2**10, ge=0)
-    """The largest output that is kept in the state itself."""
+    """The largest output that is kept in the state itself, in bytes; larger ones are stored."""
     log_level: Literal["debug", "info", "warn", "error"] = "info"
+    """The lowest level of log lines that are written."""
 
     @property
     def silence_before_recovery_s(self) -> int:
@@ -96,9 +108,9 @@ class Settings(BaseModel):
 
 
 def _checked_redis_url(url: str) -> str:
-    """Return the URL as Celery takes it; ValueError, which never shows it, because a password may be in it.
+    """Return the URL as Celery takes it: rediss:// has to say that the server's certificate is checked.
 
-    Celery refuses rediss:// that does not say whether the server's certificate counts: it does.
+    Raises ValueError, whose message has nothing of the URL, because a password may be in it.
     """
     try:
         parts = urlsplit(url)
@@ -125,9 +137,9 @@ def _read_environment() -> dict[str, str]:
 
 @cache
 def get_settings() -> Settings:
-    """Return the settings of this process; read from the environment at the first call.
+    """Return the settings of this process, which are read from the environment at the first call.
 
-    Raises SettingsError, naming each variable that is wrong.
+    Raises SettingsError with every variable that is wrong.
     """
     try:
         return Settings.model_validate(_read_environment())

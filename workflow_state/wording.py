@@ -1,5 +1,7 @@
-"""Words for messages: a value shown in a few characters, and the nearest known name."""
+"""Words for messages: a value shown in a few characters, a place within a value, and the nearest known name."""
 
+import json
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import islice
@@ -10,16 +12,24 @@ _MAX_KEYS_SHOWN: Final = 10
 # Comparing takes time quadratic in the length of the names, and linear in their number.
 _MAX_NAME_COMPARED: Final = 64
 _MAX_NAMES_COMPARED: Final = 1_000
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def shown(text: str) -> str:
-    """Return `text` for a message: short, and without lone surrogates, which could not be stored."""
+    """Return a text as it may stand in a message: at most 80 characters of it, and no half of a surrogate pair.
+
+    JSON text with half of a pair could not be stored.
+    """
     short = text if len(text) <= _MAX_TEXT_SHOWN else f"{text[:_MAX_TEXT_SHOWN]}…"
     return short.encode("utf-8", "backslashreplace").decode()
 
 
 def describe(value: Any) -> str:
-    """Return what a JSON value is: its first keys, its length or its type."""
+    """Return in a few words what a JSON value is, without its contents: its keys, its length or its type.
+
+    >>> describe({"name": "Ada"}), describe([1, 2]), describe(None)
+    ('an object with the keys name', 'a list of length 2', 'null')
+    """
     if isinstance(value, dict):
         if not value:
             return "an empty object"
@@ -33,8 +43,26 @@ def describe(value: Any) -> str:
     return kinds.get(type(value), f"a {type(value).__name__}")
 
 
+def write_path(path: Iterable[str | int]) -> str:
+    """Return the keys and indexes that lead to a place in a value, written as in a reference.
+
+    >>> write_path(["items", 0, "any key"])
+    '.items[0]["any key"]'
+    """
+    return "".join(map(_write_step, path))
+
+
+def _write_step(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _PLAIN_KEY.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
+
+
 def find_near_miss(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that `name` was probably meant to be. Bounded: long names and long lists are cut."""
+    """Return the known name that `name` was probably meant to be, or None where none is near.
+
+    Only the first 1,000 known names and the first 64 characters are compared.
+    """
     candidates = [other for other in islice(known, _MAX_NAMES_COMPARED) if len(other) <= _MAX_NAME_COMPARED]
     near = get_close_matches(name[:_MAX_NAME_COMPARED], candidates, n=1)
     return near[0] if near else None

@@ -16,7 +16,7 @@ from helpers.plans import action
 import workflow_state
 from workflow_state.actions.definitions.files import read_definition_files
 from workflow_state.cli.commands import commands
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -52,7 +52,7 @@ def test_json_is_a_plan_or_an_action_of_one(block):
         return
     if "actionDefinitionId" in document:
         document = {"name": "x", "actions": [document, *map(action, document.get("dependencies", []))]}
-    validate_execution_plan(document)
+    validate_plan_with(None, document)
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "yaml"], ids=str)

@@ -65,7 +65,8 @@ def actions_import(document: str, server: str | None, prefix: str, no_output_sch
     require_extra("openapi", "importing an OpenAPI document", "openapi_pydantic")
     # The extra is optional: everything else works without it.
     from workflow_state.actions.openapi.document import read_openapi  # noqa: PLC0415
-    from workflow_state.actions.openapi.importer import describe_import, import_openapi, require_some  # noqa: PLC0415
+    from workflow_state.actions.openapi.importer import import_openapi  # noqa: PLC0415
+    from workflow_state.actions.openapi.report import describe_import, require_some  # noqa: PLC0415
 
     text = sys.stdin.buffer.read() if document == "-" else Path(document).read_bytes()
     report = import_openapi(read_openapi(text), server=server, prefix=prefix, with_output_schemas=not no_output_schemas)

@@ -9,7 +9,7 @@ import click
 from workflow_state.cli.help import help_end
 from workflow_state.client.executions import get_execution_state, read_plan
 from workflow_state.errors import DrawingError, ExecutionNotFoundError
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ExecutionPlan, ExecutionState
 from workflow_state.views.diagram import Diagram, draw_plan, to_mermaid
 from workflow_state.views.gantt import draw_gantt
@@ -58,9 +58,9 @@ def _read(source: str) -> tuple[ExecutionPlan, ExecutionState | None]:
     """Return the plan of a file, or that of an execution with its state. Definitions are not looked at."""
     path = Path(source)
     if source == "-":
-        return validate_execution_plan(sys.stdin.buffer.read()), None
+        return validate_plan_with(None, sys.stdin.buffer.read()), None
     if path.is_file():
-        return validate_execution_plan(path.read_bytes()), None
+        return validate_plan_with(None, path.read_bytes()), None
     if not source or path.exists():
         raise click.UsageError(f"{source!r} is no file; name a plan's file or the id of an execution")
     if path.suffix == ".json" or path.name != source:

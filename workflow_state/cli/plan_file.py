@@ -14,7 +14,7 @@ import click
 from workflow_state.actions.definitions.catalog import list_action_definitions
 from workflow_state.cli.decisions import json_or_text
 from workflow_state.cli.options import use_actions
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ExecutionPlan
 
 inputs_option = click.option(
@@ -43,8 +43,8 @@ def read_plan(
     if values:
         document = _with_inputs(document, values)
     if not definitions and not needs_definitions:
-        return validate_execution_plan(document)
-    return validate_execution_plan(document, definitions=definitions)
+        return validate_plan_with(None, document)
+    return validate_plan_with(definitions, document)
 
 
 def _with_inputs(document: bytes, values: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import click
 
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import actions_option, use_actions
-from workflow_state.plans.document_schema import read_strict_plan
+from workflow_state.plans.json_schema import read_strict_plan
 from workflow_state.validation import json_schema_of_plans
 
 

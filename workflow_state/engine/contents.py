@@ -13,7 +13,8 @@ from pydantic import JsonValue
 from workflow_state.actions.http.response import MalformedResponseError, decode_text, is_json, parse_json
 from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.errors import ReferenceResolutionError, StorageError
-from workflow_state.plans.references import MAX_RESOLVED_BYTES, ParsedReference, PathStep, iterate_references
+from workflow_state.plans.references import ParsedReference, PathStep, iterate_references
+from workflow_state.plans.resolving import MAX_RESOLVED_BYTES
 from workflow_state.schema import StorageLocation
 from workflow_state.wording import shown
 

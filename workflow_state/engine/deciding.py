@@ -6,7 +6,7 @@ from typing import Any
 from workflow_state.engine.contents import with_contents
 from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.plans.conditions import evaluate_condition
-from workflow_state.plans.references import resolve_value
+from workflow_state.plans.resolving import resolve_value
 from workflow_state.rules.for_each import list_elements
 from workflow_state.rules.policy import find_block, reads_plan_inputs
 from workflow_state.schema import (

@@ -1,9 +1,9 @@
 """JSON Schema: whether a schema can be used, and what in a value does not fit it.
 
-The dialect is 2020-12 unless `$schema` names another that JSON Schema has published. Nothing is ever fetched: a `$ref`
+The dialect is 2020-12, unless `$schema` names another that JSON Schema has published. Nothing is ever fetched: a `$ref`
 points into the schema itself. Regular expressions run in linear time, so look-around and back-references are refused.
-`format` is a note for the reader, as the standard has it. Messages name places and kinds, never values: an input or
-an answer may hold a secret.
+`format` is not checked, which is the standard's default. Messages name places and types and never values, because an
+input or an answer may have a secret in it.
 """
 
 import json
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import unquote
 
 import jsonschema_rs
 
 from workflow_state.errors import ActionDefinitionError
+from workflow_state.json_schema.local_references import resolve_local
 from workflow_state.wording import describe, did_you_mean, shown
 
 MAX_SCHEMA_BYTES: Final = 256 * 1024
@@ -46,16 +46,17 @@ _KINDS: Final[Mapping[str, str]] = {
 
 
 class CompiledSchema:
-    """A schema that values can be checked with; threads may share it."""
+    """A schema that is ready to check values. Threads may share it."""
 
     def __init__(self, validator: jsonschema_rs.Validator) -> None:
         self._validator = validator
 
     def find_mismatches(self, value: Any, limit: int = MAX_MISMATCHES) -> "list[Mismatch]":
-        """Return what does not fit, at most `limit` of it; nothing where the value fits.
+        """Return what does not fit, at most `limit` mismatches; an empty list where the value fits.
 
-        Of a value that is large or deep only what is wrong with its first scalars is told, otherwise that it does not
-        fit: the library collects every error of every branch before it gives the first one, which can take minutes.
+        Of a large or deep value only mismatches of its first scalars are told, or where there are none of these, that
+        the value does not fit. The library collects every error of every branch before it gives the first one, which
+        can take minutes for a large value.
         """
         try:
             if self._validator.is_valid(value):
@@ -84,9 +85,9 @@ class SchemaProblem:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One thing that does not fit: `path` leads to it in the value, `rule` to what it breaks in the schema.
+    """One thing that does not fit: `path` leads to it in the value, and `rule` to the rule in the schema.
 
-    `unexpected` are the names of properties that have no place.
+    `unexpected` are the names of properties that the schema does not allow.
     """
 
     path: Path
@@ -109,9 +110,9 @@ def find_schema_problem(schema: Mapping[str, Any]) -> SchemaProblem | None:
 
 
 def compile_schema(schema: Mapping[str, Any]) -> CompiledSchema:
-    """Return the schema ready for use; the same schema again comes from a cache.
+    """Return the schema ready for use. The same schema is taken from a cache the next time.
 
-    Raises ActionDefinitionError for one that `find_schema_problem` finds fault with.
+    Raises ActionDefinitionError for a schema in which `find_schema_problem` finds a problem.
     """
     try:
         text = json.dumps(schema)
@@ -132,7 +133,7 @@ def _compile_text(text: str) -> CompiledSchema:
 
 
 def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
-    # RegexOptions chooses the engine without backtracking; offline refuses http, https and file alike.
+    # RegexOptions chooses the engine without backtracking. `offline` refuses http, https and file references.
     return jsonschema_rs.validator_for(
         schema,
         offline=True,
@@ -161,10 +162,11 @@ def _find_unbounded(schema: Mapping[str, Any]) -> SchemaProblem | None:
 
 
 def _count_expanded(root: Mapping[str, Any]) -> int:
-    """Return how many schemas at most are applied to one value, references and alternatives followed.
+    """Return how many schemas at most are applied to one value, with references and alternatives followed.
 
-    Two references to a schema with two references, and so on: thirty of them would take a validator minutes. Each
-    schema is counted once and remembered; where one leads back to itself, the validator ends as well.
+    A schema with two references to a schema with two references, and so on thirty times, would take a validator
+    minutes. Each schema is counted once and remembered. A schema that leads back to itself adds nothing: the validator
+    stops there as well.
     """
     counts: dict[int, int] = {}
     largest = 0
@@ -186,29 +188,13 @@ def _count_expanded(root: Mapping[str, Any]) -> int:
 
 
 def _applied_at_once(root: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Any]:
-    """Return the schemas that count for the same value as this one."""
+    """Return the schemas that are applied to the same value as this one."""
     parts = [schema[keyword] for keyword in ("not", "if", "then", "else") if keyword in schema]
     for keyword in ("allOf", "anyOf", "oneOf"):
         parts += schema[keyword] if isinstance(schema.get(keyword), list) else []
     if "$ref" in schema:
         parts.append(resolve_local(root, schema["$ref"]))
     return [part for part in parts if isinstance(part, Mapping)]
-
-
-def resolve_local(root: Mapping[str, Any], reference: Any) -> Any:
-    """Return what a `$ref` within the root stands for, or None where it leads nowhere or elsewhere."""
-    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        return None
-    node: Any = root
-    for token in reference[2:].split("/") if reference != "#" else ():
-        key = unquote(token).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, Mapping) and key in node:
-            node = node[key]
-        else:
-            return None
-    return node
 
 
 def _children(value: Any) -> Iterator[Any]:
@@ -243,7 +229,7 @@ def _shorten(message: str) -> str:
 
 
 def _sample(value: Any) -> tuple[Any, bool]:
-    """Return a copy of the first values, level by level, and whether it is all of them."""
+    """Return a copy of the first values, taken level by level, and whether these are all."""
     top: list[Any] = [None]
     is_whole, left = True, _MAX_SAMPLED
     pending: deque[tuple[Any, int, Any, Any]] = deque([(value, 0, top, 0)])
@@ -270,7 +256,7 @@ def _explain(error: jsonschema_rs.ValidationError) -> Mismatch:
     if keyword == "enum" and isinstance(error.instance, str):
         suggestion = did_you_mean(error.instance, [text for text in _options(error) if isinstance(text, str)])
     message = _describe_keyword(error) or f"does not fit the keyword '{keyword}' of the schema"
-    # `evaluation_path` has the keywords on the way, also where a reference led elsewhere.
+    # `evaluation_path` has all keywords on the way, also those behind a reference.
     unexpected = tuple(sorted(map(str, error.kind.as_dict().get("unexpected", ()))))
     return Mismatch(tuple(error.instance_path), tuple(error.evaluation_path), keyword, message, suggestion, unexpected)
 

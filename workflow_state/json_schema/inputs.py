@@ -1,9 +1,11 @@
-"""How an action's flat inputs (`key`, `query.NAME`, `header.NAME`, `body.NAME`, `body`) stand to its inputSchema.
+"""Comparing an action's inputs (`key`, `query.NAME`, `header.NAME`, `body.NAME`, `body`) with its inputSchema.
 
-The schema describes one object whose properties have the inputs' names. Where it has no property of the full name,
-one without the prefix counts (`title` for `body.title`); `body` and `body.NAME` are two ways to say the same, so that
-either fits a schema that speaks of the other. What travels as text in the URL, in a header or in a form counts as the
-type that the schema asks for where its text says so: `5` and `"5"` are the same query parameter.
+The schema describes one object whose properties have the inputs' names. Where it has no property of the full name, the
+property without the prefix is meant: `title` for `body.title`. `body` and `body.NAME` are two ways to say the same, and
+each fits a schema that has the other.
+
+An input in the URL, in a header or in a form is sent as text. So it has the type that the schema asks for if its text
+can be read as that type: `5` and `"5"` are the same query parameter. Pure.
 """
 
 import json
@@ -27,11 +29,11 @@ from workflow_state.json_schema.paths import (
     view_schema,
 )
 from workflow_state.schema import ActionDefinition
+from workflow_state.wording import write_path
 
 PREFIXES: Final = ("query.", "header.", "body.")
 _MAX_INTEGER_BITS: Final = 1_024
 _FORM: Final = "application/x-www-form-urlencoded"
-_PLACEHOLDER: Final = re.compile(r"(?<!\$)\{([^{}]+)\}")
 
 InputPath = tuple[str | int, ...]
 
@@ -41,7 +43,7 @@ class NamedInputs:
     """The inputs by the names that the schema has for them.
 
     `origins` leads from a name, or from `body` and a name, to the place in the action's inputs. `has_open_body` says
-    that the whole body is a reference, and may hold anything. `missing` are required names that are not there.
+    that the whole body is a reference, which may stand for anything. `missing` are required names that are not there.
     """
 
     view: SchemaView
@@ -58,26 +60,20 @@ class NamedInputs:
         return path
 
 
-def find_placeholder_names(definition: ActionDefinition) -> list[str]:
-    """Return the names in the definition's URL."""
-    names: list[str] = _PLACEHOLDER.findall(definition.endpoint.url)
-    return names
-
-
 def is_open(value: Any) -> bool:
-    """Return whether the value is text with a reference in it, or an escaped one: not yet what will be sent."""
+    """Return whether the value is text with a reference or an escaped `${` in it, so not yet what will be sent."""
     return isinstance(value, str) and "${" in value
 
 
 def name_inputs(definition: ActionDefinition, inputs: Mapping[str, Any]) -> NamedInputs:
-    """Return the inputs by the schema's names; texts with references are left as they are.
+    """Return the inputs by the names that the schema has for them. Texts with references are left as they are.
 
-    A query parameter or header of null is not sent, and counts as not given.
+    A query parameter or a header that is null is not sent, and counts as not given.
     """
     view = view_schema(definition.input_schema or {})
     named = NamedInputs(view)
     names = declared_names(view)
-    in_url = find_placeholder_names(definition)
+    in_url = definition.endpoint.placeholders
     for key, value in inputs.items():
         if (value is None and key.startswith(("query.", "header."))) or _joins_body(key, names):
             continue
@@ -118,7 +114,7 @@ def _read_as_sent(named: NamedInputs, definition: ActionDefinition) -> None:
 
 
 def travels_as_text(definition: ActionDefinition, key: str) -> bool:
-    """Return whether an input of this name loses its JSON type on its way: all do but those of a JSON body."""
+    """Return whether an input of this name is sent as text; only those of a JSON body keep their JSON type."""
     if key != "body" and not key.startswith("body."):
         return True
     return any(
@@ -128,7 +124,7 @@ def travels_as_text(definition: ActionDefinition, key: str) -> bool:
 
 
 def find_input_mismatches(named: NamedInputs, schema: CompiledSchema) -> list[tuple[InputPath, Mismatch]]:
-    """Return what does not fit the schema, each with its place in the action's inputs; without what is missing."""
+    """Return what does not fit the schema, with its place in the action's inputs. Missing inputs are not among it."""
     found: list[tuple[InputPath, Mismatch]] = []
     for mismatch in schema.find_mismatches(named.values):
         if mismatch.path or mismatch.keyword not in ("required", "additionalProperties"):
@@ -140,7 +136,7 @@ def find_input_mismatches(named: NamedInputs, schema: CompiledSchema) -> list[tu
 
 
 def describe_wrong_inputs(definition: ActionDefinition, inputs: Mapping[str, Any]) -> str | None:
-    """Return what of the resolved inputs does not fit the definition's inputSchema, or None where all does.
+    """Return in words which of the resolved inputs do not fit the definition's inputSchema, or None where all do.
 
     Raises ActionDefinitionError where the schema itself can't be used.
     """
@@ -160,20 +156,8 @@ def name_place(path: InputPath) -> str:
     return f"the input '{path[0]}{write_path(path[1:])}'"
 
 
-def write_path(path: InputPath) -> str:
-    """Return the path as a reference has it: `.a[0]["any key"]`."""
-    return "".join(
-        f"[{step}]"
-        if isinstance(step, int)
-        else f".{step}"
-        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", step)
-        else f"[{json.dumps(step, ensure_ascii=False)}]"
-        for step in path
-    )
-
-
 def widen_types(types: frozenset[str], definition: ActionDefinition, name: str) -> frozenset[str]:
-    """Return the types of which a value may fit an input of this name, given the types that its schema asks for."""
+    """Return the types that a value for this input may have, given the types that the schema asks for."""
     if not travels_as_text(definition, name):
         return types
     wider = types
@@ -187,7 +171,7 @@ def widen_types(types: frozenset[str], definition: ActionDefinition, name: str) 
 
 
 def _put(named: NamedInputs, name: str, value: Any, origin: InputPath) -> None:
-    # Two inputs can't share one name: the second one keeps its own.
+    # Two inputs can't have one name, so the second one keeps its own.
     free = name if name not in named.values else ".".join(map(str, origin))
     named.values[free] = value
     named.origins[free,] = origin
@@ -206,12 +190,12 @@ def _find_name(key: str, names: Mapping[str, None], in_url: list[str]) -> str:
 
 
 def _join_body(named: NamedInputs, parts: Mapping[str, Any]) -> None:
-    """Put body.NAME where the schema has the whole body."""
+    """Put the inputs `body.NAME` into the whole body, which is what the schema describes."""
     if not parts:
         return
     body = named.values.get("body", {})
     if not isinstance(body, Mapping):
-        # A reference, or what can't be joined: the request says so.
+        # A reference, or a value that can't be joined with properties. The request is refused then.
         return
     named.values["body"] = {**body, **{key.removeprefix("body."): value for key, value in parts.items()}}
     named.origins.setdefault(("body",), ())
@@ -220,7 +204,7 @@ def _join_body(named: NamedInputs, parts: Mapping[str, Any]) -> None:
 
 
 def _as_sent(value: Any, view: SchemaView) -> Any:
-    """Return the value as the type that the schema asks for, where it is the same text on its way."""
+    """Return the value as the type that the schema asks for, where both are sent as the same text."""
     types = types_of(view)
     if is_open(value) or types == ANY_TYPE:
         return value
@@ -245,7 +229,7 @@ def _fields_as_sent(body: Mapping[str, Any], view: SchemaView) -> dict[str, Any]
 
 
 def _is_writable(value: Any) -> bool:
-    """Return whether Python writes the scalar as JSON; of an integer of thousands of digits it does not."""
+    """Return whether Python can write the scalar as JSON; it refuses integers of thousands of digits."""
     if isinstance(value, float):
         return math.isfinite(value)
     return not isinstance(value, int) or value.bit_length() <= _MAX_INTEGER_BITS
@@ -257,7 +241,7 @@ def _as_element(value: Any, view: SchemaView, index: int) -> Any:
 
 
 def _parse_scalar(text: str) -> Any:
-    """Return the number or boolean that the text is in JSON, or None where it is none."""
+    """Return the number or boolean that the text is in JSON, or None where it is neither."""
     if text in ("true", "false"):
         return text == "true"
     if not re.fullmatch(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?", text):

@@ -1,13 +1,14 @@
-"""What a JSON Schema says for sure about one place in a value: which types it can have, and whether it can be there.
+"""What a JSON Schema says for certain about one place in a value: which types it can have, and whether it can exist.
 
-It reads the keywords that always apply (`properties`, `items`, `allOf`, `$ref` and the like) and says nothing where
-another keyword has a word in it: what it does say is certain. Bounded, also for schemas that refer to themselves.
+The keywords that always apply are read (`properties`, `items`, `allOf`, `$ref` and the like). Where another keyword
+decides, nothing is said. The work is bounded, also for schemas that refer to themselves. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote
+
+from workflow_state.json_schema.local_references import resolve_local
 
 ANY_TYPE: Final = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 SCALARS: Final = frozenset({"boolean", "integer", "number", "string"})
@@ -20,7 +21,7 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SchemaView:
-    """The schemas that a value at one place must all fit; `root` is what their references point into."""
+    """The schemas that a value at one place must all fit. Their references point into `root`."""
 
     root: Schema
     members: tuple[Schema, ...]
@@ -28,7 +29,7 @@ class SchemaView:
 
 @dataclass(frozen=True, slots=True)
 class NoSuchKey:
-    """The value can't have what was looked for: it has these keys only, or is of another type (then None)."""
+    """The key or index can't exist there. The value has only the `known` keys; None where its type has no keys."""
 
     known: tuple[str, ...] | None
 
@@ -44,7 +45,7 @@ def view_part(root: Schema, part: Any) -> SchemaView:
 
 
 def declared_names(view: SchemaView) -> dict[str, None]:
-    """Return the names of properties that the schemas speak of, in order: declared ones and required ones."""
+    """Return the names of the properties that the schemas declare or require, in their order."""
     names: dict[str, None] = {}
     for member in view.members:
         for keyword in ("properties", "required"):
@@ -61,7 +62,7 @@ def required_names(view: SchemaView) -> dict[str, None]:
 
 
 def types_of(view: SchemaView, depth: int = 0) -> frozenset[str]:
-    """Return the types that the value can have; an integer is also a number, and a number may be an integer."""
+    """Return the types that the value can have. Where `number` is among them, `integer` is too."""
     types = ANY_TYPE
     for member in view.members:
         types &= _declared_types(member)
@@ -92,7 +93,7 @@ def step_into(view: SchemaView, step: str | int) -> SchemaView | NoSuchKey:
 
 
 def walk_schema(view: SchemaView, path: Sequence[str | int]) -> tuple[SchemaView | NoSuchKey, int]:
-    """Follow the path as far as it goes; return where it ends, and how many of its steps could be made."""
+    """Follow the path as far as possible; return where that ends, and how many steps were made."""
     for depth, step in enumerate(path):
         found = step_into(view, step)
         if isinstance(found, NoSuchKey):
@@ -102,7 +103,7 @@ def walk_schema(view: SchemaView, path: Sequence[str | int]) -> tuple[SchemaView
 
 
 def type_of(value: Any) -> str:
-    """Return the JSON Schema type of a JSON value; the narrowest, so `integer` for 1 and for 1.0."""
+    """Return the JSON Schema type of a JSON value, the narrowest one: `integer` for 1 and for 1.0."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, float):
@@ -129,7 +130,7 @@ def _types_of_values(values: Sequence[Any]) -> frozenset[str]:
 
 
 def _property(member: Schema, name: str) -> list[Any] | NoSuchKey:
-    """Return what the member demands of the property; NoSuchKey where it allows none of this name."""
+    """Return the schemas that the member has for the property; NoSuchKey where it allows none of this name."""
     declared = member.get("properties")
     properties = declared if isinstance(declared, Mapping) else {}
     # Which names a pattern matches is left to the validator.
@@ -150,7 +151,7 @@ def _item(member: Schema, index: int) -> list[Any]:
 
 
 def _flatten(root: Schema, schemas: Sequence[Any]) -> Iterator[Schema]:
-    """Yield the schemas, and those that they refer to or are put together from; each one once."""
+    """Yield the schemas, and those that they refer to or consist of, each one once."""
     pending = list(reversed(schemas))
     seen: set[int] = set()
     while pending and len(seen) < _MAX_MEMBERS:
@@ -158,30 +159,13 @@ def _flatten(root: Schema, schemas: Sequence[Any]) -> Iterator[Schema]:
         if not isinstance(schema, Mapping) or id(schema) in seen:
             continue
         seen.add(id(schema))
-        # In a schema with an `$id` of its own, references have another base: nothing is said of it.
+        # In a schema with an `$id` of its own, references have another base. Nothing is said about it.
         if schema is not root and ("$id" in schema or "id" in schema):
             continue
         if "$ref" in schema:
-            # What stands beside a reference counts in some dialects only.
-            pending.append(_resolve(root, schema["$ref"]))
+            # Keywords beside a reference count in some dialects only.
+            pending.append(resolve_local(root, schema["$ref"], within_base=True))
             continue
         yield schema
         if isinstance(schema.get("allOf"), list):
             pending += reversed(schema["allOf"])
-
-
-def _resolve(root: Schema, reference: Any) -> Any:
-    if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
-        return None
-    node: Any = root
-    for token in reference[2:].split("/") if reference != "#" else ():
-        key = unquote(token).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, list) and key.isdecimal() and int(key) < len(node):
-            node = node[int(key)]
-        elif isinstance(node, Mapping) and key in node:
-            node = node[key]
-        else:
-            return None
-        if isinstance(node, Mapping) and "$id" in node:
-            return None
-    return node

@@ -1,10 +1,10 @@
-"""What a condition may cost: how long and how nested it may be, and how much it may go through.
+"""What a condition may cost: how long and how nested it may be, and how much data it may go through. Pure.
 
-CEL ends always, yet not always soon. A macro runs its body for each element; `map` and `filter` copy all they have
-collected at each one; a `map` after a `map` doubles a text each time until the memory is gone; and a regular expression
-of twenty characters can stand for thousands of states. The evaluation holds Python's interpreter lock all the while:
-the worker's other threads stand still, the one that renews its leases among them. So what would take more than a few
-seconds is refused before it starts.
+A CEL expression always ends, but it may take long. A macro runs its body for each element. `map` and `filter` copy what
+they have collected for each element. A `map` after a `map` can double a text each time, until the memory is full. A
+regular expression of twenty characters can stand for thousands of states. All the while the evaluation holds Python's
+interpreter lock, and the worker's other threads stand still; one of them renews its leases. So an expression that could
+take more than a few seconds is refused before it starts.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_CHARACTERS: Final = 1_000
 MAX_NESTING: Final = 24
 MAX_PATTERN_CHARACTERS: Final = 1_000
 
-# CEL's own lexis, so that what is taken for a literal here is one there: a quote read otherwise would hide a macro.
+# These are CEL's own rules for tokens. If a quote were read differently here, a macro could hide in a literal.
 _ESCAPED: Final = r"\\[^\r\n]"
 TOKEN: Final = re.compile(
     r"(?P<literal>(?P<bytes>[bB])?(?:"
@@ -57,7 +57,7 @@ _WEIGHT_OF_UNKNOWN_PATTERN: Final = 20_000
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """Where the brackets of one macro are, its name, and the name that it gives each element."""
+    """The body of one macro: the places of its brackets, the macro's name, and the variable for each element."""
 
     start: int
     end: int
@@ -67,7 +67,7 @@ class _Body:
 
 @dataclass(frozen=True, slots=True)
 class Macros:
-    """The macros of an expression, by their bodies."""
+    """The bodies of the macros in an expression."""
 
     bodies: tuple[_Body, ...]
 
@@ -107,7 +107,7 @@ def find_macros(expression: str) -> Macros:
                 raise ConditionError(f"the condition has more than {MAX_NESTING} brackets within each other")
         elif character in ")]}" and open_brackets and (opened := open_brackets.pop()) in calls:
             bodies.append(_Body(opened, position, calls[opened]["macro"], calls[opened]["variable"] or ""))
-    # A chain of signs nests as brackets do.
+    # The parser goes as deep for a chain of signs as for brackets.
     if re.search(rf"(?:[!-]\s*){{{MAX_NESTING + 1},}}", bare):
         raise ConditionError(f"the condition has more than {MAX_NESTING} signs before one value")
     if any(bare.count("+", body.start, body.end) > _MAX_SUMS_IN_MACRO for body in bodies):
@@ -172,7 +172,7 @@ def _without_literals(expression: str) -> str:
 
 
 def _weight_of_argument(expression: str, start: int) -> int:
-    """Return the weight of the pattern whose literal starts there; without one, that of a large pattern."""
+    """Return the weight of the pattern whose literal starts at `start`; that of a large one where it is no literal."""
     while expression[start : start + 1].isspace():
         start += 1
     literal = TOKEN.match(expression, start)
@@ -182,7 +182,7 @@ def _weight_of_argument(expression: str, start: int) -> int:
 
 
 def _weight(pattern: str) -> int:
-    """Return about how many states a pattern has at most: repetitions within each other multiply."""
+    """Return about how many states a pattern has at most. Repetitions within repetitions multiply."""
     if _HIDDEN_REPETITION.search(pattern):
         return _WEIGHT_OF_UNKNOWN_PATTERN
     weight = max(1, len(pattern))
@@ -192,7 +192,7 @@ def _weight(pattern: str) -> int:
 
 
 def _extent(root: Any) -> tuple[int, int]:
-    """Return how many elements the longest list or object in a value has, and its longest text's characters."""
+    """Return the length of the longest list or object in a value, and that of its longest text."""
     elements = characters = 0
     pending = [root]
     while pending:

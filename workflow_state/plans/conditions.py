@@ -1,8 +1,9 @@
-"""Conditions and expected outcomes: one reference, or a CEL expression over references.
+"""Conditions and expected outcomes: `${check.output.type} == 'premium'`, or one reference alone. Pure.
 
-References are bound as variables, never pasted as text, so what a server answered can't become part of an expression.
-A string literal that holds references is bound as a whole: `'${a.output.kind}' == 'x'` is what language models write.
-`===` and `!==` are read as `==` and `!=`. All references are resolved first, those after a clause that is false too.
+An expression is CEL. Its references are bound as variables and never pasted as text, so what a server answered can't
+become part of an expression. A string literal with references in it is bound as a whole, because language models write
+`'${a.output.kind}' == 'x'`. `===` and `!==` are read as `==` and `!=`. All references are resolved before the
+expression is evaluated, also those that it would not have needed.
 """
 
 import json
@@ -15,18 +16,13 @@ from pydantic import JsonValue
 
 from workflow_state.errors import ConditionError, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.condition_limits import TOKEN, Macros, check_cost, check_length, check_match, find_macros
-from workflow_state.plans.references import (
-    ParsedReference,
-    find_references,
-    parse_reference,
-    resolve_reference,
-    resolve_value,
-)
+from workflow_state.plans.references import ParsedReference, find_references, parse_reference
+from workflow_state.plans.resolving import resolve_reference, resolve_value
 from workflow_state.schema import OutcomeValidation, ValidationResult
 
 # `type(x) == string` is CEL; these are its names for types.
 _TYPE_NAMES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
-# Where the library quotes the expression again, the line starts with a bar.
+# In the library's message, lines that quote the expression start with a bar.
 _SYNTAX_ERROR: Final = re.compile(
     r"^(?:Failed to parse expression '': )?ERROR: <input>:\d+:\d+: (?:Syntax error: )?(.*?)(?: expecting.*)?$",
     re.MULTILINE,
@@ -50,7 +46,7 @@ _MISPLACED: Final = re.compile(
 _MISSING: Final = re.compile(r"missing (?P<what>\S+) at '(?P<piece>.*)'", re.DOTALL)
 # What other languages write, and CEL does not.
 _OPERATORS_INSTEAD: Final = {"and": "&&", "or": "||", "&": "&&", "|": "||", "=": "=="}
-# What the library says, and what to say instead: its own words name its insides.
+# What the library says, and what to say instead. Its own words are about its insides.
 _EVALUATION_ADVICE: Final = (
     (re.compile(r"not a valid regex"), "the pattern of matches() is no regular expression (RE2 syntax)"),
     (re.compile(r"Undefined variable or function: '(.*?)'"), "there is no function or variable '{}' here"),
@@ -75,7 +71,7 @@ class _Expression:
 
 
 def check_condition(text: str) -> list[ParsedReference]:
-    """Return the references in a condition, each text with references once.
+    """Return the references in a condition; those of a text that occurs twice are given once.
 
     Raises ConditionError where it is too long, too deeply nested or no CEL expression, ReferenceParseError where a
     reference in it is malformed.
@@ -97,9 +93,9 @@ def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
     if _is_one_reference(text):
         return bool(resolve_value(text.strip(), results))
     expression = _read(text)
-    # At once, so that the bound on what is resolved is one on all of it.
+    # All at once, so that the bound on the size counts for all of them together.
     resolved: Any = resolve_value(dict(expression.bound), results)
-    values: dict[str, Any] = {name: _for_cel(value) for name, value in resolved.items()}
+    values: dict[str, Any] = {name: fit_integers(value) for name, value in resolved.items()}
     check_cost(expression.cel, expression.macros, values)
     shown = [f"{expression.bound[name]} is {_shown(value)}" for name, value in resolved.items()]
     outcome = _evaluate(expression.cel, values, shown, text)
@@ -109,9 +105,9 @@ def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
 
 
 def evaluate_validation(validation: OutcomeValidation, results: Mapping[str, Any]) -> ValidationResult:
-    """Return whether an expected outcome came true, with what was found. Raises nothing: a problem is a result."""
+    """Return whether an expected outcome came true, and what was found. Raises nothing: an error is a result too."""
     try:
-        # First by itself: a text without a reference would be a value, and exist.
+        # This refuses a text without a reference, which resolve_value would take for a value that exists.
         resolve_reference(validation.reference, results)
         actual = resolve_value(validation.reference, results)
     except (ReferenceResolutionError, ReferenceParseError) as error:
@@ -210,6 +206,7 @@ def _content_of(token: re.Match[str]) -> str:
 
 
 def _cel() -> Any:
+    """Return the CEL library. It is imported when it is first needed, because importing it takes long."""
     from workflow_state.plans.cel_core import core  # noqa: PLC0415 - most plans have no condition that needs it
 
     return core
@@ -246,7 +243,7 @@ def _syntax_advice(complaints: Sequence[str], expression: str) -> str:
 
 
 def _operator_instead(piece: str, expression: str) -> str:
-    # `not` and `<` are taken for a name and an operator: the parser complains of what follows.
+    # The parser takes `not` for a name and `<` for an operator, and complains about what follows them.
     words = re.compile(r"\b(?:not|NOT)\s+" + re.escape(piece))
     if words.search(expression):
         return "write ! instead of not"
@@ -282,17 +279,20 @@ def _advice_on(error: Exception) -> str:
     return "an operation in it does not fit its values"
 
 
-def _for_cel(value: Any) -> Any:
-    """Return the value with integers that CEL has no room for as floats."""
+def fit_integers(value: Any) -> Any:
+    """Return a JSON value with floats in place of the integers that CEL has no room for, those beyond 64 bits.
+
+    Raises ConditionError for an integer that is too large for a float as well.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
         try:
             return float(value)
         except OverflowError as error:
             raise ConditionError("the condition reads a number that is too large to compare") from error
     if isinstance(value, list):
-        return [_for_cel(item) for item in value]
+        return [fit_integers(item) for item in value]
     if isinstance(value, dict):
-        return {key: _for_cel(item) for key, item in value.items()}
+        return {key: fit_integers(item) for key, item in value.items()}
     return value
 
 

@@ -1,7 +1,7 @@
-"""Graphs of names: who waits for whom, in cycles or in levels.
+"""Graphs of names: their cycles, and their levels. Pure.
 
-A graph maps each node to the nodes that it waits for. Everything is iterative, and linear in nodes + edges: a chain of
-10,000 actions is no deeper than Python's own stack allows.
+A graph maps each node to the nodes that it waits for. Everything is linear in nodes and edges, and nothing is
+recursive: Python's stack has no room for a chain of 10,000 actions.
 """
 
 from collections import deque
@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from workflow_state.errors import PlanValidationError
+from workflow_state.wording import shown
 
-_MAX_CYCLE_SHOWN: Final = 20
+_MAX_NODES_SHOWN: Final = 20
+_MAX_CYCLES_SHOWN: Final = 20
 
 
 def find_cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -22,7 +24,7 @@ def find_cycles(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
 
 
 def find_levels(waits_for: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return the level of each node: 0 where it waits for nothing, else one more than the deepest that it waits for.
+    """Return the level of each node: 0 where it waits for nothing, otherwise one more than its deepest dependency.
 
     Kahn's algorithm. Raises PlanValidationError for a node that waits for an unknown one, or for itself.
     """
@@ -40,7 +42,7 @@ def find_levels(waits_for: Mapping[str, Sequence[str]]) -> dict[str, int]:
         for dependent in dependents[name]:
             open_count[dependent] -= 1
             if open_count[dependent] == 0:
-                # First in, first out: the dependency that came last is a deepest one.
+                # The queue is first in, first out. So the dependency that comes last is one of the deepest.
                 level_of[dependent] = level_of[name] + 1
                 ready.append(dependent)
     if len(level_of) < len(waits_for):
@@ -55,10 +57,18 @@ def refuse_graph(code: str, message: str) -> PlanValidationError:
     return PlanValidationError([{"code": code, "path": "/actions", "message": message}])
 
 
+def show_cycle(cycle: Sequence[str]) -> str:
+    """Return a cycle for a message, as in `a → b → a`. The middle of a long cycle is left out."""
+    names = [shown(name) for name in cycle]
+    if len(names) > _MAX_NODES_SHOWN:
+        half = _MAX_NODES_SHOWN // 2
+        names = [*names[:half], f"… {len(names) - 2 * half} more …", *names[-half:]]
+    return " → ".join(names)
+
+
 def show_cycles(cycles: Sequence[Sequence[str]]) -> str:
-    """Return cycles for a message: one of 10,000 actions tells nobody more than its start."""
-    names = [[*cycle[:_MAX_CYCLE_SHOWN], *(["…"] if len(cycle) > _MAX_CYCLE_SHOWN else [])] for cycle in cycles]
-    return ", ".join(map(" → ".join, names[:_MAX_CYCLE_SHOWN]))
+    """Return the first cycles for a message, separated by commas."""
+    return ", ".join(map(show_cycle, cycles[:_MAX_CYCLES_SHOWN]))
 
 
 def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
@@ -97,7 +107,7 @@ def _knots(graph: Mapping[str, Sequence[str]]) -> list[list[str]]:
 
 
 def _close_knot(open_nodes: list[str], first: str) -> list[str]:
-    """Take the nodes from the first of a finished knot on off the open ones, and return them."""
+    """Take a finished knot off the open nodes, and return it; `first` is the node of it that was met first."""
     knot: list[str] = []
     while not knot or knot[-1] != first:
         knot.append(open_nodes.pop())
@@ -106,7 +116,7 @@ def _close_knot(open_nodes: list[str], first: str) -> list[str]:
 
 
 def _cycle_within(knot: Sequence[str], graph: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a shortest way from the knot's first node back to itself."""
+    """Return a shortest cycle through the knot's first node."""
     first, members = knot[0], set(knot)
     came_from: dict[str, str] = {}
     waiting = deque([first])

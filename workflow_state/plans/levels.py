@@ -1,31 +1,35 @@
-"""Where the alternatives of a plan stand in its graph.
+"""The levels in which the actions of a plan run, and the places of its alternatives in them.
 
-An alternative is on standby: it runs in the place of its primary, at once, when that has failed. So its place in the
-order is its primary's, which must come after all that the alternative depends on; and what depends on an alternative
-comes after the place where it would run. An alternative of an alternative stands in the same place; one that several
-actions share has several.
+An alternative is on standby: it is in no level, and runs when its primary has failed, at once and in the primary's
+place. So the primary comes after everything that the alternative depends on, and what depends on the alternative comes
+after the primary. An alternative of an alternative has the same place. An alternative that several actions share has
+several places.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from workflow_state.plans.graphs import find_cycles, find_levels, refuse_graph, show_cycles
-from workflow_state.schema import (
-    PlannedAction,
-)
+from workflow_state.schema import PlannedAction
 
-# One shared alternative means an edge for each pair of who shares it and what it depends on.
+# A shared alternative has an edge from each action that shares it to each action that it depends on.
 _MAX_EDGES: Final = 500_000
 _MAX_CHAIN: Final = 1_000
+TOO_MANY_SHARE: Final = "too many actions share alternatives that depend on many actions"
 
 Places = Mapping[str, Mapping[str, None]]
+Planned = PlannedAction | Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Waiting:
-    """Who waits for whom, places only. `causes` has, for an edge that is no dependency, its primary and alternative."""
+    """The graph of the actions that are in levels: `graph` maps each to those that it waits for.
+
+    An edge may be there because of an alternative, and be no dependency. Then `causes` maps it to the primary and the
+    alternative. `is_complete` is False where there would have been too many edges.
+    """
 
     graph: dict[str, list[str]]
     causes: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
@@ -33,9 +37,10 @@ class Waiting:
 
 
 def find_places(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
-    """Return for each alternative the actions, no alternatives themselves, in whose places it may run.
+    """Return for each alternative the actions in levels in whose place it may run.
 
-    `alternatives` maps primaries to alternatives and has no cycle. Stops where there are too many places to go on.
+    `alternatives` maps primaries to alternatives, and has no cycle. The search ends where there are too many places;
+    `find_waiting` tells that.
     """
     primaries_left = Counter(alternatives.values())
     places: dict[str, dict[str, None]] = {}
@@ -56,7 +61,7 @@ def find_places(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
 
 
 def find_waiting(dependencies: Mapping[str, Sequence[str]], places: Places) -> Waiting:
-    """Return the graph of the places; incomplete where it would have more than a few hundred thousand edges."""
+    """Return which action waits for which, among those in levels; incomplete where there would be 500,000 edges."""
     waiting = Waiting({name: [] for name in dependencies if name not in places})
     if sum(map(len, places.values())) > _MAX_EDGES:
         waiting.is_complete = False
@@ -79,11 +84,12 @@ def find_waiting(dependencies: Mapping[str, Sequence[str]], places: Places) -> W
 
 
 def _add_edges(waiting: Waiting, one: tuple[str, str], other: tuple[Mapping[str, None], str]) -> None:
-    """Let a place, because of the action that may run there, wait for the places of a dependency."""
+    """Let a place wait for the places of a dependency of the action that may run there."""
     place, name = one
     others, dependency = other
     for ahead in others:
-        if ahead == place:
+        # An action that names itself stays as it is, to be refused.
+        if ahead == place and dependency != name:
             continue
         waiting.graph[place].append(ahead)
         if name != place:
@@ -103,46 +109,44 @@ def leads_to(alternatives: Mapping[str, str], primary: str, name: str) -> bool:
     return False
 
 
-Planned = PlannedAction | Mapping[str, Any]
-
-
 def schedule_levels(actions: Sequence[Planned]) -> list[list[PlannedAction]]:
-    """Return the levels that the engine runs: like the dependency levels, with the alternatives on standby, in none.
+    """Return the levels that the engine runs, without the alternatives, which are on standby.
 
-    An alternative must be able to start the moment its primary has failed, so its primary comes after all that the
-    alternative depends on; what depends on an alternative comes after the primary. A dependency between an alternative
-    and the action in whose place it runs is left out. Raises PlanValidationError as group_actions_by_dependency_level
-    does, and for alternatives that lead back to where they started.
+    An alternative must be able to start the moment its primary has failed. So its primary comes after everything that
+    the alternative depends on, and what depends on the alternative comes after the primary. A dependency between an
+    alternative and the action in whose place it runs is left out.
+
+    Raises PlanValidationError as group_actions_by_dependency_level does, for alternatives that lead back to where they
+    started, and where so many actions share alternatives that their order can't be found.
     """
-    planned = [_planned(action) for action in actions]
+    planned = [as_planned(action) for action in actions]
     by_id = {action.id: action for action in planned}
     alternatives = {
         action.id: name
         for action in planned
         if (name := action.error_handling.alternative_action_id) is not None and name in by_id
     }
-    places = _places_of_alternatives(alternatives)
-    waits_for: dict[str, dict[str, None]] = {action.id: {} for action in planned if action.id not in places}
-    for action in planned:
-        for place in places.get(action.id, [action.id]):
-            for dependency in action.dependencies:
-                ahead = places.get(dependency, [dependency])
-                # An action that names itself stays as it is, to be refused.
-                waits_for[place].update((name, None) for name in ahead if name != place or dependency == action.id)
-    in_levels = [action for action in planned if action.id in waits_for]
-    return _group_by_level(in_levels, {name: list(ahead) for name, ahead in waits_for.items()})
+    if cycles := find_cycles({primary: [name] for primary, name in alternatives.items()}):
+        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
+        raise refuse_graph("alternative_cycle", message)
+    waiting = find_waiting({action.id: action.dependencies for action in planned}, find_places(alternatives))
+    if not waiting.is_complete:
+        raise refuse_graph("plan_too_large", TOO_MANY_SHARE)
+    return group_by_level([action for action in planned if action.id in waiting.graph], waiting.graph)
 
 
-# --- Parts -------------------------------------------------------------------------------------------------------
-
-
-def _planned(action: Planned) -> PlannedAction:
+def as_planned(action: Planned) -> PlannedAction:
+    """Return the action as a model; it may be JSON data."""
     return action if isinstance(action, PlannedAction) else PlannedAction.model_validate(action)
 
 
-def _group_by_level(
+def group_by_level(
     actions: Sequence[PlannedAction], waits_for: Mapping[str, Sequence[str]]
 ) -> list[list[PlannedAction]]:
+    """Return the actions level by level, each level in their order; `waits_for` is the graph of their ids.
+
+    Raises PlanValidationError for an id that occurs twice, and for a graph that has no order.
+    """
     if len(waits_for) < len(actions):
         twice = next(name for name, count in Counter(action.id for action in actions).items() if count > 1)
         raise refuse_graph("duplicate_action_id", f"{twice} is the id of more than one action")
@@ -153,40 +157,25 @@ def _group_by_level(
     return levels
 
 
-def _places_of_alternatives(alternatives: Mapping[str, str]) -> dict[str, dict[str, None]]:
-    """Return for each alternative the actions in levels in whose place it may run, through chains of alternatives.
-
-    `alternatives` maps primaries to alternatives; along a chain, each is looked at after all its primaries.
-    """
-    primaries_left = Counter(alternatives.values())
-    places: dict[str, dict[str, None]] = {name: {} for name in primaries_left}
-    ready = deque(name for name in alternatives if name not in primaries_left)
-    while ready:
-        name = ready.popleft()
-        if (alternative := alternatives.get(name)) is None:
-            continue
-        places[alternative].update(places.get(name, {name: None}))
-        primaries_left[alternative] -= 1
-        if not primaries_left[alternative]:
-            ready.append(alternative)
-    if any(primaries_left.values()):
-        cycles = find_cycles({primary: [name] for primary, name in alternatives.items()})
-        message = f"these alternatives lead back to where they started: {show_cycles(cycles)}"
-        raise refuse_graph("alternative_cycle", message)
-    return places
-
-
 def show_levels(actions: Sequence[PlannedAction]) -> list[list[PlannedAction]]:
-    """Return all of a plan's actions level by level; see `beside_primaries`. Raises as schedule_levels does."""
+    """Return all actions level by level as people see them, each alternative behind its primary.
+
+    Raises PlanValidationError as schedule_levels does.
+    """
     levels = schedule_levels(actions)
+    return beside_primaries(levels, find_standby(actions, levels))
+
+
+def find_standby(actions: Iterable[PlannedAction], levels: Iterable[Iterable[PlannedAction]]) -> list[PlannedAction]:
+    """Return the actions that are in none of the plan's levels, in their order: its alternatives."""
     in_levels = {action.id for level in levels for action in level}
-    return beside_primaries(levels, [action for action in actions if action.id not in in_levels])
+    return [action for action in actions if action.id not in in_levels]
 
 
 def beside_primaries(
     levels: Iterable[Iterable[PlannedAction]], standby: Iterable[PlannedAction]
 ) -> list[list[PlannedAction]]:
-    """Return the levels with each action on standby after the first in whose place it may run."""
+    """Return the levels with each action on standby behind the first action in whose place it may run."""
     waiting = {action.id: action for action in standby}
     shown: list[list[PlannedAction]] = []
     for level in levels:

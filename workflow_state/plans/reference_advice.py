@@ -1,6 +1,6 @@
-"""What to tell the author of a wrong reference: what is wrong, what is there, and what to write instead.
+"""Errors about references that are not written correctly: what is wrong, and what to write instead.
 
-Often a language model reads it and repairs its plan, so each message ends with the text to write.
+Often a language model reads the message and repairs its plan, so each message ends with the text to write.
 """
 
 import re
@@ -23,7 +23,7 @@ def refuse(text: str, start: int, problem: str) -> NoReturn:
 
 
 def refuse_root(text: str, start: int) -> NoReturn:
-    """Refuse what stands where an action id or `inputs` belongs."""
+    """Raise the error for text that stands where an action id or `inputs` belongs."""
     after = text[start + 2 : start + 3]
     if not after:
         refuse_unclosed(text, start)
@@ -40,7 +40,7 @@ def refuse_root(text: str, start: int) -> NoReturn:
 
 
 def refuse_field(whole: str, name: str, tail: str, path: Sequence[str | int]) -> NoReturn:
-    """Refuse what stands where `.output` or `.status` belongs; `tail` is the text after the root name."""
+    """Raise the error for text that stands where `.output` or `.status` belongs; `tail` is the text after the name."""
     if name == "input":
         advice = f"${{inputs{tail}}} for a plan input"
     elif name == "env":
@@ -57,7 +57,7 @@ def refuse_field(whole: str, name: str, tail: str, path: Sequence[str | int]) ->
 
 
 def refuse_key(text: str, start: int, position: int) -> NoReturn:
-    """Refuse what stands at `position`, where a key belongs after a dot."""
+    """Raise the error for text at `position`, where a key belongs after a dot."""
     number = _NUMBER.match(text, position)
     if number is not None:
         refuse(text, start, f"an index is written in brackets; write [{int(number.group())}] for .{number.group()}")
@@ -72,7 +72,7 @@ def refuse_key(text: str, start: int, position: int) -> NoReturn:
 
 
 def refuse_step(text: str, start: int, position: int) -> NoReturn:
-    """Refuse what stands at `position`, where `.key`, `[0]`, `["any key"]` or `}` belongs."""
+    """Raise the error for text at `position`, where `.key`, `[0]`, `["any key"]` or `}` belongs."""
     if position >= len(text):
         refuse_unclosed(text, start)
     found = text[position]
@@ -89,7 +89,7 @@ def refuse_step(text: str, start: int, position: int) -> NoReturn:
 
 
 def refuse_unclosed(text: str, start: int) -> NoReturn:
-    """Refuse a reference that the text ends in."""
+    """Raise the error for a reference that is not closed before the text ends."""
     raise ReferenceParseError(
         f"{shown(text[start:])}: the reference is not closed; add the missing }}, or write $${{ for a literal ${{"
     )

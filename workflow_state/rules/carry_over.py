@@ -1,16 +1,18 @@
-"""Which outputs a resumed execution keeps, and why. Pure."""
+"""Which outputs of an earlier execution a resumed one keeps, and why. Pure."""
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 from pydantic import JsonValue
 
 from workflow_state.errors import ExecutionConflictError, WorkflowStateError
-from workflow_state.plans.levels import schedule_levels
-from workflow_state.plans.references import ParsedReference, iterate_references, resolve_reference, resolve_value
+from workflow_state.plans.levels import find_standby, schedule_levels
+from workflow_state.plans.references import ParsedReference, iterate_references
+from workflow_state.plans.resolving import resolve_reference, resolve_value
 from workflow_state.rules.decisions import Decisions, Elements
 from workflow_state.rules.for_each import element_id, joined_state, list_elements
 from workflow_state.schema import (
@@ -38,14 +40,14 @@ class Earlier:
     states: Mapping[str, ActionExecutionState]
     elements: Elements = field(default_factory=dict)
     with_contents: Mapping[str, Any] = field(default_factory=dict)
-    """The states (JSON data) of actions whose stored contents are read by others, with these contents."""
+    """The states (JSON data) of actions whose stored contents others read, with these contents in them."""
 
 
 @dataclass(slots=True)
 class CarryOver:
-    """What a resumed execution begins with: what it says of each action, and the states that it has already.
+    """What a resumed execution begins with: a report on each action, and the states that are kept.
 
-    `states` has those of actions and of single elements, by the name of the run: `pay`, `pay[3]`.
+    `states` maps names to the states of actions (`pay`) and of single elements of a list (`pay[3]`).
     """
 
     report: dict[str, ResumedAction] = field(default_factory=dict)
@@ -54,7 +56,11 @@ class CarryOver:
 
 @dataclass(frozen=True, slots=True)
 class _Resuming:
-    """What is kept is decided from this; `now_there` has the plan's inputs and grows by each action that is kept."""
+    """What the decisions are made from.
+
+    `then_there` are the results that the actions of the earlier execution could read. `now_there` are those that can be
+    read now: the plan's inputs, and each action that is kept.
+    """
 
     earlier: Earlier
     actions: Mapping[str, PlannedAction]
@@ -70,10 +76,12 @@ def decide_carry_over(
 ) -> CarryOver:
     """Return what is kept of each of the plan's actions, and why or why not.
 
-    A completed action keeps its output where its definition and its resolved inputs are the same, an action over a list
-    element by element where the list is the same. What reads an action that runs again is run again too. A request that
-    is assumed done is completed, whatever its inputs; so is what its alternative is assumed to have done. Raises
-    ExecutionConflictError for an element that is assumed done of a list that is not the same.
+    A completed action keeps its output where its definition and its resolved inputs are the same. An action over a list
+    does so element by element, where the list is the same. An action that reads one that runs again runs again too. A
+    request that is assumed done counts as completed, whatever its inputs are. If an alternative is assumed done, the
+    action in whose place it ran is completed as well.
+
+    Raises ExecutionConflictError for an element that is assumed done where the list is not the same.
     """
     decisions = decisions or Decisions()
     resuming = _Resuming(
@@ -101,17 +109,16 @@ def decide_carry_over(
 
 
 def _in_order(actions: Sequence[PlannedAction]) -> list[PlannedAction]:
-    """Return the actions so that each comes after what it reads; alternatives last, few read them by their own name."""
+    """Return the actions so that each comes after those that it reads. Alternatives are last: few are read by name."""
     levels = schedule_levels(actions)
-    in_levels = {action.id for level in levels for action in level}
-    return [action for level in levels for action in level] + [item for item in actions if item.id not in in_levels]
+    return [*chain.from_iterable(levels), *find_standby(actions, levels)]
 
 
 Decided = tuple[ResumedAction, dict[str, ActionExecutionState]]
 
 
 def _decide(resuming: _Resuming, action: PlannedAction) -> Decided:
-    """Return what is said of the action, and the states that it begins with."""
+    """Return the report on the action, and the states that are kept of it."""
     if stand_in := _find_assumed_alternative(resuming, action):
         alternative, output = stand_in
         success = ActionSuccess(output=output, alternative_action_id=alternative, assumed=True)
@@ -137,7 +144,7 @@ def _decide_request(resuming: _Resuming, action: PlannedAction) -> Decided:
 
 
 def _decide_list(resuming: _Resuming, action: PlannedAction) -> Decided:
-    """Decide on an action over a list element by element, which is how its requests were sent."""
+    """Decide on an action over a list, element by element."""
     if again := _why_another(resuming, action) or _why_another_list(resuming, action):
         reason = f"{again}; {_SENT_AGAIN}" if action.id in resuming.decided else again
         return ResumedAction(kept=False, reason=reason), {}
@@ -177,7 +184,7 @@ def _decide_whole_list(
 def _decide_element(
     resuming: _Resuming, action: PlannedAction, index: int, item: JsonValue
 ) -> tuple[str, ActionExecutionState | None]:
-    """Return what is said of one element, and its state where that is kept."""
+    """Return the reason for one element, and its state where that is kept."""
     name = element_id(action.id, index)
     state = resuming.earlier.elements[action.id].get(index)
     if name in resuming.decisions.assumed:
@@ -193,7 +200,7 @@ def _decide_element(
 
 
 def _why_another(resuming: _Resuming, action: PlannedAction) -> str | None:
-    """Return why there is nothing to keep of the earlier action of this name, if that is so."""
+    """Return why nothing of the earlier action with this id can be kept, or None where it may be."""
     before, state = resuming.earlier.actions.get(action.id), resuming.earlier.states.get(action.id)
     if before is None or state is None:
         return "it is new"
@@ -224,10 +231,10 @@ def _why_again(
     state: ActionExecutionState | None,
     item: Mapping[str, Any] | None = None,
 ) -> str | None:
-    """Return why a request is sent again, if it is; `item` has the element and its index."""
+    """Return why a request is sent again, or None where its output is kept; `item` has the element and its index."""
     before = resuming.earlier.actions[action.id]
     own = dict(item or {})
-    # A decision was not made from what the action reads: it holds until the plan is known to ask for something else.
+    # An earlier decision was not made from what the action reads. It holds unless the inputs are known to be different.
     holds = state is not None and _was_assumed(state) and before.inputs == action.inputs
     if state is None or state.status is not ActionStatus.COMPLETED:
         return f"it was {state.status}" if state else "it is new"
@@ -242,7 +249,7 @@ def _why_again(
 
 
 def _reads_again(value: Any, resuming: _Resuming) -> str | None:
-    """Return what is read there and runs again, if anything; without what a forEach defines itself."""
+    """Return that an action which runs again is read there, or None; names that a forEach defines don't count."""
     found = (reference for _, reference in iterate_references(value))
     names = [item.action_id for item in found if isinstance(item, ParsedReference) and not item.is_for_each_name]
     again = [name for name in names if name not in resuming.now_there]
@@ -258,9 +265,10 @@ def _why_kept(state: ActionExecutionState) -> str:
 
 
 def _find_assumed_alternative(resuming: _Resuming, action: PlannedAction) -> tuple[str, JsonValue] | None:
-    """Return the alternative that is assumed to have done the action's work, or to have handed it on, and the output.
+    """Return the alternative that is assumed done in the place of this action, and its output; None where none is.
 
-    The alternative ran because the action itself had failed; a fallback value may hide that.
+    That may be an alternative of the alternative. The alternative ran because the action had failed, also where a
+    fallback value made the action complete.
     """
     state = resuming.earlier.states.get(action.id)
     alternative = resuming.actions.get(action.error_handling.alternative_action_id or "")
@@ -281,9 +289,9 @@ def _element_states(resuming: _Resuming, action: PlannedAction) -> dict[str, Act
 
 
 def _assumed_state(before: ActionExecutionState, success: ActionSuccess, now: datetime) -> ActionExecutionState:
-    """Return the state of a request that is assumed done: begun and tried as it was, completed by the decision.
+    """Return the state of a request that is assumed done: completed now, otherwise as it was before.
 
-    It has no duration: how long the request took is not known.
+    It has no duration, because how long the request took is not known.
     """
     state = before.model_copy(update={"status": ActionStatus.COMPLETED, "completed_at": now, "result": success})
     data = state.to_json_data()

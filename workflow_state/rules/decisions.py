@@ -1,6 +1,6 @@
-"""What a person has to decide before an execution is resumed: what became of a request that nobody knows about. Pure.
+"""What a person has to decide before an execution is resumed: what became of requests of unknown outcome. Pure.
 
-A request is named like its run: `pay` is an action, `pay[3]` one element of an action over a list.
+A request has a name: `pay` is that of an action, and `pay[3]` that of one element of an action over a list.
 """
 
 import json
@@ -16,12 +16,12 @@ from workflow_state.rules.policy import needs_decision
 from workflow_state.schema import ActionExecutionState, ActionFailure, ExecutionPlan
 
 Elements = Mapping[str, Mapping[int, ActionExecutionState | None]]
-"""The states of the elements of each action over a list, by index; None for one whose output is not stored any more."""
+"""The states of the elements of each action over a list, by index; None for one whose output is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was decided: which requests count as done, with what output, and which are sent again."""
+    """The decisions: which requests count as done, with what output, and which are sent again."""
 
     assumed: Mapping[str, JsonValue] = field(default_factory=dict)
     sent_again: Collection[str] = ()
@@ -30,13 +30,13 @@ class Decisions:
 def find_undecided(
     plan: ExecutionPlan, states: Mapping[str, ActionExecutionState], elements: Elements
 ) -> dict[str, str]:
-    """Return each request that needs a decision before this plan can go on, and why."""
+    """Return the requests about which a decision is needed before the plan can go on, each with the reason."""
     undecided: dict[str, str] = {}
     for action in plan.actions:
         runs: dict[str, ActionExecutionState | None] = {
             element_id(action.id, index): state for index, state in elements.get(action.id, {}).items()
         }
-        # The failure of a list is that of its first failed element, and is no request of its own.
+        # An action over a list fails with the error of its first failed element; it has no request of its own.
         if not runs and action.id in states:
             runs = {action.id: states[action.id]}
         for name, state in runs.items():
@@ -56,9 +56,9 @@ def decide(
 ) -> Decisions:
     """Return the decision on each undecided request.
 
-    The name of an action over a list in `send_again`, and True, stand for all requests there that are not assumed done.
-    Raises OutcomeUnknownError where a decision lacks, ExecutionConflictError for one that there is nothing to decide
-    about, and ValueError for an output that is no JSON.
+    In `send_again`, the id of an action over a list stands for all of its undecided elements, and True for all
+    undecided requests, without those that are assumed done. Raises OutcomeUnknownError where a decision is missing,
+    ExecutionConflictError for a decision about anything else, and ValueError for an output that is not JSON.
     """
     assumed = dict(assume_done or {})
     again: set[str] = set()

@@ -1,4 +1,4 @@
-"""An action with `forEach`: its elements, and the state that they add up to. Pure."""
+"""An action with `forEach`: its elements, and the state that is made of theirs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from workflow_state.errors import ReferenceResolutionError, WorkflowStateError
 from workflow_state.plans.conditions import evaluate_condition
-from workflow_state.plans.references import resolve_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.rules.policy import find_block
 from workflow_state.schema import (
     OUTCOME_UNKNOWN,
@@ -23,14 +23,15 @@ from workflow_state.schema import (
 
 
 def element_id(action_id: str, index: int | None) -> str:
-    """Return the name of one element's run, `action[3]`, or the action's own."""
+    """Return the name of one element, as in `pay[3]`; without an index, that of the action."""
     return action_id if index is None else f"{action_id}[{index}]"
 
 
 def list_elements(action: PlannedAction, scope: Mapping[str, Any]) -> list[JsonValue]:
     """Return the elements that the action runs for.
 
-    Raises ReferenceResolutionError where its `forEach` points at nothing, at no list, or at too long a list.
+    Raises ReferenceResolutionError where its `forEach` points at nothing, at something else than a list, or at a list
+    that is too long.
     """
     value = resolve_reference(str(action.for_each), scope)
     if not isinstance(value, list):
@@ -44,7 +45,7 @@ def list_elements(action: PlannedAction, scope: Mapping[str, Any]) -> list[JsonV
 
 
 def count_elements(action: PlannedAction, scope: Mapping[str, Any]) -> int:
-    """Return for how many elements the action is to run; 0 where it will end without running for any."""
+    """Return for how many elements the action will run; 0 where it will be skipped or will fail before that."""
     if find_block(action, scope):
         return 0
     try:
@@ -56,10 +57,10 @@ def count_elements(action: PlannedAction, scope: Mapping[str, Any]) -> int:
 
 
 def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> ActionExecutionState:
-    """Return the action's state from those of all its elements (JSON data, in order).
+    """Return the state of an action over a list, made of the states of all its elements (JSON data, in order).
 
-    Its output is the list of their outputs. One that failed makes the action fail, with the others' outputs as the
-    partial output; one that was skipped, as a cancellation does, leaves the action skipped.
+    Its output is the list of their outputs. If an element failed, the action failed, with the outputs of the others as
+    its partial output. If an element was skipped, which a cancellation does, the action was skipped.
     """
     models = [ActionExecutionState.model_validate(state) for state in states]
     outputs = [model.result.output if isinstance(model.result, ActionSuccess) else None for model in models]
@@ -70,7 +71,7 @@ def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> 
         result, status = ActionSkip(reason=skip.reason, partial_output=outputs), ActionStatus.SKIPPED
     if failed:
         status = ActionStatus.FAILED
-        # One that may have been done is what matters most.
+        # A request that may have been done matters more than the others.
         index, first = next((one for one in failed if one[1].error.code == OUTCOME_UNKNOWN), failed[0])
         which = "the first" if (index, first) == failed[0] else "one"
         error = first.error.model_copy(deep=True)
@@ -93,7 +94,7 @@ def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> 
 
 
 def running_fan_out(action_id: str, elements: Mapping[int, ActionExecutionState]) -> ActionExecutionState:
-    """Return the state of an action some of whose elements have started."""
+    """Return the state of an action over a list while its elements run; `elements` are those that have started."""
     return ActionExecutionState(
         action_id=action_id,
         status=ActionStatus.RUNNING,
@@ -104,7 +105,7 @@ def running_fan_out(action_id: str, elements: Mapping[int, ActionExecutionState]
 
 
 def element_state(index: int, state: ActionExecutionState) -> ElementState:
-    """Return an element's state: like an action's, without the output."""
+    """Return an element's state, which is like an action's without the output."""
     element = ElementState(index=index, status=state.status, attempts=state.attempts, http_trace=state.http_trace)
     for name in ("started_at", "completed_at", "duration", "next_attempt_at"):
         if (value := getattr(state, name)) is not None:
@@ -121,7 +122,7 @@ def element_state(index: int, state: ActionExecutionState) -> ElementState:
 
 
 def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState | None]:
-    """Return the elements' own states from the state that they add up to; None for one whose output it doesn't have."""
+    """Return the states of the elements, from the action's state; None for an element whose output is not in it."""
     if isinstance(joined.result, ActionFailure | ActionSkip):
         outputs = joined.result.partial_output
     elif isinstance(joined.result, ActionSuccess) and not joined.result.used_fallback:

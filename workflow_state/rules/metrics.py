@@ -1,4 +1,4 @@
-"""An execution's figures: its actions counted by status, and how long it took."""
+"""An execution's figures: its actions counted by status, and how long it took. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,13 +11,15 @@ State = ActionExecutionState | Mapping[str, Any] | str
 def calculate_execution_metrics(
     action_states: Mapping[str, Any] | ExecutionState, *, total_duration: int | None = None
 ) -> ExecutionMetrics:
-    """Count the actions by how they ended; `total_duration` is in milliseconds.
+    """Return how many actions there are, and how many of them completed, failed and were skipped.
 
-    Takes the states by action id, or a whole execution, whose own duration is kept where no other is given.
+    Use it on the `actionStates` of an execution, or on a part of them. Takes the states by action id (models, JSON data
+    or the status alone), or a whole execution. `total_duration` is in milliseconds. Where it is not given, that of the
+    execution is kept.
     """
     if total_duration is None and (isinstance(action_states, ExecutionState) or _is_execution(action_states)):
-        total_duration = _field(_field(action_states, "metrics") or {}, "totalDuration")
-    statuses = [_status(state) for state in _states_of(action_states).values()]
+        total_duration = read_field(read_field(action_states, "metrics") or {}, "totalDuration")
+    statuses = [status_of(state) for state in states_of(action_states).values()]
     metrics = ExecutionMetrics(
         total_actions=len(statuses),
         completed_actions=statuses.count(ActionStatus.COMPLETED),
@@ -29,7 +31,7 @@ def calculate_execution_metrics(
     return metrics
 
 
-def _states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:
+def states_of(action_states: Mapping[str, Any] | ExecutionState) -> Mapping[str, Any]:
     """Return the states by action id; `action_states` may be a whole execution, as `handle.get()` returns it."""
     if isinstance(action_states, ExecutionState) or _is_execution(action_states):
         states: Mapping[str, Any] = action_states["actionStates"]
@@ -42,12 +44,13 @@ def _is_execution(document: Mapping[str, Any]) -> bool:
     return isinstance(document.get("planId"), str) and isinstance(document.get("actionStates"), Mapping)
 
 
-def _status(state: State) -> Any:
-    return state if isinstance(state, str) else _field(state, "status")
+def status_of(state: State) -> Any:
+    """Return the status of an action's state; the state may be a model, JSON data or the status itself."""
+    return state if isinstance(state, str) else read_field(state, "status")
 
 
-def _field(document: Any, name: str) -> Any:
-    """Read a field by its JSON name, of a model or of JSON data; None where there is none."""
+def read_field(document: Any, name: str) -> Any:
+    """Return a field by its JSON name, of a model or of JSON data; None where it is not there."""
     try:
         return document[name]
     except KeyError:

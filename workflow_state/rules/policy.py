@@ -1,7 +1,4 @@
-"""What follows from what: whether an action runs, what its failure means, and when it is tried again.
-
-Pure: plans, states and times in, decisions out.
-"""
+"""The rules of running a plan: whether an action runs, what its failure means, and when it is tried again. Pure."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -22,7 +19,7 @@ from workflow_state.schema import (
     RetryPolicy,
 )
 
-# The steps are those that kombu has a list of its own for.
+# How many messages a level may have at most for each priority. kombu has a Redis list for 0, 3, 6 and 9.
 _MOST_MESSAGES = {100: 0, 500: 3, 2_500: 6}
 
 ActionStateData = Mapping[str, Any]
@@ -31,17 +28,17 @@ ActionStateData = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """The action can't run, because `by` failed, or was itself kept from running by `root`."""
+    """The action can't run because of its dependency `by`: that failed, or was skipped because `root` failed."""
 
     by: str
     root: str
 
 
 def find_block(action: PlannedAction, states: Mapping[str, ActionStateData]) -> Blocked | None:
-    """Return what keeps the action from running, given the states of its dependencies; None where nothing does.
+    """Return why the action can't run, given the states of its dependencies; None where it can.
 
-    A dependency blocks where it failed, or was skipped because of a failure. An action with `continueOnFailure`
-    tolerates every such dependency, one whose condition reads `${x.status}` tolerates x.
+    A dependency blocks it if it failed, or was skipped because of a failure. An action with `continueOnFailure` runs
+    all the same. An action whose condition reads `${x.status}` runs whatever happened to x.
     """
     if action.error_handling.continue_on_failure:
         return None
@@ -74,19 +71,19 @@ def stopping_failure(actions: Iterable[PlannedAction], states: Mapping[str, Acti
 
 
 def is_of_unknown_outcome(state: ActionExecutionState) -> bool:
-    """Return whether the action failed, and may have been done all the same: nothing may take its place."""
+    """Return whether the action failed with an unknown outcome: it may have been done, so nothing may replace it."""
     return isinstance(state.result, ActionFailure) and state.result.error.code == OUTCOME_UNKNOWN
 
 
 def needs_decision(state: ActionExecutionState) -> bool:
-    """Return whether an unsafe request may have had its effect although it failed: it is not sent again unasked."""
+    """Return whether an unsafe request may have had its effect although it failed: a person decides about it."""
     if not isinstance(state.result, ActionFailure):
         return False
     return is_of_unknown_outcome(state) or state.result.error.context.items() >= MAY_BE_DONE.items()
 
 
 def settle_failure(action: PlannedAction, state: ActionExecutionState) -> ActionExecutionState:
-    """Return what the action's end means: with a fallback value, a failure is a completion with that output."""
+    """Return the state with the fallback value applied: a failed action that has one completes with it as output."""
     if state.status is not ActionStatus.FAILED or not action.error_handling.has_fallback:
         return state
     success = ActionSuccess(output=action.error_handling.fallback_value, used_fallback=True)
@@ -94,9 +91,10 @@ def settle_failure(action: PlannedAction, state: ActionExecutionState) -> Action
 
 
 def retry_delay_ms(policy: RetryPolicy, attempt: int, error: ErrorDetail) -> int | None:
-    """Return how long to wait before the next attempt, or None where `attempt` (from 1) was the last.
+    """Return how many milliseconds to wait before the next attempt, or None where `attempt` (from 1) was the last.
 
-    Full jitter: uniform(0, min(cap, base x multiplier^n)), and never less than the server's Retry-After.
+    The wait is random (full jitter): uniform(0, min(cap, base x multiplier^n)), and never less than what the server
+    asked for with Retry-After.
     """
     if not error.retryable or attempt >= policy.max_attempts:
         return None
@@ -106,16 +104,16 @@ def retry_delay_ms(policy: RetryPolicy, attempt: int, error: ErrorDetail) -> int
 
 
 def level_priority(messages: int) -> int:
-    """Return the priority of a level's messages, Celery's own for Redis: 0 goes first, 9 last.
+    """Return the priority of a level's messages, as Celery has it for Redis: 0 is taken first, 9 last.
 
-    A level of ten thousand may take its time, but other plans need not wait for it: what comes in small numbers goes
-    first. A chain of ten thousand comes in ones.
+    Small levels come first, so that other plans need not wait for a level of ten thousand actions. The levels of a long
+    chain have one message each, and come first as well.
     """
     return next((priority for most, priority in _MOST_MESSAGES.items() if messages <= most), 9)
 
 
 def reads_plan_inputs(action: PlannedAction) -> bool:
-    """Return whether the action may read `${inputs.…}`; a text that only looks like it does no harm."""
+    """Return whether the action may read `${inputs.…}`. True for a text that only looks like it, which does no harm."""
     condition = action.condition.if_ if action.condition else ""
     return "${inputs" in f"{action.inputs!r} {condition} {action.for_each or ''}"
 

@@ -1,6 +1,6 @@
-"""The execution state, composed from what is stored: the record, the results, and what is under way.
+"""The state of an execution, composed of what is stored: the record, the results, and what is under way. Pure.
 
-Pure. There is one writer for each stored thing, and the state is read off them, so that it can't disagree with them.
+Each stored thing has one writer. The state itself is not stored, so it can't disagree with them.
 """
 
 import json
@@ -36,7 +36,7 @@ ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANC
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An execution as it was registered; `levels` holds the planned actions in the order that they run."""
+    """An execution as it was registered. `levels` has the planned actions in the order in which they run."""
 
     execution_id: str
     plan: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """An action under way: its claim, the trace of its attempts so far, and what it asked a person."""
+    """An action that has begun: its claim, the trace of its attempts so far, and its questions to a person."""
 
     claim: Mapping[str, Any]
     trace: Sequence[Mapping[str, Any]] = field(default=())
@@ -99,9 +99,9 @@ def finished_state(
 def with_unneeded(
     dependencies: Iterable[str], results: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return the results of an action's dependencies, where one without a result is an alternative not needed.
+    """Return the results of an action's dependencies. One that has none was an alternative that was not needed.
 
-    All earlier levels have finished when an action runs, so nothing else can be without one.
+    All earlier levels have finished when an action runs, so nothing else can be without a result.
     """
     unneeded = {"status": ActionStatus.SKIPPED, "result": {"status": "skipped", "reason": NOT_NEEDED}}
     return {name: results.get(name, unneeded) for name in dependencies}
@@ -144,7 +144,7 @@ def running_state(
 ) -> ExecutionState:
     """Return the state of an execution that has not ended.
 
-    The record's own status is not asked: between its end and its final state an execution still reads as running.
+    The record's own status is not used: until its final state is stored, an execution reads as running.
     """
     status = ExecutionStatus.RUNNING if record.started_at else ExecutionStatus.INITIALIZING
     if any(item.claim["status"] == "waiting" and name not in results for name, item in progress.items()):
@@ -178,13 +178,13 @@ def final_state(
     *,
     now: datetime | None = None,
 ) -> ExecutionState:
-    """Return the state of an execution whose last level has run, that a failure has stopped, or that was cancelled."""
+    """Return the state of an execution that has ended: after its last level, by a failure or by a cancellation."""
     completed_at = now or datetime.now(UTC)
     started_at = record.started_at or record.submitted_at
     plan = record.plan
     actions = record.actions
     cancelled = record.cancel_requested_at is not None
-    # Not an alternative's own failure: what that means is for the action in whose place it ran to say.
+    # A failed alternative does not stop the plan by itself: the action in whose place it ran fails, or does not.
     planned = [action for level in record.levels for action in level]
     culprit = None if cancelled else stopping_failure(planned, results)
     left_over = _skip_of_the_rest(culprit, cancelled=cancelled)
@@ -289,8 +289,8 @@ def document_version(
 ) -> int:
     """Return a number that grows with every change of the document.
 
-    It counts the transitions that lie behind it: attempts that began, that ended in a retry or for good, waits for a
-    permit, questions and answers. Each of them only ever happens once, so whoever reads later never reads a smaller
+    It counts what has happened: attempts that began, attempts that ended in a retry or for good, waits for a permit,
+    questions and answers. Each of these happens once and is never undone, so a later reader never reads a smaller
     number.
     """
     version = 1 if status is ExecutionStatus.INITIALIZING else 2

@@ -1,9 +1,9 @@
-"""The colours of pictures, light and dark: told apart also by those who see no red or green. Pure.
+"""The colours of pictures, light and dark, which people who see no red or green can tell apart. Pure.
 
-A status is never told by its colour alone: the pictures say it in words as well.
+A status is never shown by its colour alone. The pictures also say it in words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,7 +12,7 @@ PLANNED: Final = "planned"
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """One of the two schemes: the paper, what is written on it, and for each status the line and its pale ground."""
+    """One of the two colour schemes: the paper, the text on it, and for each status its line and its pale ground."""
 
     paper: str
     text: str
@@ -66,3 +66,16 @@ DARK: Final = Colours(
         "skipped": "#3a2e0b",
     },
 )
+
+
+def write_style(make_rules: Callable[[Colours], Mapping[str, str]]) -> str:
+    """Return a style sheet with the rules of both schemes, of which the reader's system chooses one.
+
+    `make_rules` returns the declarations by their selectors.
+    """
+    dark = f"@media (prefers-color-scheme: dark) {{\n{_write_rules(make_rules(DARK))}}}\n"
+    return f"{_write_rules(make_rules(LIGHT))}{dark}"
+
+
+def _write_rules(rules: Mapping[str, str]) -> str:
+    return "".join(f"{selector} {{ {declarations} }}\n" for selector, declarations in rules.items())

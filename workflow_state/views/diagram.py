@@ -1,7 +1,7 @@
 """A plan as a diagram: its actions level by level, what depends on what, and how each action ended. Pure.
 
-The same diagram is written for Mermaid and for Graphviz. Ids, names and expressions come from a plan, which may be
-anybody's: none of them reaches either syntax but as escaped text, and nodes have keys of our own.
+The same diagram is written for Mermaid and for Graphviz. Ids, names and expressions come from a plan, which anybody may
+have written. So they are always escaped in both syntaxes, and nodes have keys of our own.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Final
 from workflow_state.plans.levels import show_levels
 from workflow_state.schema import ActionExecutionState, ExecutionPlan, ExecutionState, PlannedAction
 from workflow_state.views.colours import LIGHT, PLANNED
-from workflow_state.views.text import outcome, plain, shorten, summary
+from workflow_state.views.text import count, outcome, plain, shorten, summary
 
 _MOST_TITLE: Final = 200
 _MOST_LINE: Final = 48
@@ -21,14 +21,14 @@ _MANY_EDGES: Final = 1_000
 IF_IT_FAILS: Final = "if it fails"
 STANDBY_CAPTION: Final = "dashed: runs in place of the other, if that fails"
 _NOT_YAML: Final = re.compile(r"[^\w ]")
-# What stays as it is in Mermaid's text: letters, digits, spaces, and between two of the former `_`, `-` and `.`.
-# Markdown means something by the rest, and by `www.` too.
+# Mermaid reads labels as Markdown. Letters, digits and spaces are written as they are, and `_`, `-` and `.` between two
+# of these. Everything else may mean something there, `www.` as well.
 _MARKED: Final = re.compile(r"(?<![^\W_])[-_.]|[-_.](?![^\W_])|(?<=[wW])\.|[^\w\-. ]")
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An action: `key` is what it is called in a diagram's syntax, `kind` is its status, or `planned`."""
+    """An action. `key` is its name in the syntax of a diagram, and `kind` its status, or `planned`."""
 
     key: str
     name: str
@@ -39,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a dependency to what waits for it, or from an action to its alternative."""
+    """An edge from a dependency to the action that waits for it, or from an action to its alternative."""
 
     source: str
     target: str
@@ -48,7 +48,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Diagram:
-    """What is drawn."""
+    """A plan as it is drawn: its actions level by level, and the edges between them."""
 
     title: str
     description: str
@@ -81,8 +81,7 @@ def draw_plan(plan: ExecutionPlan, state: ExecutionState | None = None) -> Diagr
         for action in plan.actions
         if (alternative := action.error_handling.alternative_action_id) in keys
     ]
-    count = f"{len(plan.actions)} action{'' if len(plan.actions) == 1 else 's'}"
-    description = f"{count} in {len(levels)} level{'' if len(levels) == 1 else 's'}"
+    description = f"{count(len(plan.actions), 'action')} in {count(len(levels), 'level')}"
     if state:
         description = f"execution {state.id}, {summary(state)}; {description}"
     return Diagram(shorten(plain(plan.name), _MOST_TITLE), description, nodes, edges)
@@ -118,7 +117,7 @@ def to_dot(diagram: Diagram) -> str:
     caption = [diagram.title, diagram.description]
     caption += [STANDBY_CAPTION] if any(edge.is_alternative for edge in diagram.edges) else []
     label = "".join(rf"{line}\l" for line in map(_quoted, caption))
-    # Fewer rounds of uncrossing edges where there are many: a picture of thousands has no order to be seen.
+    # With many edges Graphviz takes long to uncross them, and in a picture of thousands nobody would see it.
     rounds = 1 if len(diagram.edges) < _MANY_EDGES else 0.2
     lines = [
         "digraph plan {",
@@ -134,10 +133,10 @@ def to_dot(diagram: Diagram) -> str:
     level_of = {node.key: number for number, level in enumerate(diagram.levels) for node in level}
     for edge in diagram.edges:
         options = ["class=alternative", "style=dashed"] if edge.is_alternative else []
-        # An edge that does not lead to a later level has no say in where the levels are.
+        # An edge that does not lead to a later level must not move the levels.
         options += ["constraint=false"] if level_of[edge.source] >= level_of[edge.target] else []
         lines.append(f"  {edge.source} -> {edge.target} [{' '.join(options)}];")
-    # Levels stay in their order also where nothing leads from one to the next.
+    # Invisible edges keep the levels in their order where no other edge leads from one to the next.
     firsts = [level[0].key for level in diagram.levels]
     lines += [f"  {before} -> {after} [style=invis weight=0];" for before, after in pairwise(firsts)]
     return "\n".join([*lines, "}"]) + "\n"
@@ -165,19 +164,19 @@ def _dot_node(node: Node) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return text for within a string of Graphviz's; a backslash and an entity mean themselves there."""
+    """Return text as it is written in a string of Graphviz, in which a backslash and an entity mean themselves."""
     return plain(text).replace("\\", "\\\\").replace('"', '\\"').replace("&", "&amp;")
 
 
 def _marked(text: str) -> str:
-    """Return text for a Mermaid label: whatever could mean something is an entity code, `#34;`."""
+    """Return text for a Mermaid label. Every character that could mean something is an entity code, as in `#34;`."""
     return _MARKED.sub(lambda found: f"#{ord(found[0])};", plain(text))
 
 
 def _yaml(text: str) -> str:
-    """Return a title as a YAML string in which nothing but letters, digits, spaces and escapes is left.
+    """Return a title as a YAML string of letters, digits, spaces and escapes only.
 
-    Mermaid takes tags out of a title and shows `&` as `&amp;`, so these characters are exchanged for their wide forms.
+    Mermaid removes tags from a title and shows `&` as `&amp;`, so these characters are replaced by their wide forms.
     """
     text = text.translate({ord(narrow): wide for narrow, wide in zip("&<>", "\uff06\uff1c\uff1e", strict=True)})
     return '"' + _NOT_YAML.sub(lambda found: rf"\U{ord(found[0]):08x}", text) + '"'

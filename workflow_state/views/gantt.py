@@ -1,6 +1,6 @@
-"""The Gantt chart of an execution, as an SVG document that stands for itself. Pure: a timeline in, text out.
+"""The Gantt chart of an execution, as an SVG document that needs no other file. Pure.
 
-One bar for each action, from its start to its end: dark where a request was under way, light where it waited.
+Each action has a bar from its start to its end. It is dark where a request was under way, and light where it waited.
 """
 
 import math
@@ -10,7 +10,7 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from workflow_state.schema import ExecutionState
-from workflow_state.views.colours import DARK, LIGHT, Colours
+from workflow_state.views.colours import Colours, write_style
 from workflow_state.views.text import plain, seconds, shorten, summary
 from workflow_state.views.timeline import Row, Timeline
 
@@ -24,7 +24,7 @@ _HEAD: Final = 92
 _AXIS: Final = 22
 _LEVEL: Final = 18
 _GAP: Final = 6
-# Where there are many rows they are lower, and the axis comes again so often.
+# With more rows than this they are lower. The axis is repeated after so many rows.
 _MANY_ROWS: Final = 100
 _ROWS_WITHOUT_AXIS: Final = 30
 _MOST_TICKS: Final = 10
@@ -43,7 +43,7 @@ _HATCHING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where things are: the plot begins at `left` and is `width` wide for `end_ms`; a row is `row` high."""
+    """The measures: the plot begins at `left`, is `width` wide for `end_ms`, and has rows that are `row` high."""
 
     left: float
     width: float
@@ -51,7 +51,7 @@ class Frame:
     row: int
 
     def x(self, moment_ms: float) -> float:
-        """Return where a moment is."""
+        """Return the horizontal place of a moment."""
         return self.left + self.width * moment_ms / self.end_ms
 
 
@@ -86,7 +86,7 @@ def draw_gantt(name: str, state: ExecutionState, timeline: Timeline) -> str:
 
 
 def find_ticks(end_ms: float) -> list[float]:
-    """Return where the axis has its marks: at most ten, at steps that people count in."""
+    """Return the moments that the axis marks: at most ten, at steps that people count in, such as 5 s or 1 min."""
     least = end_ms / _MOST_TICKS
     step = next((step for step in _STEPS_MS if step >= least), None)
     if step is None:
@@ -110,7 +110,7 @@ def clock(moment_ms: float) -> str:
 
 
 def _body(timeline: Timeline, frame: Frame, ticks: Sequence[float]) -> tuple[list[str], int]:
-    """Return the levels with their axes, and where they end."""
+    """Return the levels with their axes, and the height at which they end."""
     bands: list[str] = []
     marks: list[str] = []
     items: list[str] = []
@@ -129,7 +129,7 @@ def _body(timeline: Timeline, frame: Frame, ticks: Sequence[float]) -> tuple[lis
                 y += _LEVEL
             rows_since_axis += 1
             items += _row(row, frame, y)
-            # Not to an alternative, which runs within the time of the action before it.
+            # No line leads to an alternative, which runs within the time of the action before it.
             if row.is_critical and (joined is None or (row.begin_ms or 0.0) >= joined[0].end_ms):
                 marks += [_join(joined, (row, y), frame)] if joined else []
                 joined = row, y
@@ -174,7 +174,7 @@ def _row(row: Row, frame: Frame, y: float) -> Iterator[str]:
 
 
 def _told(row: Row) -> str:
-    """Return all that a row shows, for who can't see it."""
+    """Return in words what a row shows, for people who can't see it."""
     if row.begin_ms is None:
         return plain(f"{row.state.status}{f': {row.note}' if row.note else ''}")
     words = f"{row.state.status}, began at {clock(round(row.begin_ms))}, took {seconds(row.duration_ms)}"
@@ -183,7 +183,7 @@ def _told(row: Row) -> str:
 
 
 def _beside(row: Row) -> str:
-    """Return what stands beside a bar: how long it took, and what is not as one expects."""
+    """Return the text beside a bar: how long the action took, and whatever is unusual about it."""
     words = [seconds(row.duration_ms)]
     if row.state.status != "completed":
         words.append(str(row.state.status))
@@ -207,7 +207,7 @@ def _bar(row: Row, frame: Frame, y: float) -> Iterator[str]:
 
 
 def _legend(rows: Iterable[Row]) -> Iterator[str]:
-    """Yield what the colours and marks mean, of those that there are."""
+    """Yield the meaning of the colours and marks that the chart has."""
     rows = list(rows)
     there = {str(row.state.status) for row in rows if row.begin_ms is not None}
     entries: list[tuple[str, str, list[str]]] = [
@@ -247,10 +247,10 @@ def _style() -> str:
         ".wf .join { fill: none; stroke-width: 1.5; }\n"
         ".wf .grid { fill: none; stroke-width: 1; }\n"
     )
-    return f"{shape}{_rules(LIGHT)}@media (prefers-color-scheme: dark) {{\n{_rules(DARK)}}}\n"
+    return f"{shape}{write_style(_rules)}"
 
 
-def _rules(colours: Colours) -> str:
+def _rules(colours: Colours) -> dict[str, str]:
     rules = {
         ".wf text": f"fill: {colours.text}",
         ".wf .paper": f"fill: {colours.paper}",
@@ -263,4 +263,4 @@ def _rules(colours: Colours) -> str:
         rules[f".wf .{status} .bar"] = f"fill: {colours.ground[status]}; stroke: {line}"
         rules[f".wf .{status} .request"] = f"fill: {line}"
     rules[".wf .critical .bar, .wf .join"] = f"stroke: {colours.text}"
-    return "".join(f"{selector} {{ {declarations} }}\n" for selector, declarations in rules.items())
+    return rules

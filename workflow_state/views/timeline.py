@@ -1,4 +1,4 @@
-"""When each action of an execution ran, when it only waited, and which of them determined the end. Pure.
+"""The timeline of an execution: when each action ran, when it waited, and which actions determined the end. Pure.
 
 Times are milliseconds since the execution began.
 """
@@ -19,13 +19,13 @@ from workflow_state.schema import (
     RunState,
 )
 
-# Sections of one row that are closer than this are one: an attempt and its redirects, the elements of a list.
+# Sections of one row that are closer than this are drawn as one: those of redirects and of a list's elements, say.
 _TOUCHING_MS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A time within an action; of a request without an answer nobody knows when it ended, only when it went on."""
+    """The time of a request. For one without an answer it lasts until the next request, or the end of the action."""
 
     begin_ms: float
     end_ms: float
@@ -34,7 +34,10 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One action: from when to when, None where it did not run, and its requests; `note` says why it did not."""
+    """One action: when it began and ended, and its requests.
+
+    `begin_ms` is None where the action did not run; `note` says why.
+    """
 
     action_id: str
     state: ActionExecutionState
@@ -46,13 +49,13 @@ class Row:
 
     @property
     def duration_ms(self) -> float:
-        """How long it took, until now where it still runs."""
+        """How long it took so far."""
         return self.end_ms - (self.begin_ms or 0.0) if self.state.duration is None else self.state.duration
 
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The rows level by level, each alternative below its primary; `critical` are the ids of the chain, in order."""
+    """The rows level by level, each alternative below its primary; `critical` are the ids of the critical path."""
 
     levels: Sequence[Sequence[Row]]
     critical: Sequence[str]
@@ -60,7 +63,7 @@ class Timeline:
 
 
 def find_timeline(plan: ExecutionPlan, state: ExecutionState, now: datetime) -> Timeline:
-    """Return the timeline of an execution of this plan; what still runs goes on until `now`."""
+    """Return the timeline of an execution of this plan; an action that still runs lasts until `now`."""
     begun = {
         action.id: times
         for action in plan.actions
@@ -79,11 +82,11 @@ def _times(action: ActionExecutionState, state: ExecutionState, now: datetime) -
     """Return when the action began and ended; None where it did not run in this execution."""
     if action.started_at is None or _was_kept(action.action_id, state):
         return None
-    # A list is joined only when its level is over; until then it has ended where all that began of it has.
+    # An action over a list completes with its level. Until then it counts as ended when all its elements have.
     elements = [element.completed_at for element in action.elements or []]
     last_at = max((at for at in elements if at), default=None) if all(elements) else None
     ended_at = action.completed_at or last_at or state.completed_at or now
-    # Of a list some of whose elements were kept, these may have run before this execution.
+    # Elements that were kept of a list may have run before this execution.
     begin_ms = max(0.0, _since(state, action.started_at))
     return begin_ms, max(begin_ms, _since(state, ended_at))
 
@@ -98,17 +101,18 @@ def _was_kept(action_id: str, state: ExecutionState) -> bool:
 
 
 def _critical_path(actions: Sequence[PlannedAction], ends: Mapping[str, float], state: ExecutionState) -> list[str]:
-    """Return the chain of actions that determined when it ended, from the first to the last.
+    """Return the chain of actions that determined when the execution ended, from the first to the last.
 
-    A level starts when the one before has wholly finished: so before each action comes the one of the level before
-    that ended last, its own dependency where several did. An alternative comes after the action that it stood in for.
+    A level starts when the one before has finished. So the chain has of each level the action that ended last; where
+    several ended together, one that the next action depends on. An alternative follows the action in whose place it
+    ran.
     """
     path: list[str] = []
     wanted: Sequence[str] = ()
     for level in reversed(schedule_levels(actions)):
         ran = [action for action in level if action.id in ends]
         if not ran:
-            # Kept from an earlier execution, or never reached: nothing before it counts, once the chain has begun.
+            # The level was kept from an earlier execution, or not reached. Levels before it do not count.
             if path:
                 break
             continue
@@ -137,7 +141,7 @@ def _row(
         return Row(action.id, own, None, 0.0, (), is_critical=False, note=_why_not(own, state))
     begin_ms, end_ms = begun[action.id]
     stand_in = begun.get(action.error_handling.alternative_action_id or "")
-    # What an alternative does in its place is in the alternative's own row.
+    # The requests of an alternative are in the alternative's own row.
     requests_end_ms = min(end_ms, stand_in[0]) if stand_in and stand_in[0] >= begin_ms else end_ms
     runs: Sequence[RunState] = own.elements or [own]
     sections = [section for run in runs for section in _sections(run, state, requests_end_ms, now)]
@@ -162,7 +166,10 @@ def _sections(run: RunState, state: ExecutionState, limit_ms: float, now: dateti
 
 
 def _merged(sections: Iterable[Section]) -> list[Section]:
-    """Return the sections with those of a kind joined that touch or overlap; without answer first, to be below."""
+    """Return the sections, with those of one kind joined that touch or overlap.
+
+    Sections without an answer come first, so that they are drawn below the others.
+    """
     merged: list[Section] = []
     for kind in (False, True):
         current: Section | None = None

@@ -7,7 +7,7 @@ import pytest
 from workflow_state.actions.storage.outputs import store_output
 from workflow_state.engine.contents import with_contents
 from workflow_state.errors import ReferenceResolutionError, StorageError
-from workflow_state.plans.references import resolve_value
+from workflow_state.plans.resolving import resolve_value
 from workflow_state.settings import get_settings
 
 

@@ -17,7 +17,7 @@ from workflow_state.actions.openapi.document import read_openapi
 from workflow_state.actions.openapi.importer import import_openapi
 from workflow_state.errors import HttpActionError, PlanValidationError
 from workflow_state.json_schema.inputs import describe_wrong_inputs
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.settings import get_settings
 
 HERE = Path(__file__).parents[2] / "data" / "openapi"
@@ -121,7 +121,7 @@ def test_a_plan_over_imported_definitions_is_typed(tmp_path):
         ],
     }
     with pytest.raises(PlanValidationError) as caught:
-        validate_execution_plan(plan, definitions=load(report, tmp_path))
+        validate_plan_with(load(report, tmp_path), plan)
     assert [(problem["code"], problem["path"], problem.get("suggestion", "")) for problem in caught.value.errors] == [
         ("bad_input", "/actions/0/inputs/petId", ""),
         ("bad_input", "/actions/1/inputs/body.status", "did you mean 'placed'?"),

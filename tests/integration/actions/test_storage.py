@@ -126,7 +126,7 @@ def test_a_location_that_is_not_ours_is_not_read(use, tmp_path, path):
     location = StorageLocation(
         provider="file", path=path.format(**known), size=1, checksum=known["sha"], content_type="text/plain"
     )
-    with pytest.raises(StorageError, match="none of an output"):
+    with pytest.raises(StorageError, match="not one of an output"):
         read_stored(location)
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from workflow_state.actions.definitions.files import read_definition_files
 from workflow_state.actions.definitions.yaml import write_definitions
 from workflow_state.actions.openapi.document import read_openapi
-from workflow_state.actions.openapi.importer import describe_import, import_openapi, require_some
-from workflow_state.actions.openapi.schemas import MAX_BUNDLED_BYTES, SchemaReader, bundle_schema
+from workflow_state.actions.openapi.importer import import_openapi
+from workflow_state.actions.openapi.json_schema import MAX_BUNDLED_BYTES, SchemaReader, bundle_schema
+from workflow_state.actions.openapi.report import describe_import, require_some
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.json_schema.compiled import compile_schema
 from workflow_state.json_schema.inputs import describe_wrong_inputs

@@ -4,7 +4,7 @@ import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.actions.definitions.rules import PLAIN_URL
+from workflow_state.actions.http.url_template import PLAIN_URL
 
 
 @given(st.from_regex(PLAIN_URL, fullmatch=True))

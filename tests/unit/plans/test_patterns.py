@@ -7,7 +7,7 @@ from helpers.plans import action
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_state.errors import PlanValidationError, ReferenceParseError
+from workflow_state.errors import ConditionError, PlanValidationError, ReferenceParseError
 from workflow_state.patterns import (
     are_dependencies_satisfied,
     create_batch_processing,
@@ -22,7 +22,7 @@ from workflow_state.patterns import (
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.graphs import find_cycles
 from workflow_state.plans.levels import schedule_levels
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.schema import ActionExecutionState, ExecutionState, PlannedAction
 
@@ -365,6 +365,7 @@ def test_actions_in_no_branch_stay_as_they_are():
         ("output", [{"value": 1, "action_ids": ["x"]}, {"value": 2, "action_ids": ["x"]}], ValueError),
         ("output", [{"value": 1, "action_ids": ["check"]}], ValueError),
         ("output", [{"value": float("nan"), "action_ids": ["x"]}], ValueError),
+        ("output", [{"value": 10**400, "action_ids": ["x"]}], ConditionError),
         ("${check.output} + 1", [], ValueError),
         ("type", [], ReferenceParseError),
     ],
@@ -442,7 +443,7 @@ BUILT = {
 def test_what_is_built_is_a_valid_plan(name):
     """As JSON, with the conditions and references that it got."""
     document = {"name": name, "inputs": {"on": True}, "actions": [member.to_json_data() for member in BUILT[name]]}
-    assert validate_execution_plan(document).actions == BUILT[name]
+    assert validate_plan_with(None, document).actions == BUILT[name]
 
 
 def test_builders_leave_their_arguments_alone():

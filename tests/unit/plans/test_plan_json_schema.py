@@ -9,8 +9,8 @@ import pytest
 from helpers.plans import action, plan
 
 from workflow_state.errors import PlanValidationError
-from workflow_state.plans.document_schema import make_plan_json_schema, read_strict_plan
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.json_schema import make_plan_json_schema, read_strict_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ActionDefinition, ExecutionPlan
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.json"))
@@ -95,7 +95,7 @@ def setting(value):
 def is_valid(document):
     """Return whether validation takes the document."""
     try:
-        validate_execution_plan(document)
+        validate_plan_with(None, document)
     except PlanValidationError:
         return False
     return True

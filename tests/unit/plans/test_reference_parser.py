@@ -8,15 +8,13 @@ from hypothesis import strategies as st
 
 from workflow_state.errors import ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.references import (
-    MAX_RESOLVED_BYTES,
     ParsedReference,
     find_references,
     iterate_references,
     parse_reference,
-    resolve_reference,
-    resolve_value,
     split_text,
 )
+from workflow_state.plans.resolving import MAX_RESOLVED_BYTES, resolve_reference, resolve_value
 from workflow_state.schema import ActionExecutionState
 
 MAX_EXAMPLES = 60

@@ -13,9 +13,9 @@ from workflow_state.errors import ActionDefinitionError, PlanValidationError
 from workflow_state.json_schema.compiled import MAX_SCHEMA_BYTES, compile_schema, find_schema_problem
 from workflow_state.json_schema.inputs import describe_wrong_inputs
 from workflow_state.json_schema.paths import SchemaView, types_of, view_schema, walk_schema
-from workflow_state.plans.references import resolve_value
+from workflow_state.plans.resolving import resolve_value
 from workflow_state.plans.validation.logic import find_logic_problems
-from workflow_state.plans.validation.validator import validate_execution_plan
+from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ActionDefinition
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -305,7 +305,7 @@ def problems_of(inputs, *, user=None, plan_inputs=None, mail=None):
         ],
     }
     try:
-        validate_execution_plan(document, definitions=CATALOG)
+        validate_plan_with(CATALOG, document)
     except PlanValidationError as error:
         return error.errors
     return []
@@ -452,7 +452,7 @@ def test_large_plans_are_checked_in_time():
             {"id": f"a{number}", "actionDefinitionId": "mail.send", "dependencies": ["a0"], "inputs": inputs}
         )
     started_s = time.process_time()
-    validate_execution_plan({"name": "x", "actions": actions}, definitions=CATALOG)
+    validate_plan_with(CATALOG, {"name": "x", "actions": actions})
     assert time.process_time() - started_s < 10
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from workflow_state.errors import PlanValidationError
 from workflow_state.plans.levels import schedule_levels
 from workflow_state.plans.validation.document import MAX_PLAN_BYTES, MAX_PLAN_DEPTH
-from workflow_state.plans.validation.validator import MAX_PROBLEMS, validate_execution_plan, validate_plan_logic
+from workflow_state.plans.validation.validator import MAX_PROBLEMS, validate_logic_with, validate_plan_with
 from workflow_state.schema import MAX_ACTIONS, ActionDefinition, ExecutionPlan, PlannedAction
 
 MAX_EXAMPLES = 50
@@ -38,24 +38,24 @@ def outcome(**validation):
     return {"description": "", "validations": [{"name": "v", "operator": "exists", **validation}]}
 
 
-def problems_of(plan, **options):
+def problems_of(plan, definitions=None):
     """Return the problems of a plan, which must be JSON data; none for a valid one."""
     try:
-        validate_execution_plan(plan, **options)
+        validate_plan_with(definitions, plan)
     except PlanValidationError as error:
         json.dumps(error.errors).encode()
         return error.errors
     return []
 
 
-def found(plan, **options):
+def found(plan, definitions=None):
     """Return the code and the place of each problem."""
-    return [(problem["code"], problem["path"]) for problem in problems_of(plan, **options)]
+    return [(problem["code"], problem["path"]) for problem in problems_of(plan, definitions)]
 
 
-def the_problem(plan, **options):
+def the_problem(plan, definitions=None):
     """Return the one problem that a plan has."""
-    problems = problems_of(plan, **options)
+    problems = problems_of(plan, definitions)
     assert len(problems) == 1, problems
     return problems[0]
 
@@ -93,13 +93,13 @@ def test_a_valid_plan_comes_back_as_a_model():
         inputs={"who": "me"},
         expectedOutcome=outcome(reference="${c.output}"),
     )
-    model = validate_execution_plan(plan)
+    model = validate_plan_with(None, plan)
     assert [action.id for action in model.actions] == ["a", "b", "c", "d", "e"]
     assert model.actions[4].error_handling.has_fallback
-    assert validate_execution_plan(model) == model
+    assert validate_plan_with(None, model) == model
     for text in (json.dumps(plan), json.dumps(plan).encode(), "\ufeff" + json.dumps(plan)):
-        assert validate_execution_plan(text).actions == model.actions
-    validate_plan_logic(model)
+        assert validate_plan_with(None, text).actions == model.actions
+    validate_logic_with(None, model)
 
 
 def test_models_of_actions_may_stand_in_a_plan():
@@ -111,7 +111,7 @@ def test_models_of_actions_may_stand_in_a_plan():
 
 def test_a_plan_that_was_changed_after_it_was_checked_is_checked_again():
     """A model is no proof."""
-    model = validate_execution_plan(graph(a=[]))
+    model = validate_plan_with(None, graph(a=[]))
     model.actions[0].dependencies.append("b")
     assert found(model) == [("unknown_dependency", "/actions/0/dependencies/0")]
 
@@ -168,7 +168,7 @@ def test_the_logic_can_be_checked_by_itself():
     """Fields that the logic does not need may be missing or wrong."""
     plan = {"colour": "red", "actions": [{"id": "a"}, {"id": "b", "dependencies": ["a", "c"]}]}
     with pytest.raises(PlanValidationError) as caught:
-        validate_plan_logic(plan)
+        validate_logic_with(None, plan)
     assert [problem["code"] for problem in caught.value.errors] == ["unknown_dependency"]
 
 
@@ -712,7 +712,7 @@ def test_definitions_are_checked_only_where_they_are_known():
     assert (problem["code"], problem["path"]) == ("unknown_action_definition", "/actions/0/actionDefinitionId")
     assert problem["suggestion"] == "did you mean 'echo'?"
     with pytest.raises(PlanValidationError):
-        validate_plan_logic(plan, definitions={})
+        validate_logic_with({}, plan)
 
 
 def test_what_the_url_needs_must_be_a_plain_input():
@@ -724,6 +724,13 @@ def test_what_the_url_needs_must_be_a_plain_input():
         ("missing_input", "/actions/0/inputs/q"),
     ]
     assert found(plan_of(act("a", inputs={"part": 1, "userId": "x", "q": 2})), definitions=catalog) == []
+
+
+def test_a_placeholder_after_a_dollar_sign_is_one_as_well():
+    """The dollar sign is text of the URL: the request needs the value, so the plan does."""
+    catalog = definition("https://example.test/prices/${amount}")
+    assert found(plan_of(act("a")), definitions=catalog) == [("missing_input", "/actions/0/inputs/amount")]
+    assert found(plan_of(act("a", inputs={"amount": 5})), definitions=catalog) == []
 
 
 @pytest.mark.parametrize(
@@ -756,7 +763,7 @@ def test_an_alternative_runs_once():
         ],
     }
     with pytest.raises(PlanValidationError) as caught:
-        validate_execution_plan(document)
+        validate_plan_with(None, document)
     [problem] = caught.value.errors
     assert problem["path"] == "/actions/0/errorHandling/alternativeActionId"
     assert "forEach" in problem["message"]
@@ -767,5 +774,5 @@ def test_an_operator_that_is_no_text_is_a_problem_like_any_other(operator):
     """It was looked up in a set, which a list can't be."""
     plan = {**graph(a=[]), "expectedOutcome": outcome(reference="${a.output}", operator=operator)}
     with pytest.raises(PlanValidationError) as caught:
-        validate_execution_plan(plan)
+        validate_plan_with(None, plan)
     assert [problem["path"] for problem in caught.value.errors] == ["/expectedOutcome/validations/0/operator"]

@@ -5,7 +5,7 @@ from helpers.drawn_plans import ORDER, document, texts
 from helpers.mermaid_parser import MermaidParser
 from helpers.plans import action
 from helpers.states import completed, execution, failed, skipped
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workflow_state.schema import ACTION_ID_PATTERN
@@ -63,6 +63,7 @@ def test_an_execution_is_coloured_and_says_how_each_action_ended(mermaid):
 
 @settings(max_examples=40, deadline=None)  # the first one loads Mermaid
 @given(name=texts, definition=texts, title=texts, condition=texts, action_id=st.from_regex(ACTION_ID_PATTERN))
+@example(name="x", definition="x", title="\U0001ffff", condition="\ufdd0", action_id="A")
 def test_no_text_breaks_out_of_mermaid(mermaid, name, definition, title, condition, action_id):
     """Whatever the plan says, there are two nodes and one edge, and they show what it says."""
     other = "b" if action_id.strip() != "b" else "c"

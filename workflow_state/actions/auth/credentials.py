@@ -1,7 +1,7 @@
-"""Credentials: `${env.NAME}` is looked up when the request is sent, and nowhere before.
+"""Credentials of a definition: `${env.NAME}` is looked up when the request is built, and never before.
 
-Pure: the environment is passed in. What was looked up is returned as secrets too, so that it can be taken out of
-everything that is kept.
+Pure: the environment is passed in. The values that were looked up are also returned as secrets, so that they can be
+taken out of everything that is kept.
 """
 
 import base64
@@ -22,7 +22,7 @@ from workflow_state.schema import (
     OAuth2ClientCredentials,
 )
 
-# The surrogates are what Python makes of bytes in the environment that are not UTF-8.
+# Python makes surrogates of bytes in the environment that are not UTF-8.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -36,9 +36,9 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token is asked for with (RFC 6749, section 4.4). Two definitions with equal grants share their tokens.
+    """What a token request has in it (RFC 6749, section 4.4). Definitions with equal grants share their tokens.
 
-    `method` is how the client names itself (RFC 7591, `token_endpoint_auth_method`).
+    `method` is how the client says who it is (RFC 7591, `token_endpoint_auth_method`).
     """
 
     token_url: str
@@ -55,12 +55,12 @@ class Grant:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must be in nothing that is kept."""
+        """The texts that may be in nothing that is kept."""
         return (self.client_secret, self.basic_pair, *self.env_values)
 
 
 def resolve_grant(definition: ActionDefinition, environment: Mapping[str, str]) -> Grant | None:
-    """Return what a token is to be asked for with, or None where the definition has no OAuth 2.
+    """Return what the token request has in it, or None where the definition has no OAuth 2.
 
     Raises HttpActionError like `resolve_credentials`.
     """
@@ -85,12 +85,12 @@ def resolve_credentials(
 ) -> Credentials:
     """Return the definition's own headers and its authentication, with the environment's values in them.
 
-    `token` is the one for OAuth 2, which the caller takes out of what is kept; without it the header says so, for a
-    request that is only looked at.
+    `token` is the access token for OAuth 2. It is not among the secrets that are returned: the caller knows it. Without
+    it the header says that no token was asked for yet, for a request that is only shown.
 
-    A token, key or password is a secret also where the definition spells it out; anything else only where it comes
-    from the environment (with some servers the user name is the key). Raises HttpActionError (auth_invalid, not
-    retryable) naming the variable that is missing or can't be sent, never a value.
+    A token, key or password is a secret even if it is written in the definition. Other values are secrets if they come
+    from the environment: for some servers the user name is the key. Raises HttpActionError (auth_invalid, not
+    retryable), which names the variable that is missing or can't be sent, and never a value.
     """
     templates = definition.endpoint.headers
     headers = {name: _resolve(value, definition, environment) for name, value in templates.items()}

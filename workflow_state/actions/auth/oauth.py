@@ -1,10 +1,10 @@
-"""OAuth 2 client credentials: one token for each grant, asked for once however many actions need it.
+"""OAuth 2 client credentials: one token for each grant, however many actions need it at once.
 
-Tokens are in this process's memory only: each worker process asks for its own, and a restart forgets them. Nothing of
-them is written, not even sealed: another request to the token endpoint costs less than a key to look after.
+Tokens are in this process's memory only. Each worker process asks for its own, and a restart forgets them. They are
+never written, not even encrypted: another request to the token endpoint costs less than looking after a key.
 
-A library would not take this off us: those that are maintained bring a client of their own, with neither our
-deadline nor a bound on the answer, or do it for asyncio, or only write the form's one line.
+No library does this. Those that are maintained bring their own client, which has neither our deadline nor a bound on
+the answer, or are for asyncio, or only write the one line of the form.
 """
 
 import base64
@@ -17,13 +17,12 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlencode
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.auth.credentials import Grant
+from workflow_state.actions.http.exchange import Answer, make_http_request, send_once
 from workflow_state.actions.http.failures import (
     describe_status,
     describe_transport_error,
@@ -31,30 +30,30 @@ from workflow_state.actions.http.failures import (
     parse_retry_after,
 )
 from workflow_state.actions.http.redaction import Scrub, make_scrubber, redact_url
-from workflow_state.actions.http.request import FORM_CONTENT_TYPE
-from workflow_state.actions.http.response import MalformedResponseError, parse_json, read_body
+from workflow_state.actions.http.request import FORM_CONTENT_TYPE, BuiltRequest
+from workflow_state.actions.http.response import MalformedResponseError, parse_json
 from workflow_state.actions.http.trace import cut, make_entry, trace_request, trace_response
-from workflow_state.actions.network.client import get_client
+from workflow_state.actions.network.client import TransportError
 from workflow_state.actions.network.deadline import begin_exchange
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition, Effect, ErrorCategory, ErrorDetail, HttpTraceEntry
 
 RENEW_BEFORE_S = 30
-"""How long before its end a token is not used any more; of one that lives less than a minute, half its life."""
+"""For this long before its end a token is not used. A token that lives less than a minute is used for half its life."""
 DEFAULT_LIFETIME_S = 300
-"""For how long a token is used whose server does not say how long it lives."""
+"""How long a token lives where the server does not say it."""
 MAX_LIFETIME_S = 24 * 3600
 MAX_TOKEN_RESPONSE_BYTES = 64 * 1024
 
 _MAX_DESCRIPTION_CHARACTERS = 200
-# What the trace shows of an answer. Not a list of what to leave out: a token can be in a header of any name, and where
-# the answer can't be used it is not known which of its words is the token.
+# The trace shows these headers of an answer and no others. A list of what to leave out would not do: any header can
+# have a token in it, and of an answer that can't be used nobody knows which of its words is the token.
 _SHOWN_HEADERS = frozenset({"content-length", "content-type", "date", "retry-after"})
-# As of RFC 6750, and what Apigee says unless it is told to follow the RFC.
+# The first is RFC 6750's; Apigee says the second unless it is told to follow the RFC.
 _BEARER_TYPES = frozenset({"bearer", "bearertoken"})
 # RFC 6750, section 2.1, and what servers send beyond it: anything visible that a header can hold.
 _SENDABLE_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
-# What a token endpoint answers to credentials or a scope that it does not like (RFC 6749, section 5.2).
+# A token endpoint answers so to credentials or a scope that it refuses (RFC 6749, section 5.2).
 _REFUSALS = frozenset({400, 401, 403, 422})
 _ERROR_CODES = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "invalid_scope"}
@@ -73,7 +72,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class _Missed:
-    """A request that gave no token. Another one is worth its while for who has more time left than `unless_given_s`."""
+    """A request that gave no token. Those who have more than `unless_given_s` seconds left may try another request."""
 
     detail: ErrorDetail
     unless_given_s: float
@@ -89,15 +88,16 @@ class _Store:
     accepted: set[tuple[Grant, str]] = field(default_factory=set)
 
 
-# By process id, as the client: a child of a fork must not wait for a thread of its parent.
+# By process id, like the client: a child of a fork must not wait for a thread of its parent.
 _stores: dict[int, _Store] = {}
 
 
 def obtain_token(definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]) -> Token:
-    """Return a token that is good for now: the one in memory, the one that another thread asks for, or a new one.
+    """Return a token that can be used now: the one in memory, the one that another thread asks for, or a new one.
 
-    `ends_at_s` (monotonic) bounds all of it. What is sent here is added to `trace`, without secrets. Raises
-    HttpActionError: the action itself was not sent, so where the failure may pass it is retryable whatever its effect.
+    `ends_at_s` (monotonic) is when it gives up. Requests that are sent are added to `trace`, without secrets. Raises
+    HttpActionError where there is no token. The action itself was not sent then, so a failure that may pass is
+    retryable whatever the action's effect is.
     """
     store = _store()
     outcome: Token | ErrorDetail | None = None
@@ -156,11 +156,11 @@ def _land(
     )
     try:
         outcome = _ask(definition, grant, ends_at_s, trace)
-        # What this attempt had no time for, one with more time can still get; anything else all have in common.
+        # Where the time was over, a thread with more time can still get a token. Any other failure is everybody's.
         in_vain_s = given_s if time.monotonic() >= ends_at_s else math.inf
         landed = outcome if isinstance(outcome, Token) else _Missed(outcome, in_vain_s)
     finally:
-        # Also where this thread is being ended: those that wait must not wait for ever.
+        # This also happens where this thread is being ended: the others must not wait for ever.
         with store.lock:
             flight = store.under_way.pop(grant)
             if isinstance(landed, Token):
@@ -170,7 +170,7 @@ def _land(
 
 
 def _await_landing(flight: Future[Token | _Missed], ends_at_s: float) -> Token | ErrorDetail | None:
-    """Return what another thread's request came to, or None where another request is worth its while."""
+    """Return the outcome of another thread's request, or None where there is time for a request of our own."""
     try:
         landed = flight.result(max(0.0, ends_at_s - time.monotonic()))
     except TimeoutError:
@@ -184,90 +184,79 @@ def _ask(
     definition: ActionDefinition, grant: Grant, ends_at_s: float, trace: list[HttpTraceEntry]
 ) -> Token | ErrorDetail:
     """Send the token request once."""
-    # Asking for a token changes nothing at the action's server: it may be repeated whatever the action does.
+    # Asking for a token changes nothing, so it may be repeated whatever the action does.
     as_safe = definition.model_copy(update={"effect": Effect.SAFE})
     scrub = make_scrubber(grant.secrets)
     asked_at_s, started_at = time.monotonic(), datetime.now(UTC)
-    request = _make_request(grant, ends_at_s - asked_at_s)
+    request = make_http_request(_build_request(grant), max(0.001, ends_at_s - asked_at_s))
     traced = trace_request(request, scrub)
     with begin_exchange(ends_at_s - asked_at_s) as exchange:
         try:
-            response = get_client().send(request, stream=True)
-            try:
-                body = read_body(response, MAX_TOKEN_RESPONSE_BYTES)
-            finally:
-                response.close()
-        except httpx.TransportError as error:
+            answer = send_once(
+                request, limit_bytes=MAX_TOKEN_RESPONSE_BYTES, error_limit_bytes=MAX_TOKEN_RESPONSE_BYTES
+            )
+            if answer.problem:
+                raise answer.problem
+        except TransportError as error:
             detail = describe_transport_error(as_safe, error, exchange, redact_url(str(error), scrub))
             trace.append(make_entry(started_at, traced, None, detail.message))
             return _as_token_failure(detail)
         except MalformedResponseError as error:
             trace.append(make_entry(started_at, traced, None, str(error)))
             return _bad_answer(str(error))
-    outcome = _read(as_safe, response, body, scrub, asked_at_s)
-    # Its body is not shown, whatever is in it: it is all about secrets, and an error's words are in the message.
-    duration_ms = round((time.monotonic() - asked_at_s) * 1000)
+    outcome = _read(as_safe, answer, scrub, asked_at_s)
+    # The body is never shown: it is all about secrets, and the words of an error are in the message.
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
-    headers = [(name, value) for name, value in response.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
-    answer = trace_response(response.status_code, headers, b"", duration_ms, known)
-    entry = make_entry(started_at, traced, answer, None if isinstance(outcome, Token) else outcome.message)
+    headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
+    shown = trace_response(answer.status, headers, b"", answer.duration_ms, known)
+    entry = make_entry(started_at, traced, shown, None if isinstance(outcome, Token) else outcome.message)
     if isinstance(outcome, Token):
         entry.continued = True
     trace.append(entry)
     return outcome
 
 
-def _make_request(grant: Grant, timeout_s: float) -> httpx.Request:
+def _build_request(grant: Grant) -> BuiltRequest:
     fields = {"grant_type": "client_credentials"}
     if grant.scopes:
         fields["scope"] = " ".join(grant.scopes)
     headers = {
         "Accept": "application/json",
-        "Accept-Encoding": "gzip",
         "Content-Type": FORM_CONTENT_TYPE,
-        "User-Agent": "workflow-state",
     }
     if grant.method == "client_secret_post":
         fields |= {"client_id": grant.client_id, "client_secret": grant.client_secret}
     else:
         headers["Authorization"] = f"Basic {base64.b64encode(grant.basic_pair.encode()).decode()}"
-    return httpx.Request(
-        "POST",
-        grant.token_url,
-        headers=headers,
-        content=urlencode(fields).encode(),
-        extensions={"timeout": httpx.Timeout(max(0.001, timeout_s), connect=5.0, pool=5.0).as_dict()},
-    )
+    return BuiltRequest("POST", grant.token_url, headers, urlencode(fields).encode())
 
 
-def _read(
-    as_safe: ActionDefinition, response: httpx.Response, body: bytes, scrub: Scrub, asked_at_s: float
-) -> Token | ErrorDetail:
+def _read(as_safe: ActionDefinition, answer: Answer, scrub: Scrub, asked_at_s: float) -> Token | ErrorDetail:
     """Return the token of an answer (RFC 6749, section 5.1), or why there is none (section 5.2)."""
     try:
-        answer = parse_json(body, response.headers.get("content-type", ""))
+        told = parse_json(answer.body, answer.content_type)
     except MalformedResponseError as error:
-        answer, problem = None, str(error)
+        told, problem = None, str(error)
     else:
         problem = "it is no JSON object"
-    if not response.is_success:
-        return _describe_refusal(as_safe, response, answer, scrub)
-    if not isinstance(answer, dict):
+    if not answer.is_success:
+        return _describe_refusal(as_safe, answer, told, scrub)
+    if not isinstance(told, dict):
         return _bad_answer(problem)
-    if "access_token" not in answer and isinstance(answer.get("error"), str):
+    if "access_token" not in told and isinstance(told.get("error"), str):
         # Some servers refuse with 200.
-        return _refuse(response.status_code, answer, scrub)
-    value = answer.get("access_token")
+        return _refuse(answer.status, told, scrub)
+    value = told.get("access_token")
     if not isinstance(value, str) or not _SENDABLE_TOKEN.fullmatch(value):
         return _bad_answer("it has no access_token that a header can hold")
-    if str(answer.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
+    if str(told.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
         return _bad_answer("its token is of another type than Bearer")
-    lifetime_s = _lifetime_s(answer.get("expires_in"))
+    lifetime_s = _lifetime_s(told.get("expires_in"))
     return Token(value, asked_at_s, asked_at_s + lifetime_s - min(RENEW_BEFORE_S, lifetime_s / 2))
 
 
 def _lifetime_s(expires_in: JsonValue) -> float:
-    """Return for how many seconds the token lives; some servers write the number as a string."""
+    """Return for how many seconds the token lives. Some servers write the number as a string."""
     try:
         lifetime_s = float(expires_in) if isinstance(expires_in, str | int | float) else math.nan
     except (ValueError, OverflowError):
@@ -277,27 +266,23 @@ def _lifetime_s(expires_in: JsonValue) -> float:
     return max(0.0, min(lifetime_s, MAX_LIFETIME_S))
 
 
-def _describe_refusal(
-    as_safe: ActionDefinition, response: httpx.Response, answer: JsonValue, scrub: Scrub
-) -> ErrorDetail:
-    status = response.status_code
-    location: Any = response.extensions.get("location")
-    headers = response.headers
+def _describe_refusal(as_safe: ActionDefinition, answer: Answer, told: JsonValue, scrub: Scrub) -> ErrorDetail:
+    headers = answer.headers
     detail = describe_status(
         as_safe,
-        status,
+        answer.status,
         retry_after_ms=parse_retry_after(headers.get("retry-after"), headers.get("date"), datetime.now(UTC)),
-        location=None if location is None else redact_url(location, scrub),
+        location=None if answer.location is None else redact_url(answer.location, scrub),
         has_key=False,
     )
-    if status not in _REFUSALS:
+    if answer.status not in _REFUSALS:
         return _as_token_failure(detail)
-    return _refuse(status, answer if isinstance(answer, dict) else {}, scrub)
+    return _refuse(answer.status, told if isinstance(told, dict) else {}, scrub)
 
 
 def _refuse(status: int, told: dict[str, JsonValue], scrub: Scrub) -> ErrorDetail:
     words = [word for name in ("error", "error_description") if isinstance(word := told.get(name), str)]
-    # As JSON: it is a server's text, and may have line breaks in it.
+    # Written as JSON, because a server's text may have line breaks in it.
     said = cut(json.dumps(scrub(" - ".join(words)), ensure_ascii=False), _MAX_DESCRIPTION_CHARACTERS)
     return make_detail(
         ErrorCategory.AUTH_INVALID,

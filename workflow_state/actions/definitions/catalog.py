@@ -1,6 +1,6 @@
-"""Every action definition that this process knows: those in the configured files, and those registered in code.
+"""The action definitions that this process knows: those in the configured files, and those registered in code.
 
-The files are read once, when a definition is first needed; a worker is restarted to read them again.
+The files are read once, when a definition is first needed. To read them again, restart the worker.
 """
 
 import difflib
@@ -25,10 +25,11 @@ _given: Mapping[str, ActionDefinition] | None = None
 
 
 def load_action_definition(definition_id: str) -> ActionDefinition:
-    """Return the definition with this id.
+    """Return the action definition with this id.
 
-    Raises ActionDefinitionError where there is none, saying what is near and where definitions were looked for, and
-    where a file is wrong.
+    Definitions that were registered come first, then those in the files that WORKFLOW_STATE_ACTIONS names. Raises
+    ActionDefinitionError where there is none of this id, with near names and where definitions were looked for. It is
+    raised for a wrong file as well.
     """
     if definition := _registered.get(definition_id):
         return definition
@@ -41,9 +42,12 @@ def load_action_definition(definition_id: str) -> ActionDefinition:
 
 
 def register_action_definition(definition: ActionDefinition | Mapping[str, Any]) -> ActionDefinition:
-    """Add a definition from code, in this process only; the same id again replaces it, also one from a file.
+    """Add an action definition from code, in this process only, and return it as a model.
 
-    Raises ActionDefinitionError listing all that is wrong with it.
+        register_action_definition({"id": "users.get", "endpoint": {"url": "https://api.example.com/users/{userId}"}})
+
+    Call it where workers and submitting processes start, in each of them. A definition with the same id is replaced,
+    also one from a file. Takes a model or its JSON data. Raises ActionDefinitionError with everything that is wrong.
     """
     checked = check_action_definition(definition)
     _registered[checked.id] = checked
@@ -51,7 +55,7 @@ def register_action_definition(definition: ActionDefinition | Mapping[str, Any])
 
 
 def check_action_definition(definition: ActionDefinition | Mapping[str, Any]) -> ActionDefinition:
-    """Return the definition where it can be used. Raises ActionDefinitionError listing all that is wrong with it."""
+    """Return the definition as a model. Raises ActionDefinitionError with everything that is wrong with it."""
     try:
         checked = ActionDefinition.model_validate(definition)
     except ValidationError as error:
@@ -83,14 +87,14 @@ def forget_catalog() -> None:
 
 
 def forget_definition_files() -> None:
-    """Forget what was read, or given in its place, and not what was registered in code."""
+    """Forget what was read from files or given in their place; keep what was registered in code."""
     global _given  # noqa: PLW0603 - a process has one catalog
     _given = None
     _read_configured_files.cache_clear()
 
 
 def replace_definition_files(definitions: Mapping[str, ActionDefinition]) -> None:
-    """Take these for what is in the files, until that is forgotten; they have been checked before.
+    """Use these definitions, which have been checked, in place of the files until `forget_definition_files` is called.
 
     For tests: reading hundreds of definitions from a file takes most of a second.
     """

@@ -1,8 +1,8 @@
 """Reading action definitions from YAML and JSON files, with the line of everything that is wrong.
 
-A file holds one definition, a list of them, or several YAML documents. All problems of all files come in one error.
-YAML is read by the core schema of YAML 1.2, which is what people expect: `no` and `2024-01-01` are text, `1e3` is a
-number. Aliases are refused, because a few lines of them can stand for gigabytes.
+A file has one definition, a list of them, or several YAML documents. All problems of all files come in one error.
+YAML is read by the core schema of YAML 1.2, as people expect: `no` and `2024-01-01` are text, and `1e3` is a number.
+Aliases are refused, because a few lines of them can stand for gigabytes.
 """
 
 import json
@@ -48,7 +48,7 @@ for _name, (_pattern, _first) in CORE_SCHEMA.items():
 
 @dataclass(slots=True)
 class _Document:
-    """One definition as it stands in its file: the data, and the line of each field; `prefix` leads to it."""
+    """One definition in its file: the data, and the line of each field. `prefix` leads to it in the document."""
 
     path: Path
     data: Any
@@ -58,7 +58,7 @@ class _Document:
 
 @dataclass(slots=True)
 class _Walk:
-    """What is kept while a document is read: the lines, and which nodes were seen, to find aliases."""
+    """What is noted while a document is read: the lines, and the nodes that were seen, to find aliases."""
 
     path: Path
     problems: list[str]
@@ -80,7 +80,7 @@ class _Findings:
 
 
 def read_definition_files(paths: Iterable[Path]) -> Mapping[str, ActionDefinition]:
-    """Return the definitions in these files and folders, by id; a folder's own files, not those of its subfolders.
+    """Return the definitions in these files and folders, by id. Subfolders are not looked into.
 
     Raises ActionDefinitionError with every problem, each on a line that starts with `FILE:LINE:`.
     """
@@ -171,7 +171,7 @@ def _line_of(document: _Document, path: _Location) -> int:
 def _parse_file(path: Path, problems: list[str]) -> Iterator[_Document]:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".json":
-        # The JSON parser decides what is JSON, and the YAML one, for which tabs are no space, tells the lines.
+        # The JSON parser reads the data. The YAML parser tells the lines; it does not take tabs for space.
         roots = [json.loads(text)]
         text = text.replace("\t", " ")
     else:

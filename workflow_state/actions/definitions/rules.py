@@ -1,9 +1,8 @@
-"""What an action definition must fulfil beyond its types: URL, headers and credentials that can really be sent.
+"""Checking an action definition beyond its types: whether its URL, headers and credentials can be sent. Pure functions.
 
-Pure functions. A problem has the path of the field that it is about, so that a file's reader can give the line.
+A problem has the path of its field, so that whoever reads a file can tell the line.
 """
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from workflow_state.actions.auth.templates import find_bad_env_reference, name_authentication_header
 from workflow_state.actions.http.header_rules import find_header_problem
-from workflow_state.actions.http.url_template import find_placeholders, find_template_problems
+from workflow_state.actions.http.url_template import find_placeholders, find_template_problems, find_url_problem
 from workflow_state.json_schema.compiled import find_schema_problem
 from workflow_state.json_schema.paths import types_of, view_schema
 from workflow_state.schema import (
@@ -25,6 +24,7 @@ from workflow_state.schema import (
     RateLimit,
     RetryPolicy,
 )
+from workflow_state.wording import did_you_mean
 
 Path = tuple[str | int, ...]
 
@@ -39,12 +39,6 @@ _DOCUMENTS: tuple[type[BaseModel], ...] = (
     RateLimit,
 )
 _NO_CREDENTIALS = frozenset({"type", "header", "token_url", "token_endpoint_auth_method"})
-# A URL of plain letters can be sent as it is. What else can be sent is for httpx to say.
-PLAIN_URL = re.compile(
-    r"https?://(?:localhost|127\.0\.0\.1|(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,63})(?::[0-9]{1,5})?"
-    r"(?:/[\w.~%/-]{0,1000})?(?:\?[\w.~%/=&-]{0,1000})?",
-    re.ASCII,
-)
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
 
 
@@ -57,9 +51,9 @@ class DefinitionProblem:
 
 
 def describe_validation_error(error: ValidationError) -> list[DefinitionProblem]:
-    """Return what pydantic found, in words for someone who writes a definition; values are not repeated.
+    """Return what pydantic found, in words for someone who writes a definition.
 
-    A wrong value may be a secret that went into the wrong field.
+    Values are not repeated: a wrong value may be a secret in the wrong field.
     """
     return [
         DefinitionProblem(_without_union_tag(problem["loc"]), _word(problem["type"], problem["msg"], problem["loc"]))
@@ -77,13 +71,13 @@ def _word(kind: str, message: str, path: Path) -> str:
         return "is missing"
     if kind == "extra_forbidden":
         known = {field.alias or name for document in _DOCUMENTS for name, field in document.model_fields.items()}
-        near = difflib.get_close_matches(str(path[-1]), sorted(known), n=1)
-        return "is not a field of a definition" + (f"; did you mean '{near[0]}'?" if near else "")
+        guess = did_you_mean(str(path[-1]), sorted(known))
+        return "is not a field of a definition" + (f"; {guess}" if guess else "")
     return message.removeprefix("Value error, ")
 
 
 def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
-    """Return everything that would keep the definition's requests from being sent; nothing where it can be used."""
+    """Return every reason why requests of the definition could not be sent; an empty list where there is none."""
     return [
         *_check_url(definition),
         *_check_headers(definition),
@@ -107,20 +101,10 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     yield from (DefinitionProblem(path, problem) for problem in problems)
     if not problems:
         filled = url
-        for name in find_placeholders(url):
+        for name in definition.endpoint.placeholders:
             filled = filled.replace(f"{{{name}}}", "x")
-        if not PLAIN_URL.fullmatch(filled) and (problem := _find_problem_of_httpx(filled)):
+        if problem := find_url_problem(filled):
             yield DefinitionProblem(path, problem)
-
-
-def _find_problem_of_httpx(url: str) -> str | None:
-    import httpx  # noqa: PLC0415 - it takes longer to import than a plan to validate, and is seldom needed for that
-
-    try:
-        httpx.URL(url)
-    except httpx.InvalidURL as error:
-        return str(error)
-    return None
 
 
 def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:

@@ -1,4 +1,4 @@
-"""Writing action definitions as YAML that reads back as it was: by the core schema, without aliases."""
+"""Writing action definitions as YAML that `files` reads back unchanged: by the core schema, without aliases."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _WIDTH_CHARACTERS = 120
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what either version of YAML would take for something other than text, and never writes an alias."""
+    """Quotes text that one of the versions of YAML would take for something else, and never writes an alias."""
 
     # A copy: adding to an inherited one would change the parent.
     yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML's own interface

@@ -1,8 +1,8 @@
-"""What a failed attempt means: its category, and whether it may be tried again.
+"""What a failed request means: its category, and whether it may be sent again. Pure functions.
 
-Pure functions. A request that was never sent may go again whatever it does; so may one that the server says it did
-not process (425, 429, 503). Where it is unknown whether the server acted, only a request that is harmless to repeat
-goes again.
+A request that was never sent may be sent again whatever it does. So may a request that the server says it did not
+process (425, 429, 503). Where it is unknown whether the server acted, only a request that is harmless to repeat is sent
+again.
 """
 
 import re
@@ -18,13 +18,13 @@ from workflow_state.actions.network.egress import explain_refusal
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorCategory, ErrorDetail
 
 MAX_RETRY_AFTER_MS = 300_000
-"""A server that asks for a longer pause is not obeyed in silence: the action fails, and says when."""
+"""The longest pause that a server may ask for. For a longer one the action fails, and its error says how long."""
 
 _DAILY_FROM_MS = 3_600_000
 _LONGEST_DATE_CHARACTERS = 64
 _LONGEST_RETRY_AFTER_S = 366 * 24 * 3600
 
-# Not processed, by what the status means (RFC 8470, RFC 6585, RFC 9110).
+# These statuses mean that the request was not processed (RFC 8470, RFC 6585, RFC 9110).
 _NOT_PROCESSED = frozenset({425, 429, 503})
 _UNKNOWN_OUTCOME = frozenset({408, 500, 502, 504})
 
@@ -60,7 +60,7 @@ def parse_retry_after(retry_after: str | None, date: str | None, now: datetime) 
     """Return the pause that `Retry-After` asks for, in milliseconds (RFC 9110, section 10.2.3).
 
     Digits are seconds. A date counts from the response's own `Date`, so that a wrong clock on either side does not
-    matter; without one from `now`. Anything else is None; a pause ends after a year.
+    matter. Without a `Date` it counts from `now`. Anything else gives None. The longest pause is a year.
     """
     text = (retry_after or "").strip()
     if re.fullmatch(r"[0-9]+", text):
@@ -90,7 +90,7 @@ def describe_status(
     has_key: bool,
     was_accepted: bool = False,
 ) -> ErrorDetail:
-    """Return the failure that a status other than 2xx is.
+    """Return the error for a status other than 2xx.
 
     `has_key` tells whether an Idempotency-Key was sent, `was_accepted` whether the server has taken a token of these
     credentials before.
@@ -134,7 +134,7 @@ def describe_status(
 
 
 def describe_refused_redirect(definition: ActionDefinition, status: int, location: str, reason: str) -> ErrorDetail:
-    """Return the failure that a redirect is which can't be followed; `location` is without secrets."""
+    """Return the error for a redirect that can't be followed; `location` is its URL without secrets."""
     unknown = definition.effective_effect is Effect.UNSAFE and is_sent_after_acting(status)
     return make_detail(
         ErrorCategory.API_UNEXPECTED_STATUS,
@@ -149,7 +149,8 @@ def describe_refused_redirect(definition: ActionDefinition, status: int, locatio
 def _can_retry_status(effect: Effect, status: int, *, has_key: bool) -> bool:
     if status in _NOT_PROCESSED:
         return True
-    # 409 under an Idempotency-Key: the first request with this key still runs (draft-ietf-httpapi-idempotency-key).
+    # 409 to an Idempotency-Key means that the first request with this key is still being processed
+    # (draft-ietf-httpapi-idempotency-key).
     if status == httpx.codes.CONFLICT:
         return effect is Effect.KEYED and has_key
     return status in _UNKNOWN_OUTCOME and effect is not Effect.UNSAFE
@@ -163,7 +164,7 @@ def _name_status(status: int) -> str:
 def describe_transport_error(
     definition: ActionDefinition, error: httpx.TransportError, exchange: Exchange, reason: str
 ) -> ErrorDetail:
-    """Return the failure that a broken exchange is; `reason` is the error's text without secrets."""
+    """Return the error for an exchange that broke; `reason` is the exception's text without secrets."""
     if exchange.refused_by is not None:
         message, suggestion = explain_refusal(exchange.refused_by)
         return make_detail(ErrorCategory.NETWORK_CONNECTION_REFUSED, "egress_refused", message, suggestion=suggestion)

@@ -1,4 +1,4 @@
-"""An action's output: what its dependents read, made of the body of a successful response."""
+"""An action's output, which other actions read: made of the body of a successful response."""
 
 import json
 from collections.abc import Callable
@@ -21,11 +21,13 @@ def make_output(
 ) -> tuple[JsonValue, StorageLocation | None]:
     """Return the output, and where it was stored if the state can't hold it.
 
-    JSON is its value, text is `{"text": …}`, nothing is null. Binary data and what is larger than the inline limit
-    is stored: `{"stored": true, "location", "size", "contentType"}`. Known secrets are taken out of JSON and text,
-    stored or not. `check` sees JSON and text as a whole also where it is stored, and of binary data what stands for
-    it. Raises MalformedResponseError where the body is not what its type says, and what
-    `store` and `check` raise.
+    The output of JSON is its value, of text `{"text": …}`, and of an empty body null. Binary data, and all that is
+    larger than the inline limit, is stored; then the output is `{"stored": true, "location", "size", "contentType"}`.
+    Known secrets are taken out of JSON and text, stored or not.
+
+    `check` gets the value that is JSON or text, also where it is stored. Of binary data it gets the object that stands
+    for it. Raises MalformedResponseError where the body is not what its type says, and whatever `store` and `check`
+    raise.
     """
     if not body:
         _run(check, None)
@@ -53,7 +55,10 @@ def _run(check: Check | None, value: JsonValue) -> None:
 
 
 def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue] | None, bytes, str]:
-    """Return the inline output (in a tuple, because null is one; None for binary), the bytes to store, their type."""
+    """Return the inline output, the bytes to store, and their type.
+
+    The output is in a tuple, because null is an output too. It is None for binary data.
+    """
     shown_type = content_type[:MAX_CONTENT_TYPE_CHARACTERS]
     if is_json(content_type):
         value = parse_json(body, content_type)

@@ -1,7 +1,7 @@
-"""Taking secrets out of everything that is kept: by the name of a field, and by the known value.
+"""Taking secrets out of everything that is kept: by the name of a field, and by the known value. Pure functions.
 
-Pure functions. A trace is redacted both ways; an output only by value, because a field called `token` may be just
-what the next action needs.
+A trace is redacted in both ways. An output is redacted only by value, because a field called `token` may be just what
+the next action needs.
 """
 
 import base64
@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 REDACTED = "[redacted]"
 MIN_SECRET_LENGTH = 4
-"""Shorter values are no secrets, and replacing them would only destroy text."""
+"""Shorter values are not taken for secrets: replacing them would only destroy text."""
 
 Scrub = Callable[[str], str]
 
@@ -24,9 +24,9 @@ _SECRET_NAME = re.compile(
     r"|(api|access|private|signing|subscription)[-_ ]?key",
     re.IGNORECASE,
 )
-# In a pattern, where a backslash is two.
+# For a text that was escaped for a pattern, in which a backslash is two.
 _ESCAPE = re.compile(r"%[0-9A-F]{2}|\\\\u[0-9a-f]{4}")
-# What JSON writers escape that need not be: PHP the slash, Go these three, .NET the others too.
+# JSON writers escape more than they must: PHP the slash, Go `<`, `>` and `&`, .NET more.
 _HTML_IN_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 _MORE_IN_JSON = {ord(character): f"\\u{ord(character):04x}" for character in "<>&'+`"}
 _USERINFO = re.compile(r"(?<=//)[^/?#\s@]*(?:@[^/?#\s@]*)*@")
@@ -43,7 +43,7 @@ def make_scrubber(secrets: Iterable[str]) -> Scrub:
     forms = {form for secret in secrets if len(secret) >= MIN_SECRET_LENGTH for form in _forms_of(secret)}
     if not forms:
         return _keep
-    # The longest first: where one secret contains another, nothing of it may be left over.
+    # The longest comes first: where one secret contains another, nothing of it may be left over.
     longest_first = sorted(forms, key=lambda form: (-len(form), form))
     pattern = re.compile("|".join(_match_any_case_of_escapes(form) for form in longest_first))
     return lambda text: pattern.sub(REDACTED, text)
@@ -65,13 +65,13 @@ def _forms_of(secret: str) -> set[str]:
     in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     in_json |= {form.replace("/", "\\/") for form in in_json}
     in_json |= {form.translate(table) for form in in_json for table in (_HTML_IN_JSON, _MORE_IN_JSON)}
-    # .NET's way with the quote.
+    # .NET writes a quote so.
     in_json |= {form.replace('\\"', "\\u0022") for form in in_json}
     return {secret, html.escape(secret), html.escape(secret, quote=False), *quoted, *encoded, *unpadded, *in_json}
 
 
 def map_strings(value: JsonValue, change: Scrub) -> JsonValue:
-    """Return a copy of the value with every string in it, property names too, passed through `change`."""
+    """Return a copy of the value with `change` applied to every string in it, names of properties included."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, list):
@@ -82,7 +82,7 @@ def map_strings(value: JsonValue, change: Scrub) -> JsonValue:
 
 
 def redact_json(value: JsonValue, scrub: Scrub = _keep) -> JsonValue:
-    """Return a copy of the value with the properties of secret names masked, and the known secrets in all strings."""
+    """Return a copy of the value with properties of secret names masked, and known secrets in all strings masked."""
     if isinstance(value, str):
         return scrub(value)
     if isinstance(value, list):
@@ -96,7 +96,7 @@ def redact_json(value: JsonValue, scrub: Scrub = _keep) -> JsonValue:
 
 
 def _holds_something(value: JsonValue) -> bool:
-    # `"token": null` and `"isToken": false` tell nothing, and are what one wants to see in a trace.
+    # `"token": null` and `"isToken": false` hold no secret, and are useful in a trace.
     return not (value is None or isinstance(value, bool))
 
 

@@ -1,7 +1,7 @@
-"""Where a redirect leads: the next request, or why there is none.
+"""Following a redirect: the next request, or why there is none. Pure functions.
 
-Pure functions. A redirect is followed only where the definition says so, and what it may carry along is less than
-browsers and httpx let it: a server can send an action anywhere, with whatever the action had with it.
+A redirect is followed only where the definition says so. The next request carries less than in browsers and httpx,
+because a server can redirect an action anywhere, and credentials must not go there.
 """
 
 import re
@@ -12,12 +12,12 @@ import httpx
 MAX_REDIRECTS = 5
 
 _MAX_PORT = 65_535
-# What RFC 9110 (section 4.1) asks for at least; each hop's URL is kept in the trace.
+# RFC 9110 (section 4.1) asks for at least this many. Each URL is kept in the trace.
 _LONGEST_LOCATION = 8_000
 # httpx makes a host of anything: that of `https://[` is `%5B`.
 _HOST = re.compile(rb"[A-Za-z0-9._:-]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# All that another origin gets to see. Not a list of what to leave out: a key can be in a header of any name.
+# Another origin gets these and no others. A list of what to leave out would not do: any header can have a key in it.
 _HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "user-agent"})
 _OF_THE_BODY = frozenset({"content-type", "content-encoding", "content-language", "content-disposition", "digest"})
 # The client makes them anew for each request.
@@ -34,18 +34,19 @@ def is_redirect(status: int, location: str | None) -> bool:
 
 
 def is_sent_after_acting(status: int) -> bool:
-    """Return whether servers answer so once they have done what they were asked for: 303, and by old habit 302."""
+    """Return whether servers answer so after they did what they were asked for: with 303, and by old habit 302."""
     return status in (httpx.codes.SEE_OTHER, httpx.codes.FOUND)
 
 
 def make_next_request(requests: Sequence[httpx.Request], status: int, location: str) -> httpx.Request:
     """Return the request that follows a redirect; `requests` are those sent so far, of which the last was redirected.
 
-    303 makes a GET without a body of any request. The others repeat a GET; 307 and 308 repeat any request to the same
-    origin. Another origin gets no credentials, no header of the definition's or the inputs', and no body, and what
-    was left out does not come back on the way home. Raises RedirectRefusedError where more than `MAX_REDIRECTS` were
-    followed or they go in a circle, from https to http, for a URL that can't be used, and where the request would
-    become another one in silence.
+    After 303 comes a GET without a body. The others repeat a GET, and 307 and 308 repeat any request to the same
+    origin. Another origin gets no credentials, no header of the definition or the inputs, and no body. What was left
+    out stays out, also where a later redirect leads back.
+
+    Raises RedirectRefusedError for more than `MAX_REDIRECTS`, for a circle, for a way from https to http, for a URL
+    that can't be used, and where the request would silently become another one.
     """
     last = requests[-1]
     url = _read_location(last.url, location)
@@ -80,7 +81,7 @@ def _goes_along(name: str, *, is_same_origin: bool, has_body: bool) -> bool:
         return False
     if not is_same_origin:
         return name in _HARMLESS_HEADERS
-    # The key is that of the request with the body; a GET needs none.
+    # The Idempotency-Key belongs to the request with the body; a GET needs none.
     return has_body or (name not in _OF_THE_BODY and name != "idempotency-key")
 
 
@@ -100,5 +101,5 @@ def _read_location(base: httpx.URL, location: str) -> httpx.URL:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    # httpx leaves out a scheme's own port, so that :443 and none are the same.
+    # httpx leaves out a scheme's default port, so :443 and no port are the same.
     return url.scheme, url.host.removesuffix("."), url.port

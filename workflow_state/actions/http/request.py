@@ -1,33 +1,33 @@
-"""From a definition and an action's inputs to the request that is sent.
+"""Building the request of an action from its definition and its inputs. Pure functions.
 
-Pure functions: the same inputs make the same bytes, so that a retry under one Idempotency-Key is the same request.
-A plan is written by a language model and its values come from strangers' servers, so that nothing here trusts them:
-a value stays the value of its own path segment, parameter, header or property.
+The same inputs make the same bytes, so that a retry with the same Idempotency-Key is the same request. A plan is
+written by a language model, and values come from other people's servers. So nothing here trusts them: a value stays the
+value of its own path segment, parameter, header or property.
 """
 
-import difflib
 import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.http.failures import make_detail
 from workflow_state.actions.http.header_rules import find_header_problem
+from workflow_state.actions.http.response import media_type_of
 from workflow_state.actions.http.url_template import (
     TemplateValueError,
     encode_query_pair,
     fill_path,
     fill_query,
-    find_placeholders,
+    find_url_problem,
     query_names,
     split_template,
 )
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition, ErrorCategory
+from workflow_state.wording import did_you_mean
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -65,9 +65,9 @@ def build_request(
 ) -> BuiltRequest:
     """Return the request for these inputs.
 
-    `own_headers` are the definition's headers with credentials in them (by default its plain headers); no input can
-    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place, a
-    placeholder without a value, or a value that can't stand where it belongs.
+    `own_headers` are the definition's headers with credentials in them, by default its plain headers. No input can
+    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place in the
+    request, for a placeholder without a value, and for a value that can't stand where it belongs.
     """
     try:
         return _build(definition, inputs, own_headers, idempotency_key)
@@ -111,7 +111,7 @@ def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) 
             places[prefix][name] = value
         elif key != "body":
             places[""][key] = value
-    placeholders = find_placeholders(definition.endpoint.url)
+    placeholders = definition.endpoint.placeholders
     for key in places[""]:
         if key not in placeholders:
             raise reject_inputs(
@@ -136,9 +136,8 @@ def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) 
 
 def _advise(key: str, placeholders: list[str]) -> str:
     there = f"placeholders of the URL: {_listed(placeholders)}" if placeholders else "the URL has no placeholders"
-    near = difflib.get_close_matches(key, placeholders, n=1)
-    guess = f"did you mean '{near[0]}'? " if near else ""
-    return f"{guess}{there}; anything else goes as query.{key}, header.{key}, body.{key} or body"
+    guess = did_you_mean(key, placeholders)
+    return f"{guess}{' ' if guess else ''}{there}; anything else goes as query.{key}, header.{key}, body.{key} or body"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -154,10 +153,8 @@ def _build_url(definition: ActionDefinition, inputs: _Inputs) -> str:
     pairs = [encode_query_pair(name, text) for name, value in inputs.query.items() for text in _texts(name, value)]
     query = "&".join([fill_query(template.query, values), *pairs] if template.query else pairs)
     url = template.origin + fill_path(template.path, values) + (f"?{query}" if query else "")
-    try:
-        httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise reject_inputs(definition, f"the URL can't be built: {error}") from None
+    if problem := find_url_problem(url):
+        raise reject_inputs(definition, f"the URL can't be built: {problem}")
     return url
 
 
@@ -195,7 +192,7 @@ def _build_body(definition: ActionDefinition, inputs: _Inputs, headers: dict[str
 
 
 def _encode_body(body: JsonValue, content_type: str) -> bytes:
-    media_type = content_type.partition(";")[0].strip().lower()
+    media_type = media_type_of(content_type)
     if media_type == JSON_CONTENT_TYPE or media_type.endswith("+json"):
         return _encode_json(body)
     if media_type == FORM_CONTENT_TYPE:

@@ -1,8 +1,8 @@
-"""From a response's bytes to a value that the state can hold.
+"""Reading a response's bytes into a value that the state can hold.
 
-Whatever a server answers, storing the state must not fail because of it: lengths are bounded while reading and while
-decompressing, and what JSON in the state can't say (NaN, half a character, a number of a thousand digits) is sorted
-out here, once.
+Whatever a server answers, storing the state must not fail because of it. So lengths are bounded while the body is read
+and decompressed, and what the state's JSON can't hold is refused or replaced here: NaN, half of a surrogate pair, a
+number of a thousand digits.
 """
 
 import codecs
@@ -20,7 +20,7 @@ from workflow_state.actions.http.redaction import map_strings
 
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 308
-"""As far as a double reaches: what is longer breaks readers of the state in other languages."""
+"""As far as a double reaches. Longer integers break readers of the state in other languages."""
 
 _JSON_TYPE = re.compile(r"(application|text)/json|[^/]+/[^/]+\+json")
 _TEXT_TYPE = re.compile(r"text/.*|application/(xml|javascript|ecmascript|x-www-form-urlencoded|yaml)|[^/]+/[^/]+\+xml")
@@ -32,7 +32,7 @@ _SAFE_CODEC = re.compile(
 
 
 class MalformedResponseError(Exception):
-    """The body can't be used; `code` is a word for it, the message says why. It never leaves the actions package."""
+    """The body can't be used. `code` is a word for the reason, and the message says it. Only `actions` sees it."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -100,8 +100,8 @@ def is_json(content_type: str) -> bool:
 def decode_text(body: bytes, content_type: str) -> str | None:
     """Return the body as text, or None where it is binary.
 
-    An unknown charset is read as UTF-8; what can't be decoded becomes U+FFFD. A body without a type is text where it
-    is valid UTF-8.
+    An unknown charset is read as UTF-8, and bytes that can't be decoded become U+FFFD. A body without a type is text
+    where it is valid UTF-8.
     """
     media_type = media_type_of(content_type)
     if not media_type:
@@ -115,9 +115,9 @@ def decode_text(body: bytes, content_type: str) -> str | None:
 
 
 def parse_json(body: bytes, content_type: str = "") -> JsonValue:
-    """Return the value of a JSON body; raise MalformedResponseError for what is not JSON, or the state can't hold.
+    """Return the value of a JSON body. Half of a surrogate pair becomes U+FFFD.
 
-    Half a character becomes U+FFFD. Of equal names in an object the last one counts, as everywhere.
+    Raises MalformedResponseError for a body that is not JSON, or that the state can't hold.
     """
     try:
         text = body.decode(_charset_of(content_type) or json.detect_encoding(body))
@@ -132,13 +132,13 @@ def parse_json(body: bytes, content_type: str = "") -> JsonValue:
         where = f"line {error.lineno}, column {error.colno}"
         raise MalformedResponseError("bad_json", f"the body is not JSON: {error.msg} at {where}") from None
     _check_depth(value)
-    # Surrogates come from \ud800 escapes only; most bodies have none and need no copy.
+    # Surrogates come from escapes such as \ud800 only. Most bodies have none, and need no copy.
     has_surrogates = "\\ud" in text or "\\uD" in text
     return map_strings(value, _without_surrogates) if has_surrogates else value
 
 
 def _check_depth(value: Any) -> None:
-    # Level by level, because a recursion would itself be the problem.
+    # Level by level: a recursion would fail for a body that is too deep.
     containers = _containers_in([value])
     for _ in range(MAX_DEPTH):
         containers = _containers_in(

@@ -1,6 +1,6 @@
-"""The trace of an attempt: what was sent and answered, short and without secrets.
+"""The trace of a request: what was sent and answered, short and without secrets. Pure functions.
 
-Pure functions. Secrets go first and the cut comes after: half a secret would not be recognised any more.
+Secrets are taken out before a text is cut: half of a secret would not be recognised.
 """
 
 import json
@@ -21,7 +21,7 @@ MAX_HEADER_CHARACTERS = 512
 MAX_HEADERS = 64
 _MAX_TRACED_BYTES = 64 * 1024
 
-# Bounded repetitions: the text is a server's, and an unbounded one takes minutes for a page of letters.
+# The repetitions are bounded: with unbounded ones, a page of letters from a server would take minutes.
 _SECRET_IN_TEXT = re.compile(
     r"""((?:token|secret|passw(?:or)?d|api[-_]?key)[\w-]{0,40}["']?\s{0,4}[:=]\s{0,4}["']?)[^\s"',;&<>]+""",
     re.IGNORECASE,
@@ -29,7 +29,7 @@ _SECRET_IN_TEXT = re.compile(
 
 
 def trace_request(request: httpx.Request, scrub: Scrub) -> TracedRequest:
-    """Return what was sent."""
+    """Return what was sent, without secrets."""
     traced = TracedRequest(
         method=request.method,
         url=redact_url(str(request.url), scrub),
@@ -43,7 +43,7 @@ def trace_request(request: httpx.Request, scrub: Scrub) -> TracedRequest:
 def trace_response(
     status: int, headers: Iterable[tuple[str, str]], body: bytes, duration_ms: int, scrub: Scrub
 ) -> TracedResponse:
-    """Return what was answered."""
+    """Return what was answered, without secrets."""
     content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
     traced = TracedResponse(status=status, headers=_trace_headers(headers, scrub), duration=duration_ms)
     if body:
@@ -54,7 +54,7 @@ def trace_response(
 def make_entry(
     started_at: datetime, request: TracedRequest, response: TracedResponse | None, error: str | None
 ) -> HttpTraceEntry:
-    """Return the trace of one attempt; a field that has nothing to say is left out."""
+    """Return the trace of one request. A response or an error that is None is left out."""
     entry = HttpTraceEntry(timestamp=started_at, request=request)
     if response is not None:
         entry.response = response
@@ -64,7 +64,7 @@ def make_entry(
 
 
 def trace_body(body: bytes, content_type: str, scrub: Scrub) -> JsonValue:
-    """Return a body for the trace: JSON where it is short, else text, cut with a note of how much is missing."""
+    """Return a body for the trace: JSON where it is short, otherwise text, with a note where it was cut."""
     media_type = media_type_of(content_type)
     if len(body) > _MAX_TRACED_BYTES:
         return f"[{len(body)} bytes of {media_type or 'unknown type'}, not shown]"

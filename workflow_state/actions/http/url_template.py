@@ -1,6 +1,7 @@
-"""The URL of a definition: `{name}` stands for one value that can't leave its place.
+"""The URL of a definition: `https://api.example.com/users/{userId}`. Pure functions.
 
-Pure functions. Scheme, host and port are the operator's; a placeholder is only ever in the path or the query.
+A placeholder stands for one value, which can't leave its place. Scheme, host and port are the operator's: placeholders
+are only in the path and the query.
 """
 
 import re
@@ -8,12 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, unquote
 
+from workflow_state.schema import URL_PLACEHOLDER
+
 _TEMPLATE = re.compile(
     r"(?P<origin>https?://[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?", re.IGNORECASE | re.DOTALL
 )
 _ORIGIN = re.compile(r"https?://(\[[0-9A-Fa-f:.]+\]|[^\s\[\]{}$@:\\%<>\"|^`]+)(:(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
+# A URL of plain letters can be sent as it is. What else can be sent is for httpx to say.
+PLAIN_URL = re.compile(
+    r"https?://(?:localhost|127\.0\.0\.1|(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,63})(?::[0-9]{1,5})?"
+    r"(?:/[\w.~%/-]{0,1000})?(?:\?[\w.~%/=&-]{0,1000})?",
+    re.ASCII,
+)
 _DOT_SEGMENTS = frozenset({".", ".."})
 _MAX_PORT = 65_535
 RESERVED_NAMES = frozenset({"body"})
@@ -33,7 +41,7 @@ class UrlTemplate:
 
 
 def split_template(url: str) -> UrlTemplate:
-    """Split a URL that `find_template_problems` finds no fault with."""
+    """Return the parts of a URL in which `find_template_problems` finds no problem."""
     match = _TEMPLATE.fullmatch(url)
     if match is None:
         raise ValueError("the URL must start with http:// or https://")
@@ -42,7 +50,7 @@ def split_template(url: str) -> UrlTemplate:
 
 def find_placeholders(url: str) -> list[str]:
     """Return the names of the placeholders, in the order of the URL."""
-    return _PLACEHOLDER.findall(url)
+    return URL_PLACEHOLDER.findall(url)
 
 
 def query_names(template: UrlTemplate) -> set[str]:
@@ -51,7 +59,7 @@ def query_names(template: UrlTemplate) -> set[str]:
 
 
 def find_template_problems(url: str) -> list[str]:
-    """Return what is wrong with a definition's URL, each as a sentence; nothing where it can be used."""
+    """Return what is wrong with a definition's URL, a sentence for each problem."""
     match = _TEMPLATE.fullmatch(url)
     if match is None:
         return ["the URL must start with a literal http:// or https://"]
@@ -61,7 +69,7 @@ def find_template_problems(url: str) -> list[str]:
     if match["fragment"] is not None:
         problems.append("the URL has a fragment (#…), which is never sent")
     rest = match["path"] + "?" + (match["query"] or "")
-    literal = _PLACEHOLDER.sub("", rest)
+    literal = URL_PLACEHOLDER.sub("", rest)
     if "{" in literal or "}" in literal:
         problems.append("a placeholder is not written as {name} (letters, digits, _ and -, a letter first)")
     if any(unquote(segment) in _DOT_SEGMENTS for segment in match["path"].split("/")):
@@ -86,11 +94,24 @@ def _find_origin_problems(origin: str) -> list[str]:
     return []
 
 
-def fill_path(path: str, values: Mapping[str, str]) -> str:
-    """Return the path with each placeholder's value percent-encoded: it has the same segments, whatever the values.
+def find_url_problem(url: str) -> str | None:
+    """Return why a URL without placeholders can't be sent, or None where it can."""
+    if PLAIN_URL.fullmatch(url):
+        return None
+    import httpx  # noqa: PLC0415 - it takes longer to import than a plan to validate, and is seldom needed for that
 
-    Raises TemplateValueError for a value that a server could take for a way out of its segment once it decodes it:
-    empty, `.`, `..`, or either of these between slashes.
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        return str(error)
+    return None
+
+
+def fill_path(path: str, values: Mapping[str, str]) -> str:
+    """Return the path with the values of its placeholders percent-encoded. No value adds or removes a segment.
+
+    Raises TemplateValueError for a value that a server may take for a way out of its segment after decoding it: an
+    empty one, `.`, `..`, or either of these between slashes.
     """
 
     def encode(match: re.Match[str]) -> str:
@@ -98,16 +119,16 @@ def fill_path(path: str, values: Mapping[str, str]) -> str:
         _refuse_way_out(name, values[name])
         return _encode(name, values[name])
 
-    filled = _PLACEHOLDER.sub(encode, path)
-    # Two harmless values side by side could still make a dot segment: /{a}{b}.
+    filled = URL_PLACEHOLDER.sub(encode, path)
+    # Two harmless values side by side can still make a dot segment: /{a}{b}.
     if any(segment in _DOT_SEGMENTS for segment in filled.split("/")):
         raise TemplateValueError("the values make a '.' or '..' segment of the path")
     return filled
 
 
 def fill_query(query: str, values: Mapping[str, str]) -> str:
-    """Return the query with each placeholder's value percent-encoded, so that a value stays a value."""
-    return _PLACEHOLDER.sub(lambda match: _encode(match.group(1), values[match.group(1)]), query)
+    """Return the query with the values of its placeholders percent-encoded, so that none adds a parameter."""
+    return URL_PLACEHOLDER.sub(lambda match: _encode(match.group(1), values[match.group(1)]), query)
 
 
 def encode_query_pair(name: str, value: str) -> str:

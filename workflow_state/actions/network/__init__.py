@@ -1,1 +1,4 @@
-"""Where the bytes go: allowed addresses, look-up, deadline, and the pool of connections."""
+"""Connections: which addresses are allowed, how a name is looked up, when an exchange ends, and the pool.
+
+Ask `client` for this process's HTTP client, and begin each exchange with `deadline.begin_exchange`.
+"""

@@ -1,8 +1,8 @@
-"""The pooled HTTP client: one for each process, made when it is first needed.
+"""The HTTP client with its pool of connections: one for each process, made when it is first needed.
 
-httpx's own transport takes no network backend, so a small one stands here, over httpcore's public pool. What a
-client does beyond sending is off: no proxies or netrc from the environment, no cookies, no redirects (they are followed
-by the attempt itself, where the definition says so), no logged URLs.
+httpx's own transport takes no network backend, so there is a small one here, over httpcore's public pool. Everything
+that a client does beyond sending is off: no proxies or netrc from the environment, no cookies, no logged URLs. It
+follows no redirects; `http/redirects` does, where the definition says so.
 """
 
 import http.cookiejar
@@ -22,6 +22,9 @@ from workflow_state.actions.network.deadline import DeadlineBackend, DeadlineStr
 KEEPALIVE_EXPIRY_S = 5
 MAX_IDLE_CONNECTIONS = 50
 
+TransportError = httpx.TransportError
+"""What the client raises where no complete answer came."""
+
 _clients: dict[int, httpx.Client] = {}
 _locks: dict[int, threading.Lock] = {}
 
@@ -40,10 +43,10 @@ _HTTPX_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
 
 
 def get_client() -> httpx.Client:
-    """Return this process's client, made at the first call.
+    """Return this process's client, which is made at the first call.
 
-    Client and lock are kept by process id: a child of a fork must not share its parent's connections, nor wait for
-    a lock that a thread of the parent held at that moment.
+    Client and lock are kept by process id. A child of a fork must not share its parent's connections. And it must not
+    wait for a lock that a thread of the parent held when it forked.
     """
     process = os.getpid()
     client = _clients.get(process)
@@ -75,16 +78,16 @@ def _make_client() -> httpx.Client:
 
 
 def _hide_location(response: httpx.Response) -> None:
-    # Even with redirects off the client parses the Location, and a bad one would raise instead of a status.
+    # The client parses the Location even with redirects off, and would raise for a bad one instead of answering.
     if "location" in response.headers:
         response.extensions["location"] = response.headers.pop("location")
 
 
 class _NoCookies(http.cookiejar.CookieJar):
-    """A jar that takes nothing: one action's session must not go along with another's request."""
+    """A jar that stays empty: the session of one action must not be sent with the request of another."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Take nothing."""
+        """Ignore the cookies of a response."""
 
 
 class PooledTransport(httpx.BaseTransport):
@@ -92,9 +95,9 @@ class PooledTransport(httpx.BaseTransport):
 
     def __init__(self) -> None:
         self._pool = httpcore.ConnectionPool(
-            # From the environment come SSL_CERT_FILE and SSL_CERT_DIR here: an operator's own authority.
+            # This reads SSL_CERT_FILE and SSL_CERT_DIR, by which an operator adds an authority.
             ssl_context=httpx.create_ssl_context(),
-            # The worker's concurrency is the bound; a bound here would only make its threads wait.
+            # The worker's concurrency is the bound. Another one here would only make its threads wait.
             max_connections=None,
             max_keepalive_connections=MAX_IDLE_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_EXPIRY_S,
@@ -149,8 +152,8 @@ class _PooledBody(httpx.SyncByteStream):
 
     def close(self) -> None:
         connection = self._response.extensions.get("network_stream")
-        # What a server sent beyond its response would be read as the response to the next request, which may be
-        # another action's. A closed connection is thrown out of the pool when it comes back.
+        # Bytes that a server sent after its response would be read as the response to the next request, which may be
+        # another action's. The pool drops a closed connection.
         if isinstance(connection, DeadlineStream) and connection.has_read_beyond(self._end_of_message()):
             connection.close()
         self._response.close()

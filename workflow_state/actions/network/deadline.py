@@ -1,14 +1,14 @@
-"""A total deadline for one HTTP exchange, kept where the bytes go through.
+"""A deadline for one HTTP exchange as a whole, which every operation of the connection keeps.
 
-httpx knows timeouts for each read and write, and no end: a server that sends one byte every half second is never
-cut off. Here every look-up, connect, read and write gets the time that the whole exchange has left, so slow headers and
-slow bodies end on time, without a thread; only looking up a name needs one (lookup.py).
+httpx has a timeout for each read and write, and none for all of them: it never gives up on a server that sends one byte
+every half second. Here every look-up, connect, read and write gets the time that the whole exchange has left. So slow
+headers and slow bodies end on time. This needs no thread, but for looking up a name (lookup.py).
 
-Between looking up and connecting stands the check of where actions may go (egress.py): what is connected to is an
-address that was checked, and no second look-up can change it. TLS and `Host` know the name alone.
+Where actions may connect to (egress.py) is checked after the name is looked up and before the socket is opened. So the
+address that was checked is the one that is connected to: no second look-up can change it. TLS and `Host` use the name.
 
-The stream also knows what no exception tells: whether a byte of the request may have left (then an unsafe request
-must not be repeated), and whether the server ended the connection.
+The stream also notes two things that no exception tells: whether a byte of the request may have left, and whether the
+server ended the connection. An unsafe request that may have left must not be sent again.
 """
 
 import select
@@ -32,7 +32,7 @@ from workflow_state.actions.network.lookup import MAX_LOOKUPS, AddressInfo, look
 class Exchange:
     """One request and its response, as the network stream sees them. `ends_at_s` is on the monotonic clock.
 
-    Where a redirect is followed, it is the next request with what is left of the same time (`go_on_exchange`).
+    Where a redirect is followed, the exchange goes on with the next request until the same end (`go_on_exchange`).
     """
 
     ends_at_s: float
@@ -44,7 +44,7 @@ class Exchange:
     certificate_problem: str | None = None
     """Why the server's certificate was refused."""
     refused_by: Governing | None = None
-    """The setting that forbids to connect there."""
+    """The setting that forbids the connection."""
 
 
 _TAIL_BYTES = 64
@@ -56,8 +56,8 @@ _current: ContextVar[Exchange | None] = ContextVar("workflow_state_exchange", de
 def begin_exchange(timeout_s: float, before_send: Callable[[], None] | None = None) -> Iterator[Exchange]:
     """Bound everything that this thread sends and receives within the block.
 
-    `before_send` is called once at most: when the connection stands, right before the first byte of the request can
-    leave. What it raises comes out of the request as it is, and nothing was sent.
+    `before_send` is called at most once: when the connection stands, right before the first byte of the request can
+    leave. An exception of it ends the request unchanged, and nothing was sent.
     """
     exchange = Exchange(time.monotonic() + timeout_s, before_send)
     token = _current.set(exchange)
@@ -68,7 +68,7 @@ def begin_exchange(timeout_s: float, before_send: Callable[[], None] | None = No
 
 
 def go_on_exchange(exchange: Exchange, before_send: Callable[[], None] | None) -> None:
-    """Make the exchange that of the next request: nothing of it was sent yet; the time goes on."""
+    """Go on with the next request, of which nothing was sent yet; the time that is left stays the same."""
     exchange.before_send = before_send
     exchange.sent = exchange.disconnected = False
 
@@ -90,7 +90,7 @@ def _note_disconnect() -> None:
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A socket whose every operation ends with the exchange."""
+    """A socket, each of whose operations ends at the latest with the exchange."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -117,7 +117,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send the whole buffer."""
-        # One send at a time: a server that takes a few bytes now and then must not get the full time for each.
+        # One send at a time, each with the time that is left: a server may take a few bytes now and then.
         remaining = memoryview(buffer)
         while remaining:
             is_first = self._announce_first_byte()
@@ -141,14 +141,14 @@ class DeadlineStream(httpcore.NetworkStream):
         if exchange.before_send:
             hook, exchange.before_send = exchange.before_send, None
             hook()
-        # The hook may have used up the time. That is found out here, while it is still true that nothing left.
+        # The hook may have used up the time. This raises then, while it is still certain that nothing left.
         _bound(None, httpcore.WriteTimeout)
         exchange.sent = True
         return True
 
     def _retract_first_byte(self) -> None:
-        # An idle connection that the server reset meanwhile fails at the first send. The kernel took nothing, so
-        # the request can go again, an unsafe one too. TLS may have put a record on the wire before it failed.
+        # The first send fails on an idle connection that the server has reset. The kernel took nothing, so even an
+        # unsafe request can be sent again. Not with TLS, which may have sent a record before it failed.
         if (exchange := _current.get()) and not isinstance(self._socket, ssl.SSLSocket):
             exchange.sent = False
 
@@ -189,7 +189,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
 
 def _is_readable(sock: socket.socket) -> bool:
-    """Return whether an idle connection has something to say, which can only be that the server closed it."""
+    """Return whether something arrived on an idle connection. It can only be that the server closed it."""
     if sock.fileno() < 0:
         return True
     # Not select(), which refuses descriptors from 1024 on.
@@ -199,7 +199,7 @@ def _is_readable(sock: socket.socket) -> bool:
 
 
 class DeadlineBackend(httpcore.NetworkBackend):
-    """Opens connections whose every operation ends with the exchange, and only to where actions may go."""
+    """Opens connections that keep to the deadline of the exchange, and only to where actions may connect."""
 
     def __init__(self) -> None:
         self._places = threading.BoundedSemaphore(MAX_LOOKUPS)
@@ -214,9 +214,9 @@ class DeadlineBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Return a stream to the first of the host's addresses that answers.
 
-        The time is shared out among the addresses, so that the first one, if it is dead, does not use it all up.
-        Looking up counts too. Raises httpcore's ConnectTimeout and ConnectError; the latter also where the host or one
-        of its addresses is not allowed, and then the exchange says by which setting.
+        The time is shared among the addresses, so that a dead first one does not use it up. Looking up counts too.
+        Raises httpcore's ConnectTimeout and ConnectError. ConnectError is also raised where the host or one of its
+        addresses is not allowed; then the exchange notes the setting that forbids it.
         """
         gives_up_at_s = None if timeout is None else time.monotonic() + timeout
         addresses = self._look_up_allowed(host, port, timeout)
@@ -261,7 +261,7 @@ def _connect(family: int, kind: int, protocol: int, address: Any, timeout_s: flo
         sock.settimeout(timeout_s)
         sock.connect(address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A peer that vanished without a word is found out before a long timeout is over.
+        # With this, a server that vanished is noticed before a long timeout has passed.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     except BaseException:
         sock.close()

@@ -1,12 +1,12 @@
-"""Where actions may connect to: which hosts, and which addresses.
+"""Where actions may connect to: which hosts, and which addresses. Pure functions.
 
-Pure functions. What counts is the address that a name was resolved to, right before it is connected to: 127.1,
-2130706433 and a name in somebody's DNS are then all the same. An IPv6 address that carries an IPv4 address to a
-gateway is judged by that one. `ipaddress.is_global` is not asked: it takes NAT64, 6to4 and IPv4-compatible forms of
-private addresses, fec0::/10, multicast and a cloud's metadata service for global ones.
+The address is checked to which a name was resolved, right before it is connected to. So it makes no difference whether
+a URL has 127.1, 2130706433 or a name in somebody's DNS. An IPv6 address that carries an IPv4 address to a gateway is
+judged by the IPv4 address. `ipaddress.is_global` is not used: it takes NAT64, 6to4 and IPv4-compatible forms of private
+addresses, fec0::/10, multicast and a cloud's metadata service for global addresses.
 
-A refusal names the setting that governs it and nothing else. Plans and servers choose what is connected to, so that
-they must not learn which address a name has in here, or whether something answers there.
+A refusal names the setting that causes it, and nothing else. Plans and servers choose what is connected to. They must
+not learn which address a name has in this network, or whether something answers there.
 """
 
 from collections.abc import Iterable, Sequence
@@ -59,8 +59,8 @@ _PRIVATE_IPV6 = tuple(
         "ff00::/8",  # multicast
     )
 )
-# Credentials are to be had there for the asking. Some are inside a private network and one is a public address; none
-# of them is opened by a network that an operator allows for the sake of its other hosts.
+# The metadata services of clouds give credentials to everybody who asks. Some have private addresses, one has a public
+# one. Allowing the network around them for its other hosts does not allow them.
 _METADATA = frozenset(
     ip_address(address)
     for address in (
@@ -82,7 +82,7 @@ _ISATAP = 0x5EFE
 
 @dataclass(frozen=True, slots=True)
 class EgressRules:
-    """What an operator allows; `private_networks` is True, False or `loopback`, which is this machine alone."""
+    """What an operator allows. `private_networks` is True, False, or `loopback` for this machine alone."""
 
     private_networks: bool | Literal["loopback"] = False
     allowed: HostList = NO_HOSTS
@@ -107,7 +107,7 @@ def _make_rules(
 def refuse_host(rules: EgressRules, host: str) -> Governing | None:
     """Return the setting that forbids the host by its name, or None where its addresses decide.
 
-    It is asked before the name is looked up: a look-up alone can carry data out.
+    It is asked before the name is looked up, because a look-up alone can carry data out.
     """
     if rules.denied.has_name(host):
         return "denied_hosts"
@@ -117,9 +117,9 @@ def refuse_host(rules: EgressRules, host: str) -> Governing | None:
 
 
 def refuse_addresses(rules: EgressRules, host: str, addresses: Iterable[str]) -> Governing | None:
-    """Return the setting that forbids connecting to what the host resolved to, or None where all of it is allowed.
+    """Return the setting that forbids one of the host's addresses, or None where all of them are allowed.
 
-    One address that is not allowed forbids all: a name that has public and private ones is there to deceive.
+    One address that is not allowed forbids all: a name with public and private addresses is an attack.
     """
     is_named = not rules.allowed or rules.allowed.has_name(host)
     try:
@@ -134,7 +134,7 @@ def refuse_addresses(rules: EgressRules, host: str, addresses: Iterable[str]) ->
 
 
 def explain_refusal(governing: Governing) -> tuple[str, str]:
-    """Return the message and the suggestion for a refusal; both are for people who may not know the network."""
+    """Return the message and the suggestion for a refusal. Both may be shown to people outside of the network."""
     variable = f"{PREFIX}{governing.upper()}"
     advice = {
         "allow_private_networks": "private, loopback, link-local and reserved addresses are refused; where the worker "
@@ -171,7 +171,7 @@ def _find_parts(address: Address) -> Sequence[Address]:
 
 
 def _find_forms(address: Address) -> Sequence[Address]:
-    """Return every address that this one may stand for: what denies one of them denies it."""
+    """Return every address that this one may stand for. If one of them is denied, this one is."""
     if address.is_unspecified:
         # The kernel connects 0.0.0.0 and :: to this machine.
         return (address, ip_address("127.0.0.1"), ip_address("::1"))
@@ -198,10 +198,10 @@ def _is_public(address: Address) -> bool:
 
 
 def _is_opened(address: Address, allowed: Iterable[Network]) -> bool:
-    """Return whether an entry of the list names the private address on purpose.
+    """Return whether an entry of the list allows the private address on purpose.
 
-    It does where it is the address itself, or a network that is private as a whole. 0.0.0.0/0 is not: who writes that
-    means any host of the internet.
+    It does where it is the address itself, or a network that is private as a whole. 0.0.0.0/0 is not such a network:
+    whoever writes that means the hosts of the internet.
     """
     for network in allowed:
         if address in network and (network.num_addresses == 1 or (address not in _METADATA and _is_private(network))):

@@ -1,12 +1,14 @@
-"""Looking up a host name within a time.
+"""Looking up a host name within a time limit.
 
-getaddrinfo blocks, can't be interrupted, and takes the resolver's own time-outs, half a minute and more. So it runs in
-a thread that is left behind where it takes too long. A thread for each look-up, and not a pool that stays: there is one
-only for a new connection, it costs a tenth of a millisecond, and nothing is left when the worker is idle. They are
-daemons, because a worker that stops must not wait for a resolver that does not answer, as it would for the threads of
-concurrent.futures. How many there are at once is bounded, so that a dead resolver can't fill the process with threads;
-whoever finds no place waits within its own time. The system's resolver and not a DNS client of our own: /etc/hosts,
-search domains and nsswitch are an operator's to set.
+getaddrinfo blocks, can't be interrupted, and may take the resolver's own time-outs, half a minute and more. So it runs
+in a thread, which is left behind where it takes too long. Each look-up has a thread of its own: only new connections
+need one, it costs a tenth of a millisecond, and nothing is left when the worker is idle.
+
+The threads are daemons, because a worker that stops must not wait for a resolver that does not answer. It would wait
+for the threads of concurrent.futures. Their number is bounded, so that a dead resolver can't fill the process with
+threads. A look-up beyond that number waits, within its own time limit.
+
+The system's resolver is used, and not a DNS client of our own, so that /etc/hosts, search domains and nsswitch count.
 """
 
 import queue
@@ -24,8 +26,8 @@ AddressInfo = tuple[int, int, int, str, Any]
 def look_up(host: str, port: int, timeout_s: float | None, places: threading.Semaphore) -> list[AddressInfo]:
     """Return the host's addresses, in the order in which they should be tried; one look-up, never repeated.
 
-    Raises TimeoutError after `timeout_s`, OSError where there is no such host, UnicodeError for a name that can't be
-    one. `places` bounds how many look-ups there are at once.
+    Raises TimeoutError after `timeout_s`, OSError where there is no such host, and UnicodeError for a text that can't
+    be a name. `places` bounds how many look-ups there are at once.
     """
     gives_up_at_s = None if timeout_s is None else time.monotonic() + timeout_s
     if not places.acquire(timeout=timeout_s):

@@ -1,6 +1,6 @@
-"""Reading an OpenAPI document: JSON or YAML text into plain JSON data, with bounds, and `$ref` within it.
+"""Reading an OpenAPI document: JSON or YAML text into plain JSON data of a bounded size.
 
-Nothing outside of the document is ever read: a reference to another file or to a URL can't be followed.
+Nothing outside of the document is ever read. A reference to another file or to a URL can't be followed.
 """
 
 import json
@@ -12,10 +12,10 @@ import yaml
 
 from workflow_state.actions.definitions.files import CORE_SCHEMA, TAG
 from workflow_state.errors import ActionDefinitionError
-from workflow_state.json_schema.compiled import resolve_local
+from workflow_state.json_schema.local_references import resolve_local
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
-# YAML aliases can make one value stand in many places: what they stand for is counted each time.
+# YAML aliases can put one value in many places. It is counted each time.
 _MAX_NODES = 5_000_000
 _MAX_DEPTH = 200
 _MAX_REFERENCES = 20
@@ -45,7 +45,7 @@ _DocumentLoader.add_constructor(TAG + "float", lambda _, node: float(node.value)
 
 
 def read_openapi(text: bytes) -> Json:
-    """Return the document. Raises ActionDefinitionError where it is no OpenAPI 3 document that can be read."""
+    """Return the document. Raises ActionDefinitionError where it can't be read, or is not an OpenAPI 3 document."""
     if len(text) > MAX_DOCUMENT_BYTES:
         raise ActionDefinitionError(f"the document has more than {MAX_DOCUMENT_BYTES // 2**20} MiB")
     try:
@@ -79,7 +79,7 @@ def _require_version(document: Any) -> Json:
 
 
 class _Copy:
-    """One deep copy without shared parts, and how much of it there is so far."""
+    """One deep copy without shared parts, which counts how large it is so far."""
 
     def __init__(self) -> None:
         self._nodes = 0

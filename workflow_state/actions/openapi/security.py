@@ -1,6 +1,6 @@
-"""From the security schemes of an OpenAPI document to a definition's authentication.
+"""Making a definition's authentication of the security schemes in an OpenAPI document. Pure.
 
-Credentials become `${env.NAME}`: the names are derived from the document's title and the scheme's name.
+Credentials become `${env.NAME}`. The names are made of the document's title and the scheme's name.
 """
 
 import re
@@ -14,7 +14,7 @@ _MAX_TITLE_WORDS = 4
 
 @dataclass(slots=True)
 class Security:
-    """How a request shows who asks: one authentication, more headers with keys, and what could not be expressed."""
+    """How a request says who sends it: an authentication, more headers with keys, and why there may be none."""
 
     authentication: Json | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class _SchemeError(Exception):
 
 
 def read_security(document: Json, operation: Json, server: str) -> Security:
-    """Return the first of the operation's alternatives that can be expressed; `problem` says why there is none."""
+    """Return the first alternative of the operation that can be expressed; where there is none, `problem` says why."""
     alternatives = operation.get("security", document.get("security", []))
     problems: list[str] = []
     for alternative in alternatives if isinstance(alternatives, list) else []:
@@ -60,7 +60,7 @@ def _add_scheme(security: Security, scheme: Json, name: str, scopes: Any, prefix
     if security.authentication is not None:
         if security.authentication["type"] != "api_key":
             raise _SchemeError(f"the security scheme '{name}' would be a second authentication beside another")
-        # A key in a header can be a header as well; the other one can't.
+        # A key can also be an ordinary header, which the other scheme can't.
         first = security.authentication
         security.headers[first["header"]] = first["value"]
         security.authentication = None
@@ -83,7 +83,7 @@ def _read_oauth(security: Security, scheme: Json, scopes: Any, prefix: str, serv
     flows = scheme.get("flows")
     flow = flows.get("clientCredentials") if isinstance(flows, dict) else None
     if not isinstance(flow, dict) or not isinstance(flow.get("tokenUrl"), str):
-        # A person has to log in somewhere else; the token that comes of it can be used.
+        # A person has to log in elsewhere, and the token that they get is used.
         return {"type": "bearer", "token": _variable(security, f"{prefix}_TOKEN")}
     url = flow["tokenUrl"]
     if not re.match(r"https?://", url, re.IGNORECASE):

@@ -1,7 +1,7 @@
-"""A folder of this machine in which outputs are stored, as 0600 files in 0700 folders.
+"""A folder of this machine in which outputs are stored, with mode 0600 for files and 0700 for folders.
 
-Everything below the root is opened step by step, and no step follows a symbolic link: one that somebody put there
-leads nowhere.
+Everything below the root is opened folder by folder, and no symbolic link is followed: somebody else may have put it
+there.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from uuid import uuid4
 
 Name = tuple[str, ...]
-"""Where a file is below the root: its folders, and its own name."""
+"""The place of a file below the root: its folders, and its own name."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _TRIES = 3
@@ -21,13 +21,13 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class LocalFolder:
-    """The root; it is made when something is first written. What can't be done raises OSError."""
+    """The root, which is made when something is first written. Every method raises OSError where it fails."""
 
     root: Path
 
     @property
     def provider(self) -> str:
-        """What a StorageLocation calls it."""
+        """The name that a StorageLocation has for it."""
         return "file"
 
     def shown(self, name: Name) -> str:
@@ -35,10 +35,10 @@ class LocalFolder:
         return str(self.root.joinpath(*name))
 
     def write(self, name: Name, data: bytes) -> None:
-        """Write the file whole or not at all, and return when it is on the disk; an earlier one is replaced."""
+        """Write the file whole or not at all, and return when it is on the disk. An earlier file is replaced."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for _ in range(_TRIES - 1):
-            # An expiry may take an empty folder away between its making and its opening.
+            # An expiry may remove an empty folder after it was made and before it is opened.
             with suppress(FileNotFoundError):
                 return self._write(name, data)
         return self._write(name, data)
@@ -57,11 +57,11 @@ class LocalFolder:
                 with suppress(OSError):
                     os.unlink(temporary, dir_fd=folder)
                 raise
-            # The rename is on the disk only with the folder.
+            # The rename is on the disk only when the folder is.
             os.fsync(folder)
 
     def read(self, name: Name) -> bytes:
-        """Return what the file holds; FileNotFoundError where there is none."""
+        """Return the content of the file. Raises FileNotFoundError where there is none."""
         with (
             _opened(self.root, name[:-1]) as folder,
             os.fdopen(os.open(name[-1], os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file,
@@ -85,21 +85,21 @@ class LocalFolder:
         for middle in _folders_in(self.root / folder):
             with suppress(FileNotFoundError):
                 for path in (self.root / folder / middle).iterdir():
-                    # Each by itself: one that goes meanwhile must not hide the others.
+                    # Each by itself: a file that is removed meanwhile must not hide the others.
                     with suppress(FileNotFoundError):
                         found = path.lstat()
                         if stat.S_ISREG(found.st_mode):
                             yield (folder, middle, path.name), found.st_mtime
 
     def remove(self, names: Iterable[Name]) -> None:
-        """Remove the files, and the folders that are empty then; those that are gone already are none to remove."""
+        """Remove the files, and the folders that are empty then. Files that are gone already are ignored."""
         parents: set[Name] = set()
         for name in names:
             with suppress(FileNotFoundError), _opened(self.root, name[:-1]) as folder:
                 os.unlink(name[-1], dir_fd=folder)
             parents |= {name[:depth] for depth in range(1, len(name))}
         for parent in sorted(parents, key=len, reverse=True):
-            # OSError: something else is in there.
+            # OSError means that something else is in the folder.
             with suppress(OSError):
                 self.root.joinpath(*parent).rmdir()
 

@@ -1,7 +1,8 @@
-"""A place that fsspec has a driver for, in which outputs are stored: a bucket, a container, memory.
+"""A place that fsspec has a driver for, in which outputs are stored: a bucket or a container, say.
 
-The interface is LocalFolder's. A driver raises whatever it likes; who calls sorts that out. fsspec is an extra, and is
-loaded when the first such place is opened.
+It has the methods of LocalFolder. A driver may raise any exception; `outputs` turns them into one of ours.
+
+fsspec is an extra. It is loaded when the first such place is opened.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from workflow_state.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class ObjectStore:
-    """The driver, and the root in its own words; what can't be done raises any exception."""
+    """The driver, and the root as the driver writes it. Every method may raise any exception."""
 
     filesystem: Any
     provider: str
@@ -39,7 +40,7 @@ class ObjectStore:
             raise
 
     def read(self, name: Name) -> bytes:
-        """Return what the file holds; FileNotFoundError where there is none."""
+        """Return the content of the file. Raises FileNotFoundError where there is none."""
         data: bytes = self.filesystem.cat_file(self._path(name))
         return data
 
@@ -67,7 +68,7 @@ class ObjectStore:
                     yield name, self._modified_s(path)
 
     def remove(self, names: Iterable[Name]) -> None:
-        """Remove the files; those that are gone already are none to remove."""
+        """Remove the files, and the folders that are empty then. Files that are gone already are ignored."""
         parents: set[Name] = set()
         for name in names:
             with suppress(FileNotFoundError):
@@ -75,7 +76,7 @@ class ObjectStore:
             parents |= {name[:depth] for depth in range(1, len(name))}
         self.filesystem.invalidate_cache()
         for parent in sorted(parents, key=len, reverse=True):
-            # Most stores have no folders. Of those that have, not every driver refuses where something is in there.
+            # Most stores have no folders. Not every driver of the others refuses to remove one that is not empty.
             with suppress(Exception):
                 if not self.filesystem.ls(self._path(parent)):
                     self.filesystem.rmdir(self._path(parent))
@@ -94,7 +95,8 @@ class ObjectStore:
 def open_store(url: str) -> ObjectStore:
     """Return the place that the URL names.
 
-    Raises SettingsError, without any of the URL but its scheme, where it names none, or the driver is not installed.
+    Raises SettingsError where it can't be used, or its driver is not installed. Its message has nothing of the URL but
+    the scheme.
     """
     scheme = url.partition("://")[0]
     try:
@@ -112,6 +114,6 @@ def open_store(url: str) -> ObjectStore:
     filesystem, root = fsspec.core.url_to_fs(url)
     root = root.rstrip("/")
     if "@" in root:
-        # It would be part of every location.
+        # The root is part of every location, and must have no credentials in it.
         raise SettingsError(f"{scheme}:// takes no credentials in the URL; set them in the driver's own variables")
     return ObjectStore(filesystem, scheme, root)

@@ -1,9 +1,11 @@
 """Outputs that are too large or too binary for the state: stored under WORKFLOW_STATE_STORAGE_URL, and read back.
 
-An output is `<execution>/<action>/<attempt>-<sha256>` below the root: ids and the content's checksum, never anything
-that a server said. Who reads one back takes no more than these three from its location, so a location leads nowhere
-but below the root of today, wherever that has been moved. `<execution>/.kept-by/<other execution>` says that the other
-one, which was resumed from this one, needs its outputs too.
+An output is the file `<execution>/<action>/<attempt>-<sha256>` below the root. The name has ids and the content's
+checksum, and nothing that a server said. Only these three parts of a location are used for reading. So a location never
+leads out of the root, and the root may be moved.
+
+An execution that was resumed from another one may need that one's outputs. Then it writes its id into the folder of the
+other one, as `<execution>/.kept-by/<id>`.
 """
 
 import hashlib
@@ -35,7 +37,7 @@ _TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 def store_output(data: bytes, content_type: str, execution_id: str, action_id: str, attempt: int) -> StorageLocation:
-    """Write the data, whole or not at all, and return where it is; the same data again is the same file.
+    """Write the data whole or not at all, and return where it is. The same data again is the same file.
 
     Raises SettingsError for a storage URL that can't be used, StorageError where the place can't take the data.
     """
@@ -54,9 +56,9 @@ def store_output(data: bytes, content_type: str, execution_id: str, action_id: s
 
 
 def read_stored(location: StorageLocation) -> bytes:
-    """Return what was stored there, which is what the checksum says.
+    """Return the data that was stored there; the checksum is verified.
 
-    Raises StorageError where it is not there any more, is not what was stored, or can't be read.
+    Raises StorageError where it is gone, was changed, or can't be read.
     """
     name = _name_of(location)
     place = _open_place()
@@ -71,9 +73,9 @@ def read_stored(location: StorageLocation) -> bytes:
 
 
 def keep_stored(locations: Iterable[StorageLocation], execution_id: str) -> None:
-    """Let outputs of other executions live for as long as this one does, which was resumed from them. Safe to repeat.
+    """Keep outputs of other executions for as long as this execution exists, which was resumed from them.
 
-    Raises StorageError where one is not there, and where that can't be written down.
+    May be called twice. Raises StorageError where an output is gone, and where the mark can't be written.
     """
     names = {_name_of(location) for location in locations}
     if not names:
@@ -88,7 +90,7 @@ def keep_stored(locations: Iterable[StorageLocation], execution_id: str) -> None
 
 
 def check_storage() -> None:
-    """Write and remove a small file; SettingsError or StorageError where that can't be done."""
+    """Write and remove a small file. Raises SettingsError or StorageError where that fails."""
     place, name = _open_place(), (f".{uuid4().hex}.tmp",)
     with _told(f"{_VARIABLE}: outputs can't be stored in {place.shown(())}"):
         place.write(name, b"")
@@ -98,10 +100,11 @@ def check_storage() -> None:
 def remove_expired(find_living: Callable[[set[str]], set[str]], retention_s: float) -> int:
     """Remove the outputs that nobody needs any more, and return of how many executions.
 
-    They are of executions that are gone, as are all that keep them, and were written longer than the retention time
-    ago. `find_living` returns those of the ids that are there. What is not named as this module names things is not
-    touched. Safe to repeat, also at the same time. Raises StorageError, SettingsError where no URL is set, and what
-    `find_living` raises.
+    Outputs are removed when their execution is gone, all executions that keep them are gone, and they were written
+    longer ago than the retention time. `find_living` returns those of the ids that still exist. Files that this module
+    has not named are left alone. May be called again, also at the same time by another process.
+
+    Raises StorageError, SettingsError where no URL is set, and whatever `find_living` raises.
     """
     if get_settings().storage_url is None:
         # Executions of other Redis servers may have theirs there as well.
@@ -117,10 +120,10 @@ def remove_expired(find_living: Callable[[set[str]], set[str]], retention_s: flo
             files = [(name, at) for name, at in place.files(folder) if _is_ours(name)]
         old = [name for name, at in files if at < time.time() - retention_s]
         marks = [name for name, _ in files if name[1] == _KEPT_BY]
-        # A mark may be older than the record of the execution that it is for, by a moment.
+        # A mark is written a moment before the record of the execution that it is for. A young mark counts as living.
         if not old or not set(marks) <= set(old):
             continue
-        # Only now: who keeps it said so while its execution was there still, so that mark is among the files.
+        # Asked after the files were listed: a mark is written while the execution still exists, so it is among them.
         if find_living({unquote(name[2]) for name in marks} | {ids[folder]}):
             continue
         with _told("stored outputs can't be removed"):
@@ -141,10 +144,10 @@ def _is_ours(name: Name) -> bool:
 def _name_of(location: StorageLocation) -> Name:
     name = tuple(location.path.rsplit("/", 3)[-3:])
     found = _FILE_NAME.fullmatch(name[-1])
-    # Names of ours begin with no dot, so none of them leads upwards.
+    # Names of ours do not begin with a dot, so none of them leads upwards.
     leads_astray = any(not part or part.startswith(".") for part in name)
     if len(name) != 3 or found is None or found[1] != location.checksum or leads_astray:  # noqa: PLR2004 - execution, action, file
-        raise StorageError("the location is none of an output that this package has stored")
+        raise StorageError("the location is not one of an output that this package has stored")
     return name
 
 
@@ -155,7 +158,7 @@ def _not_there(place: Place, name: Name) -> StorageError:
 
 
 def _component(name: str) -> str:
-    """Return the id as one path component, which begins with no dot; `unquote` undoes it for an execution's id."""
+    """Return the id as one path component that does not begin with a dot; `unquote` returns an execution's id."""
     encoded = quote(name, safe=":")
     encoded = f"%2E{encoded[1:]}" if encoded.startswith(".") else encoded
     return encoded if 0 < len(encoded) <= _MAX_COMPONENT_LENGTH else hashlib.sha256(name.encode()).hexdigest()
@@ -201,7 +204,7 @@ def _own_temporary_folder() -> Path:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Turn whatever a disk or a driver raises into a StorageError without credentials."""
+    """Turn any exception of a disk or a driver into a StorageError without credentials."""
     try:
         yield
     except StorageError:
@@ -212,7 +215,7 @@ def _told(what: str) -> Iterator[None]:
 
 def _without_credentials(error: Exception) -> str:
     url = get_settings().storage_url or ""
-    # Not by urlsplit, which may be what refuses it.
+    # urlsplit is not used, because it may be what refuses the URL.
     user_info = url.partition("://")[2].rpartition("@")[0]
     user, _, password = user_info.partition(":")
     secrets = [user_info, unquote(user_info), password, unquote(password), *([user] if password else [])]

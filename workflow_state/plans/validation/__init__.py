@@ -1,1 +1,4 @@
-"""Every problem of a plan, found in one pass."""
+"""Whether a plan can be run: every problem, found in one pass, with its place and where possible its repair. Pure.
+
+Ask `validator`. It has `document` read the plan, `fields` check its form, and `logic` check what refers to what.
+"""

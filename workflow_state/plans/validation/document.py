@@ -1,7 +1,7 @@
-"""A submitted plan as bounded, plain JSON data, with whatever in it is no JSON reported.
+"""Reading a submitted plan into plain JSON data of a bounded size, and reporting what in it is not JSON.
 
-What comes in may be hostile or a model's slip: text of any size and depth, objects with a key twice, values that JSON
-does not have. Everything here is iterative and linear, and the bounds are checked before anything looks closer.
+A plan may come from anybody: text of any size and depth, objects with a key twice, values that JSON does not have.
+Everything here is linear and nothing is recursive. The bounds are checked before anything else.
 """
 
 import json
@@ -27,11 +27,14 @@ _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE: Final = "the text has half of a surrogate pair (\\ud800 to \\udfff), which can't be stored"
 
 Path = tuple["Path", object] | None
-"""A place in the document: the place above it and the key; None is the whole. Linked, so that a step costs nothing."""
+"""A place in the document: the place above it, and the key there. None is the whole document.
+
+It is a linked list, so that going one step down copies nothing.
+"""
 
 
 class ObjectWithRepeatedKeys(dict[str, Any]):
-    """A JSON object whose text had a key more than once: `repeated` are those keys."""
+    """A JSON object whose text has a key more than once; `repeated` are those keys."""
 
     repeated: tuple[str, ...] = ()
 
@@ -39,7 +42,7 @@ class ObjectWithRepeatedKeys(dict[str, Any]):
 def make_problem(
     code: str, path: str, message: str, *, suggestion: str = "", fix: list[dict[str, Any]] | None = None
 ) -> PlanProblem:
-    """Return one problem, without the fields that are empty."""
+    """Return a problem without the fields that are empty."""
     problem = PlanProblem(code=code, path=path, message=message)
     if suggestion:
         problem["suggestion"] = suggestion
@@ -49,10 +52,11 @@ def make_problem(
 
 
 def read_document(plan: ExecutionPlan | Mapping[str, Any] | str | bytes) -> tuple[Any, list[PlanProblem]]:
-    """Return a plan as JSON data, and a `schema` problem for everything in it that is no JSON.
+    """Return a plan as JSON data, and a `schema` problem for each value in it that JSON does not have.
 
-    Raises PlanValidationError with one problem where no further look makes sense: text that does not parse (`schema`),
-    and a plan of more than MAX_PLAN_BYTES, MAX_PLAN_DEPTH levels or MAX_ACTIONS actions (`plan_too_large`).
+    Raises PlanValidationError with one problem where nothing else can be checked: for text that does not parse
+    (`schema`), and for a plan of more than MAX_PLAN_BYTES, MAX_PLAN_DEPTH levels or MAX_ACTIONS actions
+    (`plan_too_large`).
     """
     if isinstance(plan, (str, bytes, bytearray, memoryview)):
         data: Any = _parse_text(_decode(plan))
@@ -135,7 +139,7 @@ def _dump(plan: ContractModel) -> dict[str, Any]:
 
 
 def _unpack_actions(data: dict[str, Any]) -> None:
-    """Check how many actions there are, and turn models among them (the patterns make some) into JSON data."""
+    """Check how many actions there are, and turn models among them into JSON data: the patterns return models."""
     actions = data.get("actions")
     if not isinstance(actions, (list, tuple)):
         return
@@ -158,7 +162,7 @@ def _too_deep(pointer: str) -> PlanValidationError:
 
 
 def _check_values(data: Any) -> list[PlanProblem]:
-    """Walk the whole document once; a structure that contains itself ends at the depth or at the size."""
+    """Walk the whole document once. A structure that contains itself reaches the bound on the depth or on the size."""
     problems: list[PlanProblem] = []
     bytes_left = MAX_PLAN_BYTES
     pending: list[tuple[Any, int, Path]] = [(data, 1, None)] if isinstance(data, (dict, list)) else []
@@ -187,7 +191,7 @@ def _check_values(data: Any) -> list[PlanProblem]:
 
 
 def _check_keys(value: dict[Any, Any], path: Path, problems: list[PlanProblem]) -> int:
-    """Report the keys that JSON does not have; return about how many bytes all of them take."""
+    """Report the keys that JSON can't have, and return about how many bytes all keys take."""
     size = 0
     for key in value:
         key_size, wrong = _weigh(key)
@@ -206,7 +210,7 @@ def _check_keys(value: dict[Any, Any], path: Path, problems: list[PlanProblem]) 
 
 
 def _name_key(key: Any) -> str:
-    """Return a key as text; of what JSON does not have, and could be of any size or raise when written, the type."""
+    """Return a key as text, or its type's name: other objects may be of any size, and writing them may raise."""
     if isinstance(key, str):
         return key
     short = key is None or isinstance(key, (bool, float)) or (isinstance(key, int) and key.bit_length() <= _SHORT_BITS)
@@ -214,7 +218,7 @@ def _name_key(key: Any) -> str:
 
 
 def _weigh(value: Any) -> tuple[int, str]:
-    """Return about how many bytes of JSON a value without entries takes, and why it can't be JSON, or nothing."""
+    """Return about how many bytes of JSON a value without entries takes, and why it is not JSON, or an empty text."""
     if isinstance(value, str):
         if value.isascii():
             return len(value) + 3, ""

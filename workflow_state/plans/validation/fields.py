@@ -1,6 +1,6 @@
-"""What is wrong with the fields of a plan, in plain words: pydantic finds it, this module says it.
+"""What is wrong with the fields of a plan, in plain words: pydantic finds it, and this module says it.
 
-The words are for people and for language models that repair their plans, so they name fields as JSON has them and know
+The words are for people and for language models that repair their plans. So they name fields as JSON has them, and say
 nothing of pydantic.
 """
 
@@ -28,7 +28,7 @@ from workflow_state.schema import (
 )
 from workflow_state.wording import describe, did_you_mean, shown
 
-# Which model stands where; indexes of lists are left out.
+# The model at each place of a plan; indexes of lists are left out.
 _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
     (): ExecutionPlan,
     ("intent",): Intent,
@@ -41,7 +41,7 @@ _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
     ("expectedOutcome", "validations"): OutcomeValidation,
 }
 _JSON_FIELDS: Final = frozenset({"inputs", "fallbackValue", "fallback_value", "value"})
-# What people and models call a field, where the spelling is not near enough to find it.
+# What people and language models call a field, where the spelling is too different for a guess.
 _MISNOMERS: Final[Mapping[str, str]] = {
     "action": "actionDefinitionId",
     "body": "inputs",
@@ -75,7 +75,7 @@ _KINDS: Final = {
 def parse_plan(data: Any) -> tuple[ExecutionPlan | None, list[PlanProblem]]:
     """Return the plan, or None and a `schema` problem for every field that is wrong.
 
-    What is inside a field of any JSON is left to `plan_document`, which finds every value that JSON does not have.
+    What is inside a field that may be any JSON is left to `document`, which finds every value that JSON does not have.
     """
     try:
         return ExecutionPlan.model_validate(data), []
@@ -111,7 +111,7 @@ def _explain(detail: ErrorDetails, data: Any) -> PlanProblem:
 def _shown_value(value: Any) -> str:
     if isinstance(value, str):
         return f"the text '{shown(value)}'"
-    # A longer integer is no help, and Python refuses to write one of thousands of digits.
+    # A longer integer would not help, and Python refuses to write one of thousands of digits.
     if isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= _SHORT_BITS):
         return str(value).lower()
     return describe(value)

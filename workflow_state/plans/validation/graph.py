@@ -1,25 +1,24 @@
-"""The dependency graph of a plan: unknown and circular dependencies, alternatives, and their repair."""
+"""Checking the dependency graph of a plan: unknown and circular dependencies, and alternatives; and its repair."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Final
 
 from workflow_state.errors import PlanProblem
-from workflow_state.plans.graphs import find_cycles
-from workflow_state.plans.levels import find_places, find_waiting, leads_to
+from workflow_state.plans.graphs import find_cycles, show_cycle
+from workflow_state.plans.levels import TOO_MANY_SHARE, find_places, find_waiting, leads_to
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.wording import shown
 
-_MAX_CYCLE_SHOWN: Final = 20
 _MAX_IDS_SHOWN: Final = 10
-# How many actions may be visited to find out whether the dependencies that a fix adds would make a cycle.
+# How many actions may be visited while it is found out whether the dependencies that a fix adds make a cycle.
 _MAX_VISITS: Final = 100_000
-# A longer list would stand in the answer as often as it has mistakes, so its fix stands beside the first only.
+# The fix has the whole list of dependencies. A longer list is given once, beside the first of its problems.
 _MAX_REPEATED_FIX: Final = 50
 
 
 def check_dependencies(plan: PlanOutline, action: ActionOutline) -> None:
-    """Report dependencies of an action on itself, on no action of the plan, or listed twice."""
+    """Report dependencies of an action that are itself, that are no action of the plan, or that are listed twice."""
     seen: set[str] = set()
     for index, dependency in enumerate(action.dependencies or ()):
         if not isinstance(dependency, str):
@@ -46,10 +45,10 @@ def check_cycles(plan: PlanOutline) -> None:
     for cycle in find_cycles(_dependency_graph(plan)):
         action = plan.by_id[cycle[0]]
         entries = action.dependencies or []
-        # The entry is there whatever the direction in which the cycle is told.
+        # One of the two is among the dependencies, whichever way round the cycle is written.
         following = next((name for name in (cycle[1], cycle[-2]) if name in entries), None)
         path = f"{action.path}/dependencies" + (f"/{entries.index(following)}" if following else "")
-        message = f"these actions wait for each other: {_show_cycle(cycle)}"
+        message = f"these actions wait for each other: {show_cycle(cycle)}"
         plan.report("circular_dependency", path, message, "remove one of these dependencies")
 
 
@@ -79,7 +78,7 @@ def check_alternatives(plan: PlanOutline) -> None:
             alternatives.setdefault(action.id, name)
             paths.setdefault(action.id, path)
     for cycle in find_cycles({primary: [name] for primary, name in alternatives.items()}):
-        message = f"these alternatives lead back to where they started: {_show_cycle(cycle)}"
+        message = f"these alternatives lead back to where they started: {show_cycle(cycle)}"
         plan.report("alternative_cycle", paths[cycle[0]], message, "end the chain with an action without alternative")
         for name in cycle:
             alternatives.pop(name, None)
@@ -88,9 +87,10 @@ def check_alternatives(plan: PlanOutline) -> None:
 
 
 def offer_dependency_fixes(plan: PlanOutline) -> None:
-    """Add to the problems with dependencies the patch that mends them, where it is certain not to make a cycle.
+    """Add to the problems with dependencies the patch that repairs them, where it certainly makes no cycle.
 
-    One patch sets the whole list: so the patches of several problems can be applied in any order, or one alone.
+    A patch sets the whole list of an action. So the patches of several problems can be applied in any order, and each
+    one alone.
     """
     if not any(action.removable or action.missing for action in plan.actions):
         return
@@ -103,7 +103,7 @@ def offer_dependency_fixes(plan: PlanOutline) -> None:
         for name, problem in action.missing.items():
             own = places.get(action.id) or {action.id: None}
             ahead = [place for place in places.get(name) or (name,) if place not in own]
-            # What runs in the same place needs no look, unless it is what would run instead of this very action.
+            # An action in the same place can make no cycle, unless it is the alternative of this very action.
             if (not ahead and leads_to(plan.alternatives, action.id, name)) or not action.id:
                 continue
             visited = _count_until_reached(waiting.graph, ahead, own, visits_left)
@@ -119,7 +119,7 @@ def offer_dependency_fixes(plan: PlanOutline) -> None:
 
 def _attach_fix(action: ActionOutline, mended: Sequence[PlanProblem], added: Sequence[str]) -> None:
     kept = [name for name in action.dependencies or () if name != action.id]
-    # Entries that are no text can't be compared as keys; they are the author's to mend.
+    # Entries that are not text can't be compared as keys; the author has to repair them.
     texts = dict.fromkeys(name for name in [*kept, *added] if isinstance(name, str))
     value = [*texts, *(name for name in kept if not isinstance(name, str))]
     operation = "replace" if "dependencies" in action.raw else "add"
@@ -153,19 +153,19 @@ def _check_alternatives_can_run(plan: PlanOutline, paths: Mapping[str, str]) -> 
                 _report_waiting_alternative(plan, paths[primary], name, [primary, name, primary])
     waiting = find_waiting(graph, find_places(plan.alternatives))
     if not waiting.is_complete:
-        message = "too many actions share alternatives that depend on many actions"
-        plan.report("plan_too_large", "/actions", message, "give each action an alternative with few dependencies")
+        advice = "give each action an alternative with few dependencies"
+        plan.report("plan_too_large", "/actions", TOO_MANY_SHARE, advice)
         return
     for cycle in find_cycles(waiting.graph) if plan.alternatives else ():
         standby = next((waiting.causes[edge] for edge in pairwise(cycle) if edge in waiting.causes), None)
-        # A cycle of dependencies alone was told before.
+        # A cycle of dependencies alone has been reported already.
         if standby is not None:
             primary, name = standby
             _report_waiting_alternative(plan, paths[primary], name, cycle)
 
 
 def _report_waiting_alternative(plan: PlanOutline, path: str, name: str, cycle: Sequence[str]) -> None:
-    message = f"the alternative '{shown(name)}' can't run in time, these wait for each other: {_show_cycle(cycle)}"
+    message = f"the alternative '{shown(name)}' can't run in time, these wait for each other: {show_cycle(cycle)}"
     advice = f"let '{shown(name)}' depend only on actions that do not wait for the one in whose place it runs"
     plan.report("circular_dependency", path, message, advice)
 
@@ -178,11 +178,3 @@ def _dependency_graph(plan: PlanOutline) -> dict[str, list[str]]:
             known = (name for name in action.dependency_names if name in graph and name != action.id)
             graph[action.id].extend(known)
     return graph
-
-
-def _show_cycle(cycle: Sequence[str]) -> str:
-    names = [shown(name) for name in cycle]
-    if len(names) > _MAX_CYCLE_SHOWN:
-        half = _MAX_CYCLE_SHOWN // 2
-        names = [*names[:half], f"… {len(names) - 2 * half} more …", *names[-half:]]
-    return " → ".join(names)

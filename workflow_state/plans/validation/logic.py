@@ -1,8 +1,8 @@
-"""The logic of a plan: its graph, references, conditions, alternatives and definitions.
+"""Checking what refers to what in a plan: its graph, references, conditions, alternatives and definitions.
 
-It reads the raw JSON data and takes from it what has the right form, so that one wrong field hides nothing about the
-rest of the plan. Everything is iterative, and linear in the actions and dependencies; what could take longer, the
-search for near misses and for fixes that make no cycle, has a budget.
+The raw JSON data is read, as far as it has the right form, so that a wrong field hides nothing about the rest of the
+plan. Everything is linear in the actions and dependencies, and nothing is recursive. Two searches could take longer,
+for near misses and for fixes that make no cycle; they have a budget.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.conditions import check_condition
-from workflow_state.plans.references import ParsedReference, iterate_references, parse_reference, resolve_reference
+from workflow_state.plans.references import ParsedReference, iterate_references, parse_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.plans.validation.graph import (
     check_alternatives,
     check_cycles,
@@ -25,8 +26,8 @@ from workflow_state.wording import shown
 _OPERATORS_WITH_VALUE: Final = frozenset({"equals", "contains", "matches"})
 
 
-def find_logic_problems(data: Any, *, definitions: Mapping[str, ActionDefinition] | None = None) -> list[PlanProblem]:
-    """Return the problems of a plan that is given as bounded JSON data (see plan_document)."""
+def find_logic_problems(data: Any, definitions: Mapping[str, ActionDefinition] | None) -> list[PlanProblem]:
+    """Return the problems of a plan that `read_document` has read. With None as `definitions` they are not checked."""
     plan = read_outline(data, definitions)
     for action in plan.actions:
         check_dependencies(plan, action)
@@ -68,8 +69,8 @@ def _check_for_each(plan: PlanOutline, action: ActionOutline) -> None:
 
 
 def _check_single_reference(plan: PlanOutline, path: str, text: Any) -> ParsedReference | None:
-    """Return the reference that the text is; report a text that is something else."""
-    # An empty text is a problem of the form, and told as one.
+    """Return the reference that the text is, or report that it is something else."""
+    # An empty text is reported with the fields.
     if not isinstance(text, str) or not text:
         return None
     try:
@@ -104,7 +105,7 @@ def _check_condition(plan: PlanOutline, action: ActionOutline) -> None:
 
 
 def _check_reference(plan: PlanOutline, action: ActionOutline | None, path: str, reference: ParsedReference) -> None:
-    """Report a well-written reference that can't be resolved; `action` is the one that it stands in, if any."""
+    """Report a reference that can't be resolved; `action` is the action in which it stands, where there is one."""
     name = reference.action_id
     if name == "inputs":
         _check_plan_input(plan, path, reference)
@@ -126,7 +127,7 @@ def _report_missing_dependency(plan: PlanOutline, action: ActionOutline, path: s
         message = f"{shown(reference.text)}: an action can't read itself, it has no output before it has run"
         plan.report("reference_not_a_dependency", path, message)
     elif name not in action.missing:
-        # One problem for each missing dependency, however often it is read: they have one repair.
+        # One problem for each missing dependency, however often it is read: one repair is enough.
         message = f"{shown(reference.text)}: '{name}' is not among the dependencies, so it may not have run by then"
         suggestion = f"add '{name}' to the dependencies of '{shown(action.id)}'"
         action.missing[name] = plan.report("reference_not_a_dependency", path, message, suggestion)

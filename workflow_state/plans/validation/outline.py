@@ -1,4 +1,4 @@
-"""What can be read of a plan whose fields may be wrong: ids, dependencies, and the problems found so far."""
+"""The outline of a plan whose fields may be wrong: ids and dependencies, and the problems that were found so far."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,28 +14,28 @@ from workflow_state.plans.validation.document import make_problem
 from workflow_state.schema import ActionDefinition
 from workflow_state.wording import find_near_miss, shown
 
-# A search for a near miss compares with up to 1,000 names, some milliseconds: enough for the first few mistakes.
+# Each search for a near miss compares up to 1,000 names, which takes some milliseconds.
 _MAX_NEAR_MISS_SEARCHES: Final = 50
-# Far more than are ever listed.
+# This is far more than are ever listed.
 _MAX_PROBLEMS_FOUND: Final = 20_000
 
 
 @dataclass(slots=True)
 class ActionOutline:
-    """One action. `id` is empty where it has none; `dependencies` is None where the field is no list."""
+    """One action. `id` is empty where it has none, and `dependencies` is None where the field is not a list."""
 
     id: str
     path: str
     raw: Mapping[str, Any]
     dependencies: list[Any] | None
     dependency_names: dict[str, None]
-    # The problems that a change of the dependencies repairs.
+    # The problems that are repaired by removing a dependency, and those repaired by adding the dependency of that name.
     removable: list[PlanProblem] = field(default_factory=list)
     missing: dict[str, PlanProblem] = field(default_factory=dict)
 
     @property
     def inputs(self) -> Any:
-        """The inputs as they stand there."""
+        """The inputs as they are in the document."""
         return self.raw.get("inputs", {})
 
     def find(self, name: str) -> tuple[str, Any]:
@@ -45,7 +45,7 @@ class ActionOutline:
 
 @dataclass(slots=True)
 class PlanOutline:
-    """The plan, and the problems so far. Of actions with the same id, `by_id` has the first."""
+    """The plan, and the problems that were found so far. Of actions with the same id, `by_id` has the first."""
 
     raw: Mapping[str, Any]
     actions: list[ActionOutline] = field(default_factory=list)
@@ -54,7 +54,7 @@ class PlanOutline:
     alternatives: dict[str, str] = field(default_factory=dict)
     problems: list[PlanProblem] = field(default_factory=list)
     searches_left: int = _MAX_NEAR_MISS_SEARCHES
-    # None where they are not to be checked.
+    # None means that what actions name is not checked.
     definitions: Mapping[str, ActionDefinition] | None = None
     # The inputSchemas that were needed so far, by the definition's id; None for one that can't be used.
     input_schemas: dict[str, CompiledSchema | None] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class PlanOutline:
 
     @property
     def has_too_many_problems(self) -> bool:
-        """Whether there is no use in looking for more."""
+        """Whether so many problems were found that the search may end."""
         return len(self.problems) >= _MAX_PROBLEMS_FOUND
 
     def find(self, name: str) -> tuple[str, Any]:
@@ -88,8 +88,8 @@ class PlanOutline:
         return f"did you mean '{shown(near)}'?" if near else ""
 
 
-def read_outline(data: Any, definitions: Mapping[str, ActionDefinition] | None = None) -> PlanOutline:
-    """Take from JSON data the actions that are there, and report ids that are used twice."""
+def read_outline(data: Any, definitions: Mapping[str, ActionDefinition] | None) -> PlanOutline:
+    """Return the outline of a plan in JSON data, and report ids that are used twice."""
     plan = PlanOutline(data if isinstance(data, Mapping) else {}, definitions=definitions)
     entries = plan.raw.get("actions")
     for index, raw in enumerate(entries if isinstance(entries, list) else ()):
@@ -118,7 +118,7 @@ def _read_action(raw: Mapping[str, Any], path: str) -> ActionOutline:
     )
 
 
-# The names are those of the few fields that are looked for; the alias generator takes microseconds for each.
+# Few fields are looked for, and the alias generator takes microseconds for each name.
 _snake = lru_cache(maxsize=32)(to_snake)
 
 

@@ -1,8 +1,8 @@
-"""The types in a plan: inputs against inputSchema, and references against the outputSchema of what they read.
+"""Checking the types in a plan: inputs by their inputSchema, and references by the outputSchema of what they read.
 
-Only what is surely wrong is a problem. What a reference will stand for is not known yet, so that of an object with
-references in it only the literal parts count, and what holds whatever the references bring: the types of objects and
-lists, the names of properties, the number of entries.
+Only what is certainly wrong is reported. The values of references are not known yet. So of an object with references in
+it two things are checked: its literal parts, and what does not depend on the references, such as the names of
+properties and the number of entries.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +15,11 @@ from workflow_state.json_schema.inputs import (
     InputPath,
     NamedInputs,
     find_input_mismatches,
-    find_placeholder_names,
     is_open,
     name_inputs,
     name_place,
     travels_as_text,
     widen_types,
-    write_path,
 )
 from workflow_state.json_schema.paths import (
     ANY_TYPE,
@@ -32,14 +30,15 @@ from workflow_state.json_schema.paths import (
     view_schema,
     walk_schema,
 )
-from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference, resolve_reference
+from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference
+from workflow_state.plans.resolving import resolve_reference
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.schema import ActionDefinition
-from workflow_state.wording import shown
+from workflow_state.wording import shown, write_path
 
-# What stands in the place of an output that is too large or binary.
+# The keys of the object that stands in the place of an output that is too large or binary.
 _STORED_KEYS: Final = frozenset({"stored", "location", "size", "contentType"})
-# What is known of an object or list, although not of all that is in it.
+# These can be checked for an object or a list although not all of its contents are known.
 _SURE_KEYWORDS: Final = frozenset(
     {
         "type",
@@ -52,7 +51,7 @@ _SURE_KEYWORDS: Final = frozenset(
         "falseSchema",
     }
 )
-# Whether these count depends on values that may not be known.
+# Whether these apply depends on values that may not be known.
 _DEPENDENT: Final = frozenset({"then", "else", "unevaluatedProperties", "unevaluatedItems"})
 _MAX_SUBSTITUTED_CHARACTERS: Final = 1_000
 _MAX_NAMES_LISTED: Final = 10
@@ -60,15 +59,15 @@ _STATUS_TYPES: Final = frozenset({"string"})
 
 
 def check_input_types(plan: PlanOutline, action: ActionOutline, definition: ActionDefinition) -> None:
-    """Report inputs that are missing, that do not fit the inputSchema, and references of another type."""
-    for name in find_placeholder_names(definition):
+    """Report inputs that are missing, inputs that do not fit the inputSchema, and references of a wrong type."""
+    for name in definition.endpoint.placeholders:
         if name not in action.inputs:
             _report_missing(plan, action, definition, name, "in its URL")
     if definition.input_schema is None or not (schema := _compiled(plan, definition)):
         return
     named = name_inputs(definition, _with_plan_inputs(plan, action.inputs))
     for name in named.missing:
-        if name not in find_placeholder_names(definition):
+        if name not in definition.endpoint.placeholders:
             _report_missing(plan, action, definition, name, "as its inputSchema says")
     for path, mismatch in find_input_mismatches(named, schema):
         if _is_sure(named, mismatch, as_text=travels_as_text(definition, str(path[0]) if path else "body")):
@@ -79,7 +78,7 @@ def check_input_types(plan: PlanOutline, action: ActionOutline, definition: Acti
 
 
 def check_output_path(plan: PlanOutline, path: str, reference: ParsedReference) -> None:
-    """Report a reference to what the producer's outputSchema has no place for."""
+    """Report a reference that reads what the outputSchema of the other action has no place for."""
     output = _find_output(plan, reference)
     if output is None or isinstance(output.found, SchemaView):
         return
@@ -153,7 +152,7 @@ def _report_missing(
 
 
 def _compiled(plan: PlanOutline, definition: ActionDefinition) -> CompiledSchema | None:
-    # The definition is told of where it is loaded; here it only can't help.
+    # A wrong definition is reported where it is loaded; here it just can't be used.
     if definition.id not in plan.input_schemas:
         try:
             schema = compile_schema(definition.input_schema or {})
@@ -164,7 +163,7 @@ def _compiled(plan: PlanOutline, definition: ActionDefinition) -> CompiledSchema
 
 
 def _with_plan_inputs(plan: PlanOutline, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs with the plan's own inputs in their places, where those are short scalars."""
+    """Return the inputs with references to short plan inputs replaced by their values."""
     given = plan.raw.get("inputs", {})
     return {key: _plan_input(value, given) if is_open(value) else value for key, value in inputs.items()}
 
@@ -177,14 +176,14 @@ def _plan_input(text: str, given: Any) -> Any:
         value = resolve_reference(reference, {"inputs": given})
     except (ReferenceParseError, ReferenceResolutionError):
         return text
-    # A text that looks like a reference is left for one: nothing is said of it then.
+    # A value that looks like a reference is taken for one below, and nothing is reported.
     if isinstance(value, (list, dict)) or (isinstance(value, str) and len(value) > _MAX_SUBSTITUTED_CHARACTERS):
         return text
     return value
 
 
 def _is_sure(named: NamedInputs, mismatch: Mismatch, *, as_text: bool) -> bool:
-    """Return whether it is wrong whatever the references stand for."""
+    """Return whether the value is wrong whatever its references stand for."""
     if not _DEPENDENT.isdisjoint(mismatch.rule):
         return False
     value: Any = named.values
@@ -193,7 +192,7 @@ def _is_sure(named: NamedInputs, mismatch: Mismatch, *, as_text: bool) -> bool:
     if not mismatch.path:
         return mismatch.keyword == "additionalProperties"
     if is_open(value):
-        # Text around a reference makes it text, whatever the reference stands for; as a parameter it may be digits.
+        # With text around it a reference becomes text. As a parameter, that text may still be a number.
         return mismatch.keyword == "type" and not as_text and _is_interpolated(value)
     return mismatch.keyword in _SURE_KEYWORDS or _is_literal(value)
 
@@ -217,7 +216,7 @@ def _is_literal(root: Any) -> bool:
 
 
 def _suggest_name(plan: PlanOutline, named: NamedInputs, mismatch: Mismatch) -> str:
-    """Return `did you mean …?` for a property that has no place."""
+    """Return `did you mean …?` for a property that the schema does not have."""
     if mismatch.keyword != "additionalProperties":
         return ""
     found, _ = walk_schema(named.view, mismatch.path)
@@ -233,7 +232,7 @@ def _suggest_name(plan: PlanOutline, named: NamedInputs, mismatch: Mismatch) -> 
 def _check_reference_types(
     plan: PlanOutline, action: ActionOutline, definition: ActionDefinition, named: NamedInputs
 ) -> None:
-    """Report references whose producer has a type that their place can't take."""
+    """Report references to outputs of a type that does not fit where the reference stands."""
     places = {origin: name for name, origin in named.origins.items()}
     for key, value in action.inputs.items():
         for steps, reference in _iterate_whole_references(value):
@@ -256,7 +255,7 @@ def _check_reference_types(
 
 
 def _name_types(types: frozenset[str]) -> str:
-    # A number may always be an integer.
+    # Every integer is a number: naming both would say the same twice.
     return name_types(sorted(types - {"integer"} if "number" in types else types))
 
 
@@ -265,7 +264,7 @@ def _point(path: InputPath) -> str:
 
 
 def _iterate_whole_references(root: Any) -> Iterator[tuple[InputPath, ParsedReference]]:
-    """Yield the references that are a whole text, with their places; with text around it a reference is text."""
+    """Yield the references that are a whole string, with their places. Other references become text."""
     pending: list[tuple[InputPath, Any]] = [((), root)]
     while pending:
         path, value = pending.pop()
@@ -293,6 +292,6 @@ def _types_given(plan: PlanOutline, reference: ParsedReference) -> frozenset[str
     if not types or types == ANY_TYPE:
         return None
     producer = plan.by_id[reference.action_id]
-    # A producer that its condition skips stands for null, and what is stored for an object.
+    # An action that its condition skips gives null, and an output that is stored an object.
     types |= {"null"} if producer.find("condition")[1] is not None else frozenset()
     return types | {"object"} if output.depth == output.first else types

@@ -1,7 +1,7 @@
-"""Whether a plan can be run: every problem of its form and of its logic, found in one pass.
+"""Whether a plan can be run: every problem of its fields and of its logic, found in one pass.
 
-The problems are written so that a language model can repair its plan from them: a code to branch on, a JSON Pointer
-into the document as it was submitted, what is wrong, what to do, and where the repair is certain a JSON Patch.
+The problems are written so that a language model can repair its plan. Each has a code to branch on, a JSON Pointer into
+the document as it was submitted, what is wrong, and what to do. Where the repair is certain it has a JSON Patch.
 """
 
 from collections import Counter
@@ -18,15 +18,14 @@ MAX_PROBLEMS: Final = 1_000
 _MAX_INDEX_DIGITS: Final = 9
 
 
-def validate_execution_plan(
-    plan: ExecutionPlan | Mapping[str, Any] | str | bytes,
-    *,
-    definitions: Mapping[str, ActionDefinition] | None = None,
+def validate_plan_with(
+    definitions: Mapping[str, ActionDefinition] | None, plan: ExecutionPlan | Mapping[str, Any] | str | bytes
 ) -> ExecutionPlan:
     """Return the plan as a model of its own, or raise PlanValidationError with all of its problems.
 
-    `plan` is a model, JSON data or JSON text (UTF-8); it is left alone. With `definitions`, the catalog by id, the
-    actions' definitions and the inputs that those require are checked too. A plan without an id gets one.
+    `definitions` are all that an action may name, by id; each action's inputs are checked against its own. With None,
+    what actions name is not looked at. `plan` is a model, JSON data or JSON text (UTF-8); it is not changed. A plan
+    without an id gets one.
 
     Where the form of one action is wrong, the logic of all others is still checked. At most MAX_PROBLEMS problems are
     listed, and then one that counts the rest. Linear in the size of the plan; may be called any number of times.
@@ -34,31 +33,29 @@ def validate_execution_plan(
     data, problems = read_document(plan)
     parsed, schema_problems = parse_plan(data)
     told = {problem["path"] for problem in problems}
-    # What is no JSON value is a wrong field as well; once is enough.
+    # A value that is not JSON makes its field wrong as well. It is reported once.
     problems += [problem for problem in schema_problems if not _is_told(problem["path"], told)]
-    problems += find_logic_problems(data, definitions=definitions)
+    problems += find_logic_problems(data, definitions)
     if problems or parsed is None:
         raise PlanValidationError(_listed(problems, data))
     return parsed
 
 
-def validate_plan_logic(
-    plan: ExecutionPlan | Mapping[str, Any] | str | bytes,
-    *,
-    definitions: Mapping[str, ActionDefinition] | None = None,
+def validate_logic_with(
+    definitions: Mapping[str, ActionDefinition] | None, plan: ExecutionPlan | Mapping[str, Any] | str | bytes
 ) -> None:
     """Raise PlanValidationError where the plan's graph, references or conditions are wrong, whatever its other fields.
 
-    The parameters, the bounds and the problems are those of validate_execution_plan, without the check of the form.
+    The parameters, the bounds and the problems are those of `validate_plan_with`, without the check of the fields.
     """
     data, problems = read_document(plan)
-    problems += find_logic_problems(data, definitions=definitions)
+    problems += find_logic_problems(data, definitions)
     if problems:
         raise PlanValidationError(_listed(problems, data))
 
 
 def _is_told(path: str, told: set[str]) -> bool:
-    """Return whether `path`, or a place above it, is among the places that a problem was told of."""
+    """Return whether a problem was reported at `path` or at a place above it."""
     while told and path:
         if path in told:
             return True
@@ -67,14 +64,14 @@ def _is_told(path: str, told: set[str]) -> bool:
 
 
 def _listed(problems: list[PlanProblem], data: Any) -> list[PlanProblem]:
-    """Return the problems in the order of the document, and no more of them than someone could read."""
+    """Return the problems in the order of the document, and at most MAX_PROBLEMS of them."""
     fields = {key: position for position, key in enumerate(data)} if isinstance(data, dict) else {}
 
     def place(problem: PlanProblem) -> tuple[int, int]:
         _, _, rest = problem["path"].partition("/")
         field, _, below = rest.partition("/")
         index = below.partition("/")[0]
-        # A field that is missing comes first: nothing of it is in the document.
+        # A field that is missing has no place in the document, and comes first.
         return fields.get(field, -1), int(index) if field == "actions" and index.isdecimal() and len(
             index
         ) <= _MAX_INDEX_DIGITS else -1

@@ -1,10 +1,10 @@
-"""The JSON Schema (2020-12) of a plan, for tools and for models that write plans; made from the models of the contract.
+"""The JSON Schema (2020-12) of a plan, for tools and for language models that write plans. Pure.
 
-There are two. The *whole* one says everything that a JSON Schema can say about a plan. The *strict* one keeps within
-what OpenAI's and Anthropic's structured outputs take together, so that a model can be held to it: every property
-required, null for what is left out, no bounds, no references, no any-JSON. So what may be any JSON is JSON *text*
-there, and an answer is turned into a plan by `read_strict_plan`. Neither knows what refers to what: validation does.
-Pure.
+It is made from the models of the contract. There are two of it. The *whole* one says everything that a JSON Schema can
+say about a plan. The *strict* one keeps within what the structured outputs of both OpenAI and Anthropic take, so that a
+model can be held to it. There every property is required, null stands for what is left out, and there are no bounds and
+no references. A value that may be any JSON is JSON *text* there; `read_strict_plan` reads it. Neither schema knows what
+refers to what: only validation does.
 """
 
 import json
@@ -16,7 +16,7 @@ from workflow_state.schema import ActionDefinition, ExecutionPlan
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _ANY_JSON: Final = "#/$defs/JsonValue"
 _DEFINITION_FIELD: Final = "actionDefinitionId"
-# A model has no clock and no dice; and nobody is helped by its guess of a duration.
+# A model can make neither a UUID nor a time, and its guess of a duration helps nobody.
 _NOT_FOR_MODELS: Final = frozenset({"id", "metadata"})
 # Anthropic refuses bounds, OpenAI the lengths of text, and neither fills in a default. Validation checks the bounds.
 _NOT_STRICT: Final = frozenset(
@@ -29,7 +29,7 @@ _JSON_FIELDS: Final = frozenset({"inputs", "fallbackValue", "value"})
 def make_plan_json_schema(
     definitions: Mapping[str, ActionDefinition] | None = None, *, strict: bool = False
 ) -> dict[str, Any]:
-    """Return the schema; with `definitions` their ids are all that an `actionDefinitionId` may be."""
+    """Return the whole schema or the strict one; with `definitions`, only their ids are an `actionDefinitionId`."""
     whole = ExecutionPlan.model_json_schema(by_alias=True)
     action = whole["$defs"]["PlannedAction"]["properties"]
     action[_DEFINITION_FIELD] = _definition_field(action[_DEFINITION_FIELD], definitions or {})
@@ -39,10 +39,15 @@ def make_plan_json_schema(
 
 
 def read_strict_plan(answer: Mapping[str, Any] | str | bytes) -> Any:
-    """Return the plan in an answer that keeps to the strict schema, as JSON data to be validated.
+    """Return the plan in a language model's answer to the strict schema, as JSON data.
 
-    What is null is left out, and JSON text is read; a `fallbackValue` or `value` that is no JSON stands for itself as
-    text. An answer that is no JSON object is returned as it is, for validation to refuse.
+    >>> read_strict_plan('{"name": "Hello", "description": null, "actions": [{"id": "a", "inputs": "{}"}]}')
+    {'name': 'Hello', 'actions': [{'id': 'a', 'inputs': {}}]}
+
+    Give the result to `validate_execution_plan` or `execute_plan`. `answer` is the model's JSON text, or the data in
+    it. Fields that are null are left out, and JSON text in `inputs`, `fallbackValue` and `value` is read; text there
+    that is not JSON stays text. An answer that is not a JSON object is returned as it is, for validation to refuse.
+    Raises nothing.
     """
     if isinstance(answer, (str, bytes)):
         try:
@@ -69,7 +74,7 @@ def _without(schema: Mapping[str, Any], names: frozenset[str]) -> dict[str, Any]
 
 
 def _untitled(schema: Any) -> Any:
-    """Leave out the titles that pydantic makes of names; a property that is called `title` is none."""
+    """Leave out the titles that pydantic makes of names, but not a property that is called `title`."""
     if isinstance(schema, list):
         return [_untitled(item) for item in schema]
     if not isinstance(schema, dict):

@@ -1,9 +1,11 @@
-"""From the schemas of an OpenAPI document to JSON Schema 2020-12 that stands on its own, and is no larger than useful.
+"""Making JSON Schema 2020-12 of the schemas in an OpenAPI document: each is complete, and of a bounded size. Pure.
 
-OpenAPI 3.1 has JSON Schema already, 3.0 a dialect of it (`nullable`, boolean `exclusiveMinimum`). What a schema refers
-to comes along under `$defs`, the nearest first, as far as the size allows; what does not fit becomes `{}`, which says
-nothing. So that a schema is only ever weaker than the document's, `oneOf` becomes `anyOf`, and what a weaker part would
-make stricter (`not`, `if`) is left out.
+OpenAPI 3.1 has JSON Schema already. OpenAPI 3.0 has a dialect of it, with `nullable` and a boolean `exclusiveMinimum`.
+Schemas that are referred to are copied under `$defs`, the nearest first, as far as the size allows. Where it does not,
+they become `{}`, which allows everything.
+
+A schema that is made so may allow more than the document's, and never less. So `oneOf` becomes `anyOf`. `not` and `if`
+are left out, because with a weaker part in them they would allow less.
 """
 
 import json
@@ -13,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from workflow_state.actions.openapi.document import Json, follow
-from workflow_state.json_schema.compiled import find_schema_problem, resolve_local
+from workflow_state.json_schema.compiled import find_schema_problem
+from workflow_state.json_schema.local_references import resolve_local
 
 MAX_BUNDLED_BYTES: Final = 8 * 1024
 _MAX_DESCRIPTION_CHARACTERS: Final = 160
@@ -33,10 +36,10 @@ _WORTHLESS: Final = frozenset({"default", "format"})
 
 @dataclass(slots=True)
 class SchemaReader:
-    """What is needed to convert schemas of one document in one direction.
+    """What is needed to convert the schemas of one document, of requests or of answers.
 
-    `is_request` tells which of the properties that are read-only or write-only count. `notes` collects, by their text,
-    what was left out.
+    In a request, read-only properties are left out; in an answer, write-only ones. `notes` collects texts about what
+    was left out.
     """
 
     document: Json
@@ -50,7 +53,7 @@ class SchemaReader:
 
 
 def bundle_schema(reader: SchemaReader, raw: Any, budget_bytes: int = MAX_BUNDLED_BYTES) -> Json:
-    """Return the schema on its own, in at most about `budget_bytes` of JSON; `{}` where there is nothing to say."""
+    """Return the schema complete in itself, in about `budget_bytes` of JSON at most; `{}` allows everything."""
     names: dict[str, str] = {}
     for depth in (_MAX_NESTING, 6, 4, 3, 2, 1):
         names = {}
@@ -85,7 +88,7 @@ def bundle_schema(reader: SchemaReader, raw: Any, budget_bytes: int = MAX_BUNDLE
 def property_schemas(reader: SchemaReader, raw: Any) -> tuple[Json, list[str], Any] | None:
     """Return the raw properties of an object, the required names, and `additionalProperties`; None for anything else.
 
-    `allOf` is joined. An object with alternatives (`oneOf`, `anyOf`) is None: its properties depend on each other.
+    `allOf` is joined. An object with alternatives (`oneOf`, `anyOf`) gives None: its properties depend on each other.
     """
     properties: Json = {}
     required: dict[str, None] = {}
@@ -101,7 +104,7 @@ def property_schemas(reader: SchemaReader, raw: Any) -> tuple[Json, list[str], A
             schema.get("properties", {}), dict
         ):
             return None
-        # Of two schemas for one property both count.
+        # If there are two schemas for one property, both apply.
         for name, part in schema.get("properties", {}).items():
             properties[name] = {"allOf": [properties[name], part]} if name in properties else part
         required |= dict.fromkeys(_names(schema.get("required")))
@@ -206,7 +209,7 @@ def _name_reference(reference: str, names: dict[str, str]) -> str:
 
 
 def _without_what_is_wrong(reader: SchemaReader, schema: Json) -> Json:
-    """Return the schema, or one that says nothing where the document's own is no valid one."""
+    """Return the schema, or one that allows everything where the document's own is not valid."""
     problem = find_schema_problem(schema)
     if problem is None:
         return schema
