@@ -37,7 +37,8 @@ class ForkedPython(subprocess.Popen):
         p2cread, _, _, c2pwrite, _, errwrite = streams
         self._status, status = os.pipe()
         environment = dict(os.environ if environment is None else environment)
-        question = [list(map(os.fspath, args)), str(Path(folder or ".").resolve()), environment]
+        # As everywhere in `Popen`, a session of its own is asked for by the option start_new_session.
+        question = [list(map(os.fspath, args)), str(Path(folder or ".").resolve()), environment, bool(others[20])]
         given = [fd if fd >= 0 else number for number, fd in enumerate((p2cread, c2pwrite, errwrite))]
         try:
             self.pid = _ask(question, [*given, status])

@@ -1,11 +1,13 @@
 """The process that commands and workers are forked off: it has the application imported, and has used nothing of it.
 
-It is asked over a socket (forked_python.py). A question is the arguments of `python`, the folder and the environment,
-with four file descriptors: the three standard streams, and where to write how the child ended. The answer is the
+It is asked over a socket (forked_python.py). A question is the arguments of `python`, the folder, the environment,
+and whether it gets a session of its own, with four file descriptors: the three standard streams, and where to write how
+the child ended. The answer is the
 child's process id. It ends with the socket.
 """
 
 import atexit
+import ctypes
 import gc
 import importlib
 import json
@@ -37,6 +39,7 @@ _IMPORTED_LATE = (
     "rich.live",
 )
 _MAX_BYTES = 1_000_000
+_PR_SET_PDEATHSIG = 1
 
 
 def import_application() -> None:
@@ -53,7 +56,7 @@ def import_application() -> None:
     assert not settings.get_settings.cache_info().currsize, "an import has read the environment"
 
 
-def wait_for_question(channel: socket.socket) -> tuple[list[str], str, dict[str, str], list[int]]:
+def wait_for_question(channel: socket.socket) -> tuple[list[str], str, dict[str, str], bool, list[int]]:
     """Return the next question; exit where nobody will ask. In between tell how children ended."""
     ended, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     children: dict[int, int] = {}
@@ -90,8 +93,13 @@ def tell_how_children_ended(children: dict[int, int]) -> None:
             os.close(children.pop(child))
 
 
-def become(folder: str, environment: dict[str, str], streams: list[int]) -> None:
+def become(folder: str, environment: dict[str, str], in_own_session: bool, streams: list[int]) -> None:  # noqa: FBT001
     """Make this process what it would be if it had just been started."""
+    if in_own_session:
+        os.setsid()
+    # It ends with the tests, even where those are killed; then nobody asks its origin any more.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
@@ -140,6 +148,6 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     # What a child runs it runs here, so that it ends as any Python does.
-    _arguments, _folder, _environment, _streams = wait_for_question(socket.socket(fileno=int(sys.argv[1])))
-    become(_folder, _environment, _streams)
+    _arguments, *_circumstances = wait_for_question(socket.socket(fileno=int(sys.argv[1])))
+    become(*_circumstances)
     run(_arguments)
