@@ -3,14 +3,14 @@
 import importlib
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from helpers.command import COMMAND
+from helpers.command import CLI
 from helpers.definitions import API_TOKEN, DEFINITIONS
+from helpers.forked_python import run_python
 from helpers.http_service import Service, http_service
 
 from workflow_state import celeryconfig
@@ -70,16 +70,7 @@ def cli(definitions, tmp_path):
     def run(*arguments, redis_url="", stdin="", **variables):
         environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "TMPDIR": str(tmp_path)}
         environment |= {"WORKFLOW_STATE_ACTIONS": str(definitions), "TEST_API_TOKEN": "t", **variables}
-        return subprocess.run(
-            [*COMMAND, *arguments],
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=tmp_path,
-            check=False,
-        )
+        return run_python([*CLI, *arguments], env=environment, stdin=stdin, text=True, cwd=tmp_path)
 
     return run
 

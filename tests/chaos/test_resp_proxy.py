@@ -19,6 +19,7 @@ from helpers.http_service import http_service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -26,7 +27,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 PROTOCOLS = pytest.mark.parametrize("protocol", [2, 3], ids=["RESP2", "RESP3"])
 
@@ -498,7 +499,7 @@ def test_a_worker_runs_a_plan_through_it(proxy, redis_url, tmp_path):
         }
         names = [f"a{uuid4().hex}" for _ in range(3)]
         document = plan(**{names[0]: [], names[1]: [names[0]], names[2]: [names[1]]})
-        with local_worker(proxy.url, log_file=tmp_path / "worker.log", environment=variables):
+        with forked_worker(proxy.url, log_file=tmp_path / "worker.log", environment=variables):
             execution_id = ask_in_another_process(redis_url, SUBMIT, json.dumps(document), **variables)
 
             def ended():

@@ -1,17 +1,19 @@
 """Asking about executions on another Redis than this process's own.
 
-Each question is answered by a process of its own, which is forked off one that has the application imported for that
-Redis (other_process_main.py): to import it takes most of a second of a core, and whoever waits for an end asks often.
+Each question is answered by a process of its own. It is forked off one that has the application set up for that Redis
+(other_process_main.py), because whoever waits for an end asks often.
 """
 
 import atexit
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-FORKER = Path(__file__).with_name("other_process_main.py")
+from helpers.forked_python import start_python
+
+MAIN = "helpers.other_process_main"
+TESTS = Path(__file__).parents[1]
 MAX_FORKERS = 2
 
 _forkers = {}
@@ -27,7 +29,7 @@ def ask_in_another_process(redis_url, code, *arguments, **variables):
     forker.stdin.write(json.dumps([code, *arguments]) + "\n")
     forker.stdin.flush()
     line = forker.stdout.readline()
-    assert line, f"{FORKER.name} has ended: {forker.stderr.read()}"
+    assert line, f"{MAIN} has ended: {forker.stderr.read()}"
     # One that was left in the middle of an answer is not asked again.
     _forkers[key] = forker
     while len(_forkers) > MAX_FORKERS:
@@ -39,8 +41,9 @@ def ask_in_another_process(redis_url, code, *arguments, **variables):
 
 def start(environment):
     """Start a process that answers for this environment."""
-    return subprocess.Popen(
-        [sys.executable, FORKER],
+    return start_python(
+        ["-m", MAIN],
+        cwd=TESTS,
         env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -1,29 +1,26 @@
 """The fixture `workflow`: a test's definitions, answers and executions."""
 
 import difflib
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
 
-from workflow_state.actions.definitions.catalog import check_action_definition
-from workflow_state.actions.definitions.files import SUFFIXES, read_definition_files
 from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state
 from workflow_state.engine.local import require_running
 from workflow_state.errors import ConfirmationError
 from workflow_state.executor import execute_plan
 from workflow_state.rules.states import ENDED
-from workflow_state.schema import ActionDefinition, ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus
+from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
 from workflow_state.testing.answers import NO_BODY, ReceivedRequest, answer_by, make_answer
 from workflow_state.testing.assertions import describe_state
 from workflow_state.testing.engine import SharedEngine
 from workflow_state.testing.rewriting import Rewritten, Route, find_environment_names, restore_urls, rewrite_definition
 from workflow_state.testing.server import Board
+from workflow_state.testing.sources import Plan, Source, load_definitions, with_inputs
 
 TIMEOUT_S = 30.0
 _POLL_S = 0.005
@@ -31,9 +28,6 @@ _LONGEST_END_S = 5.0
 _LAST_LOG_LINES = 5
 
 Found = TypeVar("Found")
-
-Source = str | Path | ActionDefinition | Mapping[str, Any]
-Plan = ExecutionPlan | Mapping[str, Any] | str | Path
 
 
 class Workflow:
@@ -64,7 +58,7 @@ class Workflow:
         own, which may be a real secret. It may be called again; a later definition replaces an earlier one of its id.
         Raises ActionDefinitionError with all that is wrong with them.
         """
-        loaded = self._load(sources)
+        loaded = load_definitions(sources, self._root)
         for definition in loaded:
             rewritten = rewrite_definition(
                 definition,
@@ -159,7 +153,7 @@ class Workflow:
         __tracebackhide__ = True
         if not self._known:
             pytest.fail("there are no action definitions: call workflow.definitions('actions/') first")
-        handle = execute_plan.delay(_with_inputs(plan, inputs or {}))
+        handle = execute_plan.delay(with_inputs(plan, inputs or {}))
         return str(handle.id)
 
     def wait(self, execution_id: str, *, timeout_s: float = TIMEOUT_S) -> ExecutionState:
@@ -223,13 +217,6 @@ class Workflow:
         for state in cancelled:
             _wait_for_end(state)
         self._tell_problems()
-
-    def _load(self, sources: Sequence[Source]) -> list[ActionDefinition]:
-        paths = [self._root / source for source in sources if isinstance(source, str | Path)]
-        others = [source for source in sources if not isinstance(source, str | Path)]
-        # In one go: an id that is in two of the files is an error, as in production.
-        files = _read_files(tuple(paths), _stamp(paths)) if paths else ()
-        return [*files, *map(check_action_definition, others)]
 
     def _route(self, definition_id: str) -> Route:
         __tracebackhide__ = True
@@ -325,26 +312,3 @@ def _wait_for_end(state: ExecutionState) -> None:
     while state.status not in ENDED and time.monotonic() < deadline_s:
         time.sleep(_POLL_S)
         state = get_execution_state(state.id)
-
-
-def _with_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plan as JSON data, with these inputs over its own."""
-    if isinstance(plan, Path):
-        plan = plan.read_text(encoding="utf-8")
-    if isinstance(plan, str):
-        plan = json.loads(plan)
-    data: dict[str, Any] = plan.to_json_data() if isinstance(plan, ExecutionPlan) else {**plan}  # type: ignore[dict-item]
-    return {**data, "inputs": {**data.get("inputs", {}), **inputs}} if inputs else data
-
-
-def _stamp(paths: Sequence[Path]) -> tuple[Any, ...]:
-    """Return what changes when a file does: definitions are read once for all tests that have the same."""
-    files = [file for path in paths for file in (path.iterdir() if path.is_dir() else [path]) if file.exists()]
-    found = [file.stat() for file in files if file.suffix.lower() in SUFFIXES]
-    return tuple(sorted((entry.st_ino, entry.st_mtime_ns, entry.st_size) for entry in found))
-
-
-@cache
-def _read_files(paths: tuple[Path, ...], stamp: tuple[Any, ...]) -> tuple[ActionDefinition, ...]:
-    del stamp
-    return tuple(read_definition_files(paths).values())

@@ -13,7 +13,8 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from helpers.command import COMMAND
+from helpers.command import CLI
+from helpers.forked_python import run_python, start_python
 from helpers.plans import action, asking, plan
 from helpers.servers import free_port
 from helpers.waiting import wait_until
@@ -22,16 +23,15 @@ from helpers.web_server import stream
 from workflow_state import cancel_execution, execute_plan
 
 
-def run(*arguments, command=COMMAND, **variables):
+def run(*arguments, **variables):
     """Run a command that ends by itself."""
-    return subprocess.run(
-        [*command, *arguments],
-        env={**os.environ, **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_python([*CLI, *arguments], env={**os.environ, **variables}, text=True)
+
+
+def run_code(code, *arguments):
+    """Run code in a Python that has imported nothing."""
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @contextmanager
@@ -39,8 +39,8 @@ def running(*arguments, cwd, **variables):
     """Run a command that goes on, and yield the process and a function that waits for a line that it prints."""
     log = cwd / f"{uuid4().hex}.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], env={**os.environ, **variables}, stdout=output, stderr=output, cwd=cwd
+        process = start_python(
+            [*CLI, *arguments], env={**os.environ, **variables}, stdout=output, stderr=output, cwd=cwd
         )
 
     def line(pattern):
@@ -96,10 +96,10 @@ def test_what_is_wrong_is_one_message(redis_url):
     assert (done.returncode, port in done.stderr, "--port" in done.stderr) == (2, True, True)
     bare = "import sys; sys.modules['starlette'] = None; from workflow_state.cli import main; main(sys.argv[1:])"
     for arguments in (["web"], ["dev"]):
-        done = run(*arguments, command=[sys.executable, "-c", bare])
+        done = run_code(bare, *arguments)
         assert done.returncode == 2
         assert done.stderr == "Error: the run page needs starlette: pip install 'workflow-state[web]'\n"
-    done = run(command=[sys.executable, "-c", bare.replace("from workflow_state.cli", "from workflow_state.web")])
+    done = run_code(bare.replace("from workflow_state.cli", "from workflow_state.web"))
     assert "pip install 'workflow-state[web]'" in done.stderr
     done = run("web", WORKFLOW_STATE_REDIS_URL="redis://127.0.0.1:1/0")
     assert (done.returncode, "Redis can't be reached" in done.stderr) == (1, True)
@@ -136,6 +136,14 @@ def dev(definitions, tmp_path):
         yield process, line, temporary
 
 
+def page_of(url):
+    """Return what is there; nothing while the server does not listen."""
+    try:
+        return httpx.get(url).text
+    except httpx.TransportError:
+        return ""
+
+
 def test_dev_is_all_there_is_until_ctrl_c(dev, definitions, tmp_path):
     """A Redis that other commands use by the line that it prints, a worker, the page, and Flower; nothing is left."""
     process, line, temporary = dev
@@ -143,19 +151,15 @@ def test_dev_is_all_there_is_until_ctrl_c(dev, definitions, tmp_path):
     page, flower = line(r"the run page: (\S+)"), line(r"Flower: (\S+)")
     document = tmp_path / "plan.json"
     document.write_text(json.dumps(plan(action("a"), b=["a"])))
+    # Of what happened before Flower listened it knows nothing.
+    wait_until(lambda: "flower_worker_online{" in page_of(f"{flower}metrics"), "Flower has heard the worker", 90)
     submitted = run("submit", str(document), "--actions", str(definitions), WORKFLOW_STATE_REDIS_URL=redis_url)
     assert submitted.returncode == 0, submitted.stderr
     with httpx.Client(base_url=page, timeout=20) as client:
         told = list(stream(client, f"/api/executions/{submitted.stdout.strip()}/events"))
         assert told[-2][1]["status"] == "completed"
 
-    def flower_knows():
-        try:
-            return "execute_action.b" in httpx.get(f"{flower}api/tasks").text
-        except httpx.TransportError:
-            return False
-
-    wait_until(flower_knows, "Flower has seen the action", 30)
+    wait_until(lambda: "execute_action.b" in page_of(f"{flower}api/tasks"), "Flower has seen the action", 30)
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert list(temporary.iterdir()) == []

@@ -10,7 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from helpers.command import COMMAND
+from helpers.command import CLI, COMMAND
+from helpers.forked_python import start_python
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
 
@@ -52,8 +53,8 @@ def watch_on_terminal(execution_id, then, **variables):
     Return the screen and the exit code.
     """
     ours, theirs = pty.openpty()
-    command = subprocess.Popen(
-        [*COMMAND, "status", execution_id, "--watch"],
+    command = start_python(
+        [*CLI, "status", execution_id, "--watch"],
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **variables},
         stdout=theirs,
         stderr=theirs,

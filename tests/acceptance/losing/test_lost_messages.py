@@ -10,8 +10,9 @@ from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.servers import client_of
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 # An execution without a sign of life is looked after five seconds later.
 VARIABLES = {"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3"}
@@ -54,7 +55,7 @@ def client(redis):
 @pytest.fixture
 def lossy_worker(redis, client, tmp_path):
     """Run a worker on it, by which a lost message is missed soon."""
-    with local_worker(redis, log_file=tmp_path / "worker.log", environment=VARIABLES) as process:
+    with forked_worker(redis, log_file=tmp_path / "worker.log", environment=VARIABLES) as process:
         yield process
 
 
@@ -135,12 +136,12 @@ def test_an_answer_whose_message_is_lost_counts(redis, client, tmp_path, service
     name = uuid4().hex
     confirmation = {"required": True, "title": "Send it?", "message": "Really?"}
     document = plan(action("ask", inputs={"name": name}, userConfirmation=confirmation), last=["ask"])
-    with local_worker(redis, log_file=tmp_path / "one.log", environment=VARIABLES):
+    with forked_worker(redis, log_file=tmp_path / "one.log", environment=VARIABLES):
         execution_id = submit(redis, document)
         wait_until(lambda: client.hexists(f"workflow_state:progress:{execution_id}", "ask:asks"), "asked")
     assert ask_in_another_process(redis, CONFIRM, execution_id, **VARIABLES) is True
     lose_all_messages(client)
-    with local_worker(redis, log_file=tmp_path / "two.log", environment=VARIABLES):
+    with forked_worker(redis, log_file=tmp_path / "two.log", environment=VARIABLES):
         assert end_of(redis, execution_id)["status"] == "completed"
     assert len(service.requests_to(f"/echo/{name}")) == 1
 
@@ -151,7 +152,7 @@ def test_what_waits_in_line_or_runs_long_is_not_published_again(redis, client, t
     inputs = {"name": name, "query.delay_ms": 500}
     documents = [plan(action(f"a{n}", inputs=inputs)) for n in range(20)]
     log = tmp_path / "worker.log"
-    with local_worker(redis, log_file=log, environment=VARIABLES, extra_arguments=("--concurrency", "1")):
+    with forked_worker(redis, log_file=log, environment=VARIABLES, extra_arguments=("--concurrency", "1")):
         ids = ask_in_another_process(redis, SUBMIT_ALL, json.dumps(documents), **VARIABLES)
         longest = 0
         while len(service.requests_to(f"/echo/{name}")) < len(documents):
@@ -168,7 +169,7 @@ def test_a_hard_time_limit_ends_the_action_not_the_execution(redis, client, tmp_
     inputs = {"name": name, "query.delay_ms": 60_000}
     document = plan(action("slow", inputs=inputs, errorHandling={"continueOnFailure": True}), beside=[])
     arguments = ("--pool", "processes", "--concurrency", "2", "--time-limit", "1")
-    with local_worker(redis, log_file=tmp_path / "w.log", environment=VARIABLES, extra_arguments=arguments):
+    with forked_worker(redis, log_file=tmp_path / "w.log", environment=VARIABLES, extra_arguments=arguments):
         execution_id = submit(redis, document)
         wait = "print(json.dumps(app.AsyncResult(sys.argv[1]).get(timeout=60)['status']))"
         assert ask_in_another_process(redis, wait, execution_id, **VARIABLES) == "completed"

@@ -11,8 +11,9 @@ from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 # A dead worker's messages come back after this long.
 VISIBILITY_S = "3"
@@ -25,12 +26,12 @@ def lose_a_worker(redis_url, tmp_path, service: Service):
     def lose(document, path):
         variables = {"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": VISIBILITY_S}
         with local_redis() as url:
-            with local_worker(url, log_file=tmp_path / "one.log", environment=variables) as worker:
+            with forked_worker(url, log_file=tmp_path / "one.log", environment=variables) as worker:
                 execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document))
                 wait_until(lambda: service.requests_to(path), "the request has arrived")
                 worker.send_signal(signal.SIGKILL)
                 worker.wait()
-            with local_worker(url, log_file=tmp_path / "two.log", environment=variables):
+            with forked_worker(url, log_file=tmp_path / "two.log", environment=variables):
 
                 def ended():
                     state = ask_in_another_process(url, STATE, execution_id)
@@ -62,7 +63,7 @@ def test_a_killed_child_of_a_prefork_pool_loses_nothing(redis_url, tmp_path, ser
     document = plan(action("read", inputs={"name": name, "query.delay_ms": 1_500}), after=["read"])
     with (
         local_redis() as url,
-        local_worker(
+        forked_worker(
             url, log_file=tmp_path / "worker.log", extra_arguments=("--pool", "processes", "--concurrency", "2")
         ) as worker,
     ):

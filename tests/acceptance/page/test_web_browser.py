@@ -20,10 +20,11 @@ from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, asking, plan
 from helpers.waiting import wait_for_question, wait_until
 from helpers.web_server import chromium, served
+from helpers.workers import forked_worker
 
 from workflow_state import confirm_action, execute_plan, get_execution_state
 from workflow_state.celery import app
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 from workflow_state.store.names import progress_key
 from workflow_state.web import create_web_app
 
@@ -402,12 +403,12 @@ def test_a_person_decides_about_a_request_of_unknown_outcome(redis_url, definiti
     receipt = action("receipt", ["pay"], inputs={"name": "${pay.output.number}"})
     variables = {"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3"}
     with local_redis() as url:
-        with local_worker(url, log_file=tmp_path / "one.log", environment=variables) as lost:
+        with forked_worker(url, log_file=tmp_path / "one.log", environment=variables) as lost:
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(plan(pay, receipt)))
             wait_until(lambda: service.requests_to(f"/echo/{name}"), "it is being sent")
             os.killpg(lost.pid, signal.SIGKILL)
         with (
-            local_worker(url, log_file=tmp_path / "two.log", environment=variables),
+            forked_worker(url, log_file=tmp_path / "two.log", environment=variables),
             web_command(url) as address,
         ):
             page.open(f"{address}executions/{execution_id}")

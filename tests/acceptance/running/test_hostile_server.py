@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from helpers.other_process import SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 TIMEOUT_MS = 1_500
 SLACK_MS = 500
@@ -205,7 +206,7 @@ def test_a_server_that_misbehaves_in_every_way(tmp_path):
         }
         (tmp_path / "actions.json").write_text(json.dumps(definition))
         variables = {"WORKFLOW_STATE_ACTIONS": str(tmp_path / "actions.json")}
-        with local_worker(url, log_file=tmp_path / "worker.log", environment=variables) as worker:
+        with forked_worker(url, log_file=tmp_path / "worker.log", environment=variables) as worker:
 
             def run(kinds):
                 handling = {"continueOnFailure": True}

@@ -15,8 +15,9 @@ from helpers.http_service import http_service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 DEFINITIONS = """
 - id: even
@@ -92,8 +93,8 @@ def stage(redis_url, tmp_path):
 @pytest.fixture
 def two_workers(stage, tmp_path):
     with (
-        local_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as one,
-        local_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment) as two,
+        forked_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as one,
+        forked_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment) as two,
     ):
         yield one, two
 
@@ -178,7 +179,7 @@ def test_what_waits_for_its_slot_reads_as_running_with_the_time(stage, two_worke
 
 def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
     """Killed while some wait, and every message deleted: the sweep takes them up when they are due, once each."""
-    with local_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
+    with forked_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
         execution_id = stage.submit(many(3, "slow"))
         wait_until(
             lambda: sum("nextAttemptAt" in item for item in stage.state(execution_id)["actionStates"].values()) == 2,
@@ -190,7 +191,7 @@ def test_what_waits_is_not_lost_with_its_messages(stage, tmp_path):
     statuses = [item["status"] for item in stage.state(execution_id)["actionStates"].values()]
     # What was sent, and had not ended when the worker was killed, is sent again.
     expected = len(stage.service.journal) + 3 - statuses.count("completed")
-    with local_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment):
+    with forked_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment):
         state = stage.end_of(execution_id, timeout_s=40)
     assert (state["status"], attempts(state), len(stage.service.journal)) == ("completed", {1}, expected)
 
@@ -210,7 +211,7 @@ def test_never_more_than_three_at_once(stage, two_workers):
 def test_a_killed_workers_permit_is_free_again(stage, tmp_path):
     """Once its lease has run out another plan's action gets the only permit, and the killed one is sent again."""
     slow = action("a", actionDefinitionId="one", inputs={"name": "slow", "query.delay_once_ms": 30_000})
-    with local_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
+    with forked_worker(stage.url, log_file=tmp_path / "one.log", environment=stage.environment) as worker:
         first = stage.submit(plan(slow))
         wait_until(lambda: stage.service.journal, "the request has arrived")
         second = stage.submit(many(1, "one"))
@@ -218,7 +219,7 @@ def test_a_killed_workers_permit_is_free_again(stage, tmp_path):
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         killed_at_s = time.time()
-    with local_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment):
+    with forked_worker(stage.url, log_file=tmp_path / "two.log", environment=stage.environment):
         states = [stage.end_of(execution_id, timeout_s=40) for execution_id in (first, second)]
     assert [(state["status"], attempts(state)) for state in states] == [("completed", {1})] * 2
     assert len(stage.service.requests_to("/echo/slow")) == 2

@@ -3,14 +3,14 @@
 import json
 import os
 import pty
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from helpers.command import CLI
+from helpers.forked_python import run_python, start_python
 from helpers.http_service import Service
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("worker")
 
 TIMEOUT_S = 30
 ITEMS = 3_000
-OUTPUT = [sys.executable, "-m", "workflow_state.cli", "output"]
+OUTPUT = [*CLI, "output"]
 
 
 @pytest.fixture
@@ -105,11 +105,11 @@ def test_a_large_output_is_read_back_in_every_way(service: Service, root, tmp_pa
     part = state["actionStates"]["part"]["result"]["output"]
     assert (part["name"], part["query"]["at"]) == ("large", location["path"])
 
-    printed = subprocess.run([*OUTPUT, execution_id, "large"], capture_output=True, timeout=60, check=True)
+    printed = run_python([*OUTPUT, execution_id, "large"], check=True)
     assert printed.stdout == data
-    subprocess.run([*OUTPUT, execution_id, "large", "--out", tmp_path / "file"], timeout=60, check=True)
+    run_python([*OUTPUT, execution_id, "large", "--out", tmp_path / "file"], check=True)
     assert (tmp_path / "file").read_bytes() == data
-    inline = subprocess.run([*OUTPUT, execution_id, "part"], capture_output=True, timeout=60, check=True)
+    inline = run_python([*OUTPUT, execution_id, "part"], check=True)
     assert json.loads(inline.stdout) == part
 
 
@@ -189,7 +189,7 @@ def test_a_stored_output_that_is_lost_says_so(root):
     path.unlink()
     error = error_of(handle.get(timeout=TIMEOUT_S), "reader")
     assert (error["category"], error["code"]) == ("state_inconsistent", "output_not_read")
-    done = subprocess.run([*OUTPUT, handle.id, "large"], capture_output=True, text=True, timeout=60, check=False)
+    done = run_python([*OUTPUT, handle.id, "large"], text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not there: it has expired" in done.stderr
 
@@ -199,7 +199,7 @@ def test_binary_is_not_written_to_a_terminal():
     execution_id, _ = run(image("image"), items("large"))
     for name, code, told in (("image", 2, b"name a file with --out"), ("large", 0, b'"index": 2999')):
         own, theirs = pty.openpty()
-        with subprocess.Popen([*OUTPUT, execution_id, name], stdout=theirs, stderr=theirs) as process:
+        with start_python([*OUTPUT, execution_id, name], stdout=theirs, stderr=theirs) as process:
             os.close(theirs)
             told_in_all = b"".join(iter(partial(_read, own), b""))
             assert process.wait(timeout=60) == code
@@ -232,7 +232,7 @@ def test_outputs_expire_with_their_execution(root):
     expire_outputs(app)
     assert folder.exists()
     age(root, execution_id, week_s + 60)
-    done = subprocess.run([*OUTPUT[:-1], "expire"], capture_output=True, text=True, timeout=60, check=False)
+    done = run_python([*CLI, "expire"], text=True)
     assert done.stdout == "removed the stored outputs of 1 execution\n"
     assert not folder.exists()
     assert (root / "someone" / "elses" / "file").exists()
@@ -309,9 +309,9 @@ def test_one_worker_an_hour_looks_for_what_has_expired(root):
 )
 def test_a_worker_that_could_store_nothing_does_not_start(url, why):
     """One line says why, before any request is sent whose answer would be lost."""
-    command = [sys.executable, "-m", "celery", "-A", "workflow_state", "worker"]
+    command = ["-m", "celery", "-A", "workflow_state", "worker"]
     environment = {**os.environ, "WORKFLOW_STATE_STORAGE_URL": url}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = run_python(command, env=environment, text=True)
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("Error: WORKFLOW_STATE_STORAGE_URL: ")

@@ -10,8 +10,9 @@ from helpers.oauth_server import token_server
 from helpers.other_process import DUMP, STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 SECRET = "client-s3cret-of-the-tests"
 DEFINITION = """
@@ -63,7 +64,7 @@ def test_twenty_actions_need_one_token_and_leave_no_secret(redis_url, tmp_path):
         def dump():
             return ask_in_another_process(url, DUMP, **environment)
 
-        with local_worker(url, log_file=log_file, environment=environment, extra_arguments=("-E",)):
+        with forked_worker(url, log_file=log_file, environment=environment, extra_arguments=("-E",)):
             execution_id = submit(plan(*first))
             wait_until(lambda: server.token_requests, "a token is asked for")
             dumps = [dump()]
@@ -91,13 +92,13 @@ def test_a_worker_that_is_lost_over_the_token_costs_nothing(redis_url, tmp_path)
     with token_server() as server, local_redis() as url:
         environment = {**prepare(server, tmp_path), "WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3"}
         server.answer_token = lambda count: is_over.wait(60) and None if count == 1 else None
-        with local_worker(url, log_file=tmp_path / "one.log", environment=environment) as worker:
+        with forked_worker(url, log_file=tmp_path / "one.log", environment=environment) as worker:
             pay = action("pay", actionDefinitionId="api", inputs={"name": "pay"})
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(plan(pay)), **environment)
             wait_until(lambda: server.token_requests, "a token is asked for")
             worker.send_signal(signal.SIGKILL)
             worker.wait()
-        with local_worker(url, log_file=tmp_path / "two.log", environment=environment):
+        with forked_worker(url, log_file=tmp_path / "two.log", environment=environment):
             state = end_of(url, execution_id, environment)
         is_over.set()
     assert (state["status"], state["actionStates"]["pay"]["attempts"]) == ("completed", 1)
@@ -111,7 +112,7 @@ def test_nothing_is_sent_that_was_cancelled_while_its_token_was_waited_for(redis
         environment = prepare(server, tmp_path)
         # Whoever has waited for a moment only is not asked whether it is wanted still.
         server.answer_token = lambda _: may_have_token.wait(20) and time.sleep(1)
-        with local_worker(url, log_file=tmp_path / "worker.log", environment=environment):
+        with forked_worker(url, log_file=tmp_path / "worker.log", environment=environment):
             two = [action(name, actionDefinitionId="api", inputs={"name": name}) for name in ("a", "b")]
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(plan(*two)), **environment)
             wait_until(lambda: server.token_requests, "a token is asked for")

@@ -7,18 +7,19 @@ execution each time. The service's journal says how often each request arrived.
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
+from helpers.command import CLI
+from helpers.forked_python import run_python
 from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 VARIABLES = {"WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3"}
 SLOW_MS = 20_000
@@ -86,14 +87,7 @@ class Lost:
 
     def cli(self, *arguments):
         """Run `workflow-state`."""
-        return subprocess.run(
-            [sys.executable, "-m", "workflow_state.cli", *arguments],
-            env={**os.environ, "WORKFLOW_STATE_REDIS_URL": self.url},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_python([*CLI, *arguments], env={**os.environ, "WORKFLOW_STATE_REDIS_URL": self.url}, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +97,7 @@ def lost(redis_url, definitions, tmp_path_factory, service: Service):
     name = uuid4().hex
     documents = {"single": single_plan(name), "list": list_plan(f"{name}-list"), "other": alternative_plan(name)}
     with local_redis() as url:
-        with local_worker(url, log_file=folder / "one.log", environment=VARIABLES) as worker:
+        with forked_worker(url, log_file=folder / "one.log", environment=VARIABLES) as worker:
             executions = {
                 key: ask_in_another_process(url, SUBMIT, json.dumps(document)) for key, document in documents.items()
             }
@@ -123,7 +117,7 @@ def lost(redis_url, definitions, tmp_path_factory, service: Service):
             wait_until(under_way, "all requests have arrived")
             worker.send_signal(signal.SIGKILL)
             worker.wait()
-        with local_worker(url, log_file=folder / "two.log", environment=VARIABLES):
+        with forked_worker(url, log_file=folder / "two.log", environment=VARIABLES):
             left = Lost(url, name, executions, str(definitions))
             for execution_id in executions.values():
                 assert left.end_of(execution_id)["status"] == "failed"

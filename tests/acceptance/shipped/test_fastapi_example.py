@@ -19,8 +19,9 @@ from helpers.http_service import Service
 from helpers.plans import action, plan
 from helpers.servers import client_of, free_port
 from helpers.waiting import in_time, wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
@@ -265,7 +266,7 @@ def test_the_commands_of_its_readme_work(tmp_path):
         assert service.stdout.readline() == b"ready\n"
         with (
             local_redis() as url,
-            local_worker(url, environment=variables, log_file=tmp_path / "worker.log"),
+            forked_worker(url, environment=variables, log_file=tmp_path / "worker.log"),
             api_on(url, tmp_path / "api.log", **variables) as address,
             httpx.Client(base_url=address, timeout=30) as api,
         ):

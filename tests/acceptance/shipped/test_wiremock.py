@@ -10,8 +10,9 @@ from helpers.other_process import SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.servers import free_port
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 ENDED = """
 import time
@@ -148,7 +149,7 @@ def test_the_journal_says_what_the_traces_say(wiremock, tmp_path):
     )
     for item in document["actions"]:
         item["actionDefinitionId"] = "broken" if item["id"] in BROKEN else item["id"]
-    with local_redis() as url, local_worker(url, log_file=tmp_path / "worker.log", environment=variables):
+    with local_redis() as url, forked_worker(url, log_file=tmp_path / "worker.log", environment=variables):
         execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document), **variables)
         states = ask_in_another_process(url, ENDED, execution_id, **variables)["actionStates"]
     traces = [entry for state in states.values() for entry in state["httpTrace"]]

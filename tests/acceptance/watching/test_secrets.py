@@ -3,19 +3,20 @@
 import base64
 import json
 import os
-import subprocess
-import sys
 import urllib.parse
 from uuid import uuid4
 
+from helpers.command import CLI
 from helpers.flower_service import flower_on
+from helpers.forked_python import run_python
 from helpers.http_service import Service
 from helpers.oauth_server import token_server
 from helpers.other_process import DUMP, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 # With characters that are written in other ways in URLs, in JSON and in headers.
 SECRETS = {name: f"{name}-s3cret/+&= of the tests" for name in ("TOKEN", "KEY", "PASSWORD", "CLIENT")}
@@ -88,7 +89,7 @@ def test_a_secret_is_nowhere_but_in_its_request(redis_url, tmp_path, service: Se
         )
         logging = ("-E", "--loglevel", "DEBUG")
         with (
-            local_worker(url, log_file=log_file, environment=variables, extra_arguments=logging),
+            forked_worker(url, log_file=log_file, environment=variables, extra_arguments=logging),
             flower_on(url) as flower,
         ):
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document), **variables)
@@ -106,9 +107,8 @@ def test_a_secret_is_nowhere_but_in_its_request(redis_url, tmp_path, service: Se
             dump = ask_in_another_process(url, DUMP, **variables)
             told = ask_in_another_process(url, FAILED_IN_PYTHON, *names, **variables)
             environment = {**os.environ, **variables, "WORKFLOW_STATE_REDIS_URL": url}
-            command = [sys.executable, "-m", "workflow_state.cli"]
             printed = [
-                subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
+                run_python([*CLI, *words], env=environment, text=True)
                 for words in (
                     ["status", execution_id],
                     ["status", execution_id, "--json"],

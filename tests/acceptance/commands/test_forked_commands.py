@@ -1,0 +1,65 @@
+"""A command that is forked (helpers/forked_python.py) does what one does for which a Python is started."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+
+import pytest
+from helpers.forked_python import ForkedPython, run_python, start_python
+
+CLI = ["-m", "workflow_state.cli"]
+
+
+def outcome(done):
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["validate", "-"], '{"name": "é", "actions": []}'),
+        (["validate", "here.json"], ""),
+        (["status", "\udcff"], ""),
+        (["nothing"], ""),
+    ],
+    ids=lambda value: " ".join(value).encode(errors="replace").decode() if isinstance(value, list) else "",
+)
+def test_it_says_and_exits_as_a_started_one(tmp_path, arguments, stdin):
+    """In its own folder, with its own environment and standard input."""
+    (tmp_path / "here.json").write_text("{")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "WORKFLOW_STATE_REDIS_URL": "redis://127.0.0.1:1"}
+    environment |= {name: os.environ[name] for name in os.environ if name.startswith(("PYTHON", "LC_", "LANG", "TZ"))}
+    options = {"cwd": tmp_path, "env": environment, "text": True}
+    started = subprocess.run(
+        [sys.executable, *CLI, *arguments], input=stdin, capture_output=True, check=False, timeout=60, **options
+    )
+    assert outcome(run_python([*CLI, *arguments], stdin=stdin, **options)) == outcome(started)
+
+
+def test_it_has_its_own_terminal():
+    """What is at the other end of its streams it finds out by itself."""
+    ours, theirs = pty.openpty()
+    with start_python(["-m", "pdb", "-c", "q", os.__file__], stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        assert isinstance(process, ForkedPython)
+        assert process.wait(30) == 0
+    os.close(ours)
+
+
+def test_it_is_ended_by_signals_and_told_so():
+    """By their numbers, as `Popen` has it."""
+    command = ["-m", "http.server", "--bind", "127.0.0.1", "0"]
+    for number in (signal.SIGKILL, signal.SIGTERM):
+        with start_python(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            assert b"Serving" in process.stdout.readline()
+            assert process.poll() is None
+            process.send_signal(number)
+            assert process.wait(30) == -number
+
+
+def test_what_python_reads_when_it_starts_is_given_to_a_started_one():
+    """A variable that a running Python no longer looks at."""
+    with start_python(["-m", "this"], env={**os.environ, "PYTHONHASHSEED": "1"}, stdout=subprocess.DEVNULL) as process:
+        assert not isinstance(process, ForkedPython)

@@ -1,0 +1,134 @@
+"""`python -m MODULE …` without the start of a Python: forked off a process that has the application imported.
+
+To start a Python and import the application takes a second of a core, and the tests run hundreds of commands and
+workers. Here each is a process of its own as well, with its own environment, folder, standard streams and exit code,
+and it runs the module as `python -m` does. Only the imports have been done before (forked_python_main.py).
+
+Two things differ: /proc shows the command line and the environment of the process that it was forked off, and it is not
+this process that is its parent. A test that needs either starts `sys.executable`.
+"""
+
+import atexit
+import json
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+MAIN = Path(__file__).with_name("forked_python_main.py")
+# How large a question may be: arguments and environment.
+MAX_BYTES = 1_000_000
+# What Python itself reads when it starts, and would have to be started for.
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
+
+_origins: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+
+class ForkedPython(subprocess.Popen):
+    """A process that is used like any other `Popen`, whose arguments are those of `python`: `["-m", module, …]`."""
+
+    def _execute_child(self, args: list[Any], *others: Any) -> None:
+        folder, environment = others[4:6]
+        streams = others[9:15]
+        p2cread, _, _, c2pwrite, _, errwrite = streams
+        self._status, status = os.pipe()
+        environment = dict(os.environ if environment is None else environment)
+        # As everywhere in `Popen`, a session of its own is asked for by the option start_new_session.
+        question = [list(map(os.fspath, args)), str(Path(folder or ".").resolve()), environment, bool(others[20])]
+        given = [fd if fd >= 0 else number for number, fd in enumerate((p2cread, c2pwrite, errwrite))]
+        try:
+            self.pid = _ask(question, [*given, status])
+        finally:
+            os.close(status)
+            self._close_pipe_fds(*streams)
+        self._child_created = True
+
+    def _try_wait(self, wait_flags: int) -> tuple[int, int]:
+        if wait_flags == os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
+            return 0, 0
+        told = os.read(self._status, 4)
+        os.close(self._status)
+        # Nothing is told where the origin has been ended.
+        return self.pid, struct.unpack("i", told)[0] if told else 9
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        if self.returncode is None:
+            pid, status = self._try_wait(os.WNOHANG)
+            if pid:
+                self._handle_exitstatus(status)
+        return self.returncode
+
+
+def start_python(arguments: list[Any], **options: Any) -> subprocess.Popen[Any]:
+    """Start `python` with these arguments, which begin with `-m`, and with the options of `Popen`.
+
+    It is forked unless its environment has what a Python reads when it starts.
+    """
+    environment = options.get("env", os.environ)
+    kind = ForkedPython if _read_at_start(environment) == _read_at_start(os.environ) else subprocess.Popen
+    return kind(arguments if kind is ForkedPython else [sys.executable, *arguments], **options)
+
+
+def run_python(
+    arguments: list[Any],
+    *,
+    stdin: str | bytes | None = None,
+    timeout_s: float = 60,
+    check: bool = False,
+    **options: Any,
+) -> subprocess.CompletedProcess[Any]:
+    """Run `python` with these arguments to its end, as `subprocess.run` does with `capture_output`."""
+    source = subprocess.PIPE if stdin is not None else None
+    options = {"stdin": source, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    with start_python(arguments, **options) as process:
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+        except BaseException:
+            process.kill()
+            raise
+    done = subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def _read_at_start(environment: Any) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)}
+
+
+def _ask(question: list[Any], descriptors: list[int]) -> int:
+    """Have the origin fork, and return the child's process id."""
+    if not _origins:
+        _origins.append(_start_origin())
+    _, channel = _origins[0]
+    # Bytes that are no UTF-8 pass through: arguments may have them.
+    socket.send_fds(channel, [json.dumps(question).encode()], descriptors)
+    answer = channel.recv(64)
+    assert answer, f"{MAIN.name} has ended"
+    return int(answer)
+
+
+def _start_origin() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_BYTES)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_STATE_")}
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, MAIN, str(theirs.fileno())],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+        )
+    return process, ours
+
+
+@atexit.register
+def _end_origin() -> None:
+    while _origins:
+        process, channel = _origins.pop()
+        channel.close()
+        process.wait()
