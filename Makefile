@@ -23,11 +23,11 @@ recovery:
 
 # The tables of fields in docs/, from the models.
 docs:
-	.venv/bin/python docs/tables.py
+	.venv/bin/python docs/build/tables.py
 
 # The pictures in docs/pictures, of real runs.
 pictures:
-	.venv/bin/python docs/pictures.py
+	.venv/bin/python docs/build/pictures.py
 
 format:
 	.venv/bin/ruff check --fix .

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from workflow_state import schema
 
-PAGES = sorted(Path(__file__).parent.glob("*.md"))
+PAGES = sorted(Path(__file__).parents[1].rglob("*.md"))
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _NAMES = {
