@@ -21,7 +21,7 @@ bench:
 recovery:
 	.venv/bin/python benchmarks/recovery.py
 
-# The tables of fields in docs/, from the models.
+# What the pages of docs/reference take from the code: fields, commands, settings, docstrings.
 docs:
 	.venv/bin/python docs/build/tables.py
 

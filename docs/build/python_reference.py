@@ -1,0 +1,58 @@
+"""The public names of the package: signatures and docstrings as Markdown."""
+
+import inspect
+import re
+import textwrap
+from typing import Any
+
+from writing import text
+
+import workflow_state
+from workflow_state import WorkflowStateError
+
+_WIDTH = 100
+
+
+def describe_names(names: list[str]) -> str:
+    """Return a section for each of these public names."""
+    return "\n".join(_section(name, getattr(workflow_state, name)) for name in names)
+
+
+def _section(name: str, thing: Any) -> str:
+    parts = [f"### {name}"]
+    if not isinstance(thing, type):
+        parts.append(f"```python\n{_signature(name, thing)}\n```")
+    elif issubclass(thing, WorkflowStateError) and thing is not WorkflowStateError:
+        parts.append(f"Is a `{thing.__bases__[0].__name__}`.")
+    parts.append(_prose(inspect.getdoc(thing) or ""))
+    return "\n\n".join(parts) + "\n"
+
+
+def _signature(name: str, function: Any) -> str:
+    """Return the first line of a function, with a parameter a line where it is long."""
+    signature = inspect.signature(function)
+    line = _without_modules(f"def {name}{signature}: ...")
+    if len(line) <= _WIDTH:
+        return line
+    parameters: list[str] = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and "*" not in parameters:
+            parameters.append("*")
+        parameters.append(_without_modules(str(parameter)))
+    answer = _without_modules(inspect.formatannotation(signature.return_annotation))
+    return "\n".join([f"def {name}(", *(f"    {parameter}," for parameter in parameters), f") -> {answer}: ..."])
+
+
+def _without_modules(annotated: str) -> str:
+    return re.sub(r"\b(?:[a-z_]\w*\.)+(?=[A-Z])", "", annotated)
+
+
+def _prose(docstring: str) -> str:
+    """Return a docstring as Markdown: what is indented in it is code."""
+    paragraphs = []
+    for paragraph in docstring.split("\n\n"):
+        if paragraph.startswith("    "):
+            paragraphs.append(f"```python\n{textwrap.dedent(paragraph)}\n```")
+        else:
+            paragraphs.append(text(paragraph))
+    return "\n\n".join(paragraphs)
