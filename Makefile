@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench recovery docs format clean pictures
+.PHONY: check test chaos demo bench recovery docs docs-site format clean pictures
 
 check:
 	./run check
@@ -25,6 +25,11 @@ recovery:
 docs:
 	.venv/bin/python docs/build/tables.py
 
+# The pages as a site with search, in build/site. A warning is an error. It needs the extra `docs`.
+docs-site:
+	.venv/bin/python -m sphinx -q -W --keep-going -c docs/build -d build/site-cache . build/site
+	@echo build/site/index.html
+
 # The pictures in docs/pictures, of real runs.
 pictures:
 	.venv/bin/python docs/build/pictures.py
@@ -34,4 +39,4 @@ format:
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf build .venv .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -21,7 +21,7 @@ from workflow_state.schema import ErrorDetail
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 # What every machine that runs this has, or can be expected to know.
 OTHERS = {"cd", "mkdir", "touch", "rm", "export", "eval", "python", "redis-cli", "redis-server", "curl", "tee", "head"}
 OTHERS |= {"pytest", "git", "kill", "systemctl", "cp", "cat"}
