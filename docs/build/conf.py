@@ -13,7 +13,14 @@ from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
 
 ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = ("*.md", "docs/*.md", "docs/**/*.md", "benchmarks/results/README.md", "examples/fastapi_app/README.md")
+PAGES: Final = (
+    "*.md",
+    "docs/*.md",
+    "docs/**/*.md",
+    "benchmarks/results/README.md",
+    "examples/README.md",
+    "examples/*/README.md",
+)
 
 project = "workflow_state"
 extensions = ["myst_parser"]
