@@ -29,6 +29,7 @@ include_patterns = list(PAGES)
 # Folders that it should not even look through.
 exclude_patterns = [".*", "build", "tests", "workflow_state"]
 myst_heading_anchors = 4
+myst_enable_extensions = ["tasklist"]
 html_theme = "furo"
 html_title = project
 html_static_path: list[str] = []

@@ -50,6 +50,14 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in anchors_of(file), (page.name, file.name, anchor)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_are_named_are_there(page):
+    """Those of the package, such as `store/names.py`."""
+    named = set(re.findall(r"`((?:workflow_state/)?[a-z_]+/[\w/]+\.(?:py|lua))`", page.read_text()))
+    there = {name for name in named if (ROOT / name).exists() or (ROOT / "workflow_state" / name).exists()}
+    assert named - there == set()
+
+
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
 def test_json_is_a_plan_or_an_action_of_one_or_an_error(block):
     """What an action depends on is put beside it."""
