@@ -10,6 +10,7 @@ pytest.importorskip("sphinx")
 pytest.importorskip("furo")
 
 
+@pytest.mark.timeout(300)
 def test_the_site_is_built_without_a_warning_and_has_every_page(tmp_path):
     """Links within it lead somewhere, each page is in the contents, and there is a search."""
     site = tmp_path / "site"
