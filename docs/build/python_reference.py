@@ -3,6 +3,7 @@
 import inspect
 import re
 import textwrap
+from importlib import import_module
 from typing import Any
 
 from writing import text
@@ -14,11 +15,18 @@ _WIDTH = 100
 
 
 def describe_names(names: list[str]) -> str:
-    """Return a section for each of these public names."""
-    return "\n".join(_section(name, getattr(workflow_state, name)) for name in names)
+    """Return a section for each of these names, of the package or of a module of it (`web.create_web_app`)."""
+    return "\n".join(_section(name, _find(name)) for name in names)
+
+
+def _find(name: str) -> Any:
+    module, _, attribute = name.rpartition(".")
+    package = workflow_state.__name__
+    return getattr(import_module(f"{package}.{module}" if module else package), attribute)
 
 
 def _section(name: str, thing: Any) -> str:
+    name = name.rpartition(".")[2]
     parts = [f"### {name}"]
     if not isinstance(thing, type):
         parts.append(f"```python\n{_signature(name, thing)}\n```")
