@@ -4,9 +4,10 @@ import ast
 import inspect
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
+from pydantic.fields import FieldInfo
 from writing import cell
 
 from workflow_state.cli.commands import commands
@@ -16,15 +17,22 @@ from workflow_state.settings import PREFIX, Settings
 def describe_settings() -> str:
     """Return the table of all variables, with their defaults."""
     said = _attribute_docstrings(Settings)
-    rows = [
-        f"| `{PREFIX}{name.upper()}` | {_default(field.get_default(call_default_factory=True))} | {cell(said[name])} |"
-        for name, field in Settings.model_fields.items()
-    ]
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = _default(field.get_default(call_default_factory=True))
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {cell(said[name])}{_choice(field)} |")
     rows += [
         f"| `{variable}` | {_default(option.default)} | The option `{option.opts[0]}` of {_listed(names)}. |"
         for variable, (option, names) in _options_with_a_variable().items()
     ]
     return "\n".join(["| variable | default | |", "|---|---|---|", *rows]) + "\n"
+
+
+def _choice(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is not Literal:
+        return ""
+    *first, last = (f"`{word}`" for word in get_args(field.annotation))
+    return f" {', '.join(first)} or {last}."
 
 
 def _attribute_docstrings(model: type) -> dict[str, str]:
