@@ -12,18 +12,22 @@ PROGRAM = "workflow-state"
 
 def describe_commands() -> str:
     """Return the sections of all commands, in the order of their names."""
-    root = click.Context(commands, info_name=PROGRAM)
-    return "\n".join(map(_section, _leaves(root)))
+    return "\n".join(map(_section, contexts_of_commands()))
+
+
+def contexts_of_commands() -> Iterator[click.Context]:
+    """Yield the context of each command that is not a group of others."""
+    return _leaves(click.Context(commands, info_name=PROGRAM))
 
 
 def _leaves(context: click.Context) -> Iterator[click.Context]:
-    """Yield the context of each command that is not a group of others."""
     group = context.command
     if not isinstance(group, click.Group):
         yield context
         return
     for name in group.list_commands(context):
-        command = group.get_command(context, name)
+        # As for a command that is to run: a group may know no more than names before.
+        _, command, _ = group.resolve_command(context, [name])
         if command is not None and not command.hidden:
             yield from _leaves(click.Context(command, info_name=name, parent=context))
 

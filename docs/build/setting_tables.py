@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
+from command_reference import contexts_of_commands
 from pydantic.fields import FieldInfo
 from writing import cell
 
-from workflow_state.cli.commands import commands
 from workflow_state.settings import PREFIX, Settings
 
 
@@ -20,7 +20,7 @@ def describe_settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = _default(field.get_default(call_default_factory=True))
-        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {cell(said[name])}{_choice(field)} |")
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {cell(said.get(name, ''))}{_choice(field)} |")
     rows += [
         f"| `{variable}` | {_default(option.default)} | The option `{option.opts[0]}` of {_listed(names)}. |"
         for variable, (option, names) in _options_with_a_variable().items()
@@ -48,18 +48,16 @@ def _attribute_docstrings(model: type) -> dict[str, str]:
 
 def _options_with_a_variable() -> dict[str, tuple[click.Option, list[str]]]:
     """Return, for each variable that may stand for an option, the option and the names of its commands."""
-    context = click.Context(commands)
     found: dict[str, tuple[click.Option, list[str]]] = {}
-    for name in commands.list_commands(context):
-        command = commands.get_command(context, name)
-        for parameter in command.params if command else ():
+    for context in contexts_of_commands():
+        for parameter in context.command.params:
             if isinstance(parameter, click.Option) and isinstance(parameter.envvar, str):
-                found.setdefault(parameter.envvar, (parameter, []))[1].append(name)
+                found.setdefault(parameter.envvar, (parameter, []))[1].append(context.command_path)
     return found
 
 
 def _listed(names: list[str]) -> str:
-    return " and ".join(f"`workflow-state {name}`" for name in names)
+    return " and ".join(f"`{name}`" for name in names)
 
 
 def _default(value: Any) -> str:
