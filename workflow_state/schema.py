@@ -392,7 +392,9 @@ class ErrorDetail(ContractModel):
 
     category: ErrorCategory = Field(description="What kind of failure it was.")
     message: str = Field(description="What happened, for people.")
-    code: str | None = Field(default=None, description="Which case of the category it was, such as `outcome_unknown`.")
+    code: str | None = Field(
+        default=None, description="Which case of the category it was, such as `http_503` or `outcome_unknown`."
+    )
     status_code: int | None = Field(default=None, description="The HTTP status of the answer, where there was one.")
     retryable: bool = Field(default=False, description="Whether the same request may succeed later.")
     retry_after: Milliseconds | None = Field(
