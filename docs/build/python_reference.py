@@ -56,11 +56,13 @@ def _without_modules(annotated: str) -> str:
 
 
 def _prose(docstring: str) -> str:
-    """Return a docstring as Markdown: what is indented in it is code."""
+    """Return a docstring as Markdown: what is indented in it, or is an interactive session, is code."""
     paragraphs = []
     for paragraph in docstring.split("\n\n"):
         if paragraph.startswith("    "):
             paragraphs.append(f"```python\n{textwrap.dedent(paragraph)}\n```")
+        elif paragraph.startswith(">>>"):
+            paragraphs.append(f"```pycon\n{paragraph}\n```")
         else:
             paragraphs.append(text(paragraph))
     return "\n\n".join(paragraphs)
