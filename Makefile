@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench recovery docs format clean pictures lock lowest
+.PHONY: check test chaos demo bench recovery docs docs-site format clean pictures lock lowest
 
 check:
 	./run check
@@ -21,13 +21,18 @@ bench:
 recovery:
 	.venv/bin/python benchmarks/recovery.py
 
-# The tables of fields in docs/, from the models.
+# What the pages of docs/reference take from the code: fields, commands, settings, docstrings.
 docs:
-	.venv/bin/python docs/tables.py
+	.venv/bin/python docs/build/tables.py
+
+# The pages as a site with search, in build/site. A warning is an error. It needs the extra `docs`.
+docs-site:
+	.venv/bin/python -m sphinx -q -W --keep-going -c docs/build -d build/site-cache . build/site
+	@echo build/site/index.html
 
 # The pictures in docs/pictures, of real runs.
 pictures:
-	.venv/bin/python docs/pictures.py
+	.venv/bin/python docs/build/pictures.py
 
 # uv, apart from everything else: only these two targets need it.
 UV = .venv-uv/bin/uv
@@ -54,4 +59,4 @@ format:
 	.venv/bin/ruff format .
 
 clean:
-	rm -rf .venv .venv-uv .venv-lowest .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf build .venv .venv-uv .venv-lowest .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

@@ -92,7 +92,7 @@ class Condition(ContractModel):
     if_: str = Field(
         alias="if",
         min_length=1,
-        description="One reference, or a CEL expression with references in it: ${check.output.age} >= 18.",
+        description="One reference, or a CEL expression with references in it: `${check.output.age} >= 18`.",
     )
     then: Literal["execute"] = Field(default="execute", description="What happens where it holds.")
     else_: Literal["skip", "fail"] = Field(
@@ -390,43 +390,47 @@ class ErrorCategory(StrEnum):
 class ErrorDetail(ContractModel):
     """Why something failed, and what to do about it. `retryAfter` is in milliseconds."""
 
-    category: ErrorCategory
-    message: str
-    code: str | None = None
-    status_code: int | None = None
-    retryable: bool = False
-    retry_after: Milliseconds | None = None
-    context: dict[str, str] = Field(default_factory=dict)
-    suggestion: str | None = None
+    category: ErrorCategory = Field(description="What kind of failure it was.")
+    message: str = Field(description="What happened, for people.")
+    code: str | None = Field(
+        default=None, description="Which case of the category it was, such as `http_503` or `outcome_unknown`."
+    )
+    status_code: int | None = Field(default=None, description="The HTTP status of the answer, where there was one.")
+    retryable: bool = Field(default=False, description="Whether the same request may succeed later.")
+    retry_after: Milliseconds | None = Field(
+        default=None, description="How many milliseconds the server asked to wait."
+    )
+    context: dict[str, str] = Field(default_factory=dict, description="More about it, as names and texts.")
+    suggestion: str | None = Field(default=None, description="What to do about it.")
 
 
 class StorageLocation(ContractModel):
     """Where an output too large or too binary for the state was put."""
 
-    provider: str
-    path: str
-    size: int = Field(ge=0)
-    checksum: str
-    content_type: str
-    metadata: dict[str, str] = Field(default_factory=dict)
+    provider: str = Field(description="What keeps it: `file`, or the scheme of the storage URL.")
+    path: str = Field(description="Where it was written: a path, or a URL of the storage.")
+    size: int = Field(ge=0, description="How many bytes it has.")
+    checksum: str = Field(description="The SHA-256 of its bytes.")
+    content_type: str = Field(description="The media type that the server named.")
+    metadata: dict[str, str] = Field(default_factory=dict, description="More about it, as names and texts.")
 
 
 class TracedRequest(ContractModel):
     """What was sent, with credentials redacted."""
 
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: JsonValue = None
+    method: str = Field(description="The HTTP method.")
+    url: str = Field(description="The whole URL.")
+    headers: dict[str, str] = Field(description="Its headers.")
+    body: JsonValue = Field(default=None, description="Its body, shortened where it is long.")
 
 
 class TracedResponse(ContractModel):
     """What was answered, with credentials redacted; `duration` is in milliseconds."""
 
-    status: int
-    headers: dict[str, str]
-    body: JsonValue = None
-    duration: Milliseconds
+    status: int = Field(description="The HTTP status.")
+    headers: dict[str, str] = Field(description="Its headers.")
+    body: JsonValue = Field(default=None, description="Its body, shortened where it is long.")
+    duration: Milliseconds = Field(description="Milliseconds from sending to the end of the answer.")
 
 
 class HttpTraceEntry(ContractModel):
@@ -436,11 +440,11 @@ class HttpTraceEntry(ContractModel):
     token that was asked for or refused. `continued` says that the next entry is of the same attempt.
     """
 
-    timestamp: datetime
-    request: TracedRequest
-    response: TracedResponse | None = None
-    error: str | None = None
-    continued: bool | None = None
+    timestamp: datetime = Field(description="When the request was sent.")
+    request: TracedRequest = Field(description="What was sent.")
+    response: TracedResponse | None = Field(default=None, description="What was answered.")
+    error: str | None = Field(default=None, description="Why there is no answer, or why it does not count.")
+    continued: bool | None = Field(default=None, description="Whether the next entry belongs to the same attempt.")
 
     @property
     def is_followed_redirect(self) -> bool:
@@ -454,20 +458,26 @@ class ActionSuccess(ContractModel):
     `assumed` says that no answer was seen. The outcome was unknown, and a person decided when resuming that it is this.
     """
 
-    status: Literal["success"] = "success"
-    output: JsonValue
-    output_location: StorageLocation | None = None
-    used_fallback: bool | None = None
-    alternative_action_id: str | None = None
-    assumed: bool | None = None
+    status: Literal["success"] = Field(default="success", description="`success`.")
+    output: JsonValue = Field(description="The output, as JSON.")
+    output_location: StorageLocation | None = Field(
+        default=None, description="Where the output is stored, where it is not in the state."
+    )
+    used_fallback: bool | None = Field(default=None, description="Whether the output is the fallback value.")
+    alternative_action_id: str | None = Field(default=None, description="Which alternative the output is of.")
+    assumed: bool | None = Field(
+        default=None, description="Whether a person decided that this was the output: no answer was seen."
+    )
 
 
 class ActionFailure(ContractModel):
     """The action failed for good."""
 
-    status: Literal["failure"] = "failure"
-    error: ErrorDetail
-    partial_output: JsonValue = None
+    status: Literal["failure"] = Field(default="failure", description="`failure`.")
+    error: ErrorDetail = Field(description="Why it failed.")
+    partial_output: JsonValue = Field(
+        default=None, description="Of a list: its outputs, with null for each element that failed."
+    )
 
 
 class ActionSkip(ContractModel):
@@ -476,10 +486,15 @@ class ActionSkip(ContractModel):
     An action over a list that was cancelled halfway has `partialOutput`, with null for each element that did not run.
     """
 
-    status: Literal["skipped"] = "skipped"
-    reason: str
-    blocked_by: str | None = None
-    partial_output: JsonValue = None
+    status: Literal["skipped"] = Field(default="skipped", description="`skipped`.")
+    reason: str = Field(description="Why it did not run.")
+    blocked_by: str | None = Field(
+        default=None, description="The failed action that it would have needed, where that is why."
+    )
+    partial_output: JsonValue = Field(
+        default=None,
+        description="Of a list that was cancelled halfway: its outputs, with null for each element that did not run.",
+    )
 
 
 ActionResult = Annotated[ActionSuccess | ActionFailure | ActionSkip, Field(discriminator="status")]
@@ -504,31 +519,37 @@ class ActionStatus(StrEnum):
 class RunState(ContractModel):
     """What the states of an action and of an element have in common. Between two attempts `nextAttemptAt` is set."""
 
-    status: ActionStatus
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    duration: Milliseconds | None = None
-    attempts: int = 0
-    next_attempt_at: datetime | None = None
-    http_trace: list[HttpTraceEntry] = Field(default_factory=list)
+    status: ActionStatus = Field(description="Where it is.")
+    started_at: datetime | None = Field(default=None, description="When its first attempt began.")
+    completed_at: datetime | None = Field(default=None, description="When it ended.")
+    duration: Milliseconds | None = Field(default=None, description="Milliseconds from the first attempt to the end.")
+    attempts: int = Field(default=0, description="How many attempts have begun.")
+    next_attempt_at: datetime | None = Field(
+        default=None, description="When its next attempt is due, between two attempts."
+    )
+    http_trace: list[HttpTraceEntry] = Field(
+        default_factory=list, description="Its requests and their answers, in order."
+    )
 
 
 class ElementState(RunState):
     """One element of an action with `forEach`. Its output is in the action's output, at the same index."""
 
-    index: int
-    output_location: StorageLocation | None = None
-    error: ErrorDetail | None = None
-    reason: str | None = None
-    assumed: bool | None = None
+    index: int = Field(description="Its place in the list, from 0.")
+    output_location: StorageLocation | None = Field(
+        default=None, description="Where its output is stored, where it is not in the state."
+    )
+    error: ErrorDetail | None = Field(default=None, description="Why it failed.")
+    reason: str | None = Field(default=None, description="Why it did not run.")
+    assumed: bool | None = Field(default=None, description="Whether a person decided what its output was.")
 
 
 class ActionExecutionState(RunState):
     """One action of one execution. An action with `forEach` has `elements`."""
 
-    action_id: str
-    result: ActionResult | None = None
-    elements: list[ElementState] | None = None
+    action_id: str = Field(description="The action's id in the plan.")
+    result: ActionResult | None = Field(default=None, description="How it ended.")
+    elements: list[ElementState] | None = Field(default=None, description="With `forEach`: its elements.")
 
 
 class ExecutionStatus(StrEnum):
@@ -549,34 +570,37 @@ class ConfirmationState(ContractModel):
     holds for this one alone. `timedOut` says that nobody answered before `expiresAt`.
     """
 
-    action_id: str
-    requested_at: datetime
-    responded_at: datetime | None = None
-    confirmed: bool | None = None
-    user_id: str | None = None
-    title: str | None = None
-    message: str | None = None
-    request: TracedRequest | None = None
-    digest: str | None = None
-    expires_at: datetime | None = None
-    timed_out: bool | None = None
+    action_id: str = Field(description="The action that asks; `pay[3]` is one element of a list.")
+    requested_at: datetime = Field(description="When it was asked.")
+    responded_at: datetime | None = Field(default=None, description="When it was answered.")
+    confirmed: bool | None = Field(default=None, description="The answer; missing while there is none.")
+    user_id: str | None = Field(default=None, description="Who answered.")
+    title: str | None = Field(default=None, description="What is asked, in a line.")
+    message: str | None = Field(default=None, description="What the person needs to know.")
+    request: TracedRequest | None = Field(default=None, description="What will be sent, with secrets masked.")
+    digest: str | None = Field(
+        default=None,
+        description="What tells this request from any other: an answer with it counts for this request only.",
+    )
+    expires_at: datetime | None = Field(default=None, description="Until when an answer counts.")
+    timed_out: bool | None = Field(default=None, description="Whether nobody answered in time.")
 
 
 class ValidationResult(ContractModel):
     """An expected outcome, and what was found."""
 
-    name: str
-    passed: bool
-    actual: JsonValue = None
-    message: str
+    name: str = Field(description="What was checked.")
+    passed: bool = Field(description="Whether it is so.")
+    actual: JsonValue = Field(default=None, description="What was found.")
+    message: str = Field(description="What was found, for people.")
 
 
 class ResumedElement(ContractModel):
     """Whether a resumed execution kept the output of one element of a list, and why or why not."""
 
-    index: int
-    kept: bool
-    reason: str
+    index: int = Field(description="Its place in the list, from 0.")
+    kept: bool = Field(description="Whether its output was kept.")
+    reason: str = Field(description="Why or why not.")
 
 
 class ResumedAction(ContractModel):
@@ -585,52 +609,60 @@ class ResumedAction(ContractModel):
     An action over a list has `elements` where they were looked at one by one.
     """
 
-    kept: bool
-    reason: str
-    elements: list[ResumedElement] | None = None
+    kept: bool = Field(description="Whether its output was kept.")
+    reason: str = Field(description="Why or why not.")
+    elements: list[ResumedElement] | None = Field(
+        default=None, description="Over a list: its elements, where they were looked at one by one."
+    )
 
 
 class ResumeReport(ContractModel):
     """Which execution was resumed, and what became of each action's output."""
 
-    execution_id: str
-    actions: dict[str, ResumedAction]
+    execution_id: str = Field(description="The execution that was resumed.")
+    actions: dict[str, ResumedAction] = Field(description="What became of each action, by id.")
 
 
 class ExecutionMetrics(ContractModel):
     """Counts of the actions by how they ended; `totalDuration` is in milliseconds."""
 
-    total_actions: int
-    completed_actions: int
-    failed_actions: int
-    skipped_actions: int
-    total_duration: Milliseconds | None = None
+    total_actions: int = Field(description="How many actions the plan has.")
+    completed_actions: int = Field(description="How many completed.")
+    failed_actions: int = Field(description="How many failed.")
+    skipped_actions: int = Field(description="How many were skipped.")
+    total_duration: Milliseconds | None = Field(default=None, description="Milliseconds from start to end.")
 
 
 class ExecutionSummary(ContractModel):
     """One line of a list of executions."""
 
-    id: str
-    plan_id: str
-    name: str
-    status: ExecutionStatus
-    submitted_at: datetime
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    id: str = Field(description="The execution's id.")
+    plan_id: str = Field(description="The plan's id.")
+    name: str = Field(description="The plan's name.")
+    status: ExecutionStatus = Field(description="Where it is.")
+    submitted_at: datetime = Field(description="When it was submitted.")
+    started_at: datetime | None = Field(default=None, description="When it started.")
+    completed_at: datetime | None = Field(default=None, description="When it ended.")
 
 
 class ExecutionState(ContractModel):
     """One run of a plan. `version` grows with every change of the document."""
 
-    id: str
-    plan_id: str
-    status: ExecutionStatus
-    started_at: datetime
-    completed_at: datetime | None = None
-    action_states: dict[str, ActionExecutionState]
-    confirmations: list[ConfirmationState] = Field(default_factory=list)
-    validations: list[ValidationResult] = Field(default_factory=list)
-    error: ErrorDetail | None = None
-    metrics: ExecutionMetrics
-    version: int
-    resumed: ResumeReport | None = None
+    id: str = Field(description="The execution's id.")
+    plan_id: str = Field(description="The plan's id.")
+    status: ExecutionStatus = Field(description="Where it is.")
+    started_at: datetime = Field(description="When it started; before that, when it was submitted.")
+    completed_at: datetime | None = Field(default=None, description="When it ended.")
+    action_states: dict[str, ActionExecutionState] = Field(description="The state of each action, by its id.")
+    confirmations: list[ConfirmationState] = Field(
+        default_factory=list, description="The questions to people, and their answers."
+    )
+    validations: list[ValidationResult] = Field(
+        default_factory=list, description="The expected outcomes, and what was found."
+    )
+    error: ErrorDetail | None = Field(default=None, description="Why it failed.")
+    metrics: ExecutionMetrics = Field(description="How many actions ended how.")
+    version: int = Field(description="Grows with each change of the state.")
+    resumed: ResumeReport | None = Field(
+        default=None, description="What became of the outputs of the execution that it resumes."
+    )

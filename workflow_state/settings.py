@@ -41,16 +41,14 @@ class Settings(BaseModel):
     """For how many seconds an execution and its outputs are kept after its last change."""
     visibility_timeout_s: int = Field(default=30, ge=3)
     """After how many seconds another worker gets the message of a worker that has died."""
+    # `loopback` is a string, which counts as true: compare with `is True`.
     allow_private_networks: bool | Literal["loopback"] = False
     """Whether actions may connect to private, loopback and link-local addresses.
 
-    `loopback` allows this machine alone. It is a string, which counts as true, so compare with `is True`.
+    `loopback` allows this machine alone.
     """
     allowed_hosts: list[str] = Field(default_factory=list)
-    """Where set, the only hosts that actions may connect to: names, patterns and networks, separated by commas.
-
-    hosts.py says how an entry is written.
-    """
+    """Where set, the only hosts that actions may connect to: names, patterns and networks, separated by commas."""
     denied_hosts: list[str] = Field(default_factory=list)
     """Hosts that actions may not connect to, whatever other setting allows them; written like `allowed_hosts`."""
     max_response_bytes: int = Field(default=10 * 2**20, ge=1)

@@ -1,7 +1,7 @@
 """The pages: tables are up to date, examples are valid, commands and links lead somewhere. Nothing is run here."""
 
 import ast
-import importlib.util
+import importlib
 import json
 import re
 import shlex
@@ -17,25 +17,31 @@ import workflow_state
 from workflow_state.actions.definitions.files import read_definition_files
 from workflow_state.cli.commands import commands
 from workflow_state.plans.validation.validator import validate_plan_with
+from workflow_state.schema import ErrorDetail
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-TARGETS = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 # What every machine that runs this has, or can be expected to know.
 OTHERS = {"cd", "mkdir", "touch", "rm", "export", "eval", "python", "redis-cli", "redis-server", "curl", "tee", "head"}
 OTHERS |= {"pytest", "git", "kill", "systemctl", "cp", "cat"}
 
 
-def test_tables_are_those_of_the_models():
-    """`make docs` writes them."""
-    specification = importlib.util.spec_from_file_location("tables", ROOT / "docs" / "tables.py")
-    tables = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(tables)
+def test_what_is_made_from_the_code_is_up_to_date(monkeypatch):
+    """Tables of fields and settings, commands, and docstrings: `make docs` writes them."""
+    monkeypatch.syspath_prepend(ROOT / "docs" / "build")
+    tables = importlib.import_module("tables")
     for page in tables.PAGES:
         assert tables.with_tables(page.read_text()) == page.read_text(), f"{page.name}: make docs"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_public_name_is_in_the_reference():
+    """With a heading, or in the table of documents."""
+    page = (ROOT / "docs" / "reference" / "python.md").read_text()
+    assert [name for name in workflow_state.__all__ if f"\n### {name}\n" not in page and f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page):
     """Those within the repository."""
     for file, anchor in links_of(page):
@@ -44,10 +50,22 @@ def test_links_lead_to_files_and_headings(page):
             assert anchor in anchors_of(file), (page.name, file.name, anchor)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_are_named_are_there(page):
+    """Those of the package, such as `store/names.py` or `engine/levels`."""
+    package = ROOT / "workflow_state"
+    folders = "|".join(path.name for path in package.iterdir() if path.is_dir())
+    named = re.findall(rf"`((?:{folders})/[\w/]+(?:\.(?:py|lua))?)`", page.read_text())
+    assert [name for name in named if not (package / name).exists() and not (package / f"{name}.py").exists()] == []
+
+
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
-def test_json_is_a_plan_or_an_action_of_one(block):
-    """What it depends on is put beside it."""
+def test_json_is_a_plan_or_an_action_of_one_or_an_error(block):
+    """What an action depends on is put beside it."""
     document = json.loads(block.text)
+    if "category" in document:
+        ErrorDetail.model_validate(document)
+        return
     if block.words.get("file") in {"answer.json", "broken.json"}:
         return
     if "actionDefinitionId" in document:

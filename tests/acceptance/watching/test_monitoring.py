@@ -89,10 +89,10 @@ def test_a_person_finds_an_executions_tasks_and_the_way_back(flower, tmp_path):
 
 
 def test_flower_counts_what_the_worker_does(flower):
-    """The metrics that docs/telemetry.md names are at /metrics; tasks are labelled with the actions' names."""
+    """The metrics that the page on metrics names are at /metrics; tasks are labelled with the actions' names."""
     name = f"count_{uuid4().hex}"
     execute_plan.delay(plan(action(name))).get(timeout=30)
-    page = (ROOT / "docs" / "telemetry.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "traces-and-metrics.md").read_text()
     wait_until(lambda: f'{{task="execute_action.{name}",type="task-succeeded"' in flower("/metrics"), "it is counted")
     metrics = flower("/metrics")
     documented = set(re.findall(r"`(flower_\w+)`", page))

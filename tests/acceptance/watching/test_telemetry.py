@@ -23,7 +23,7 @@ from workflow_state.engine.local import local_redis
 pytest.importorskip("opentelemetry.instrumentation.celery")
 
 PROMETHEUS = shutil.which("prometheus")
-TELEMETRY = ROOT / "docs" / "telemetry.md"
+TELEMETRY = ROOT / "docs" / "how-to" / "traces-and-metrics.md"
 INSTRUMENT = str(Path(sys.executable).with_name("opentelemetry-instrument"))
 
 
@@ -54,7 +54,7 @@ def worker_with_metrics(redis, tmp_path, monkeypatch):
 
 
 def test_metrics_are_exposed_as_documented(redis, tmp_path, monkeypatch):
-    """By the worker itself: every name that docs/telemetry.md asks for is there, and counts what happened."""
+    """By the worker itself: every name that the page on metrics asks for is there, and counts what happened."""
     with worker_with_metrics(redis, tmp_path, monkeypatch) as port:
         inputs = {"failures": 1, "name": uuid4().hex}
         document = plan(action("a", actionDefinitionId="flaky", inputs=inputs))
@@ -74,7 +74,7 @@ def test_metrics_are_exposed_as_documented(redis, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(PROMETHEUS is None, reason="there is no prometheus")
 def test_the_queries_for_a_dashboard_have_answers(redis, tmp_path, monkeypatch):
-    """Each one of docs/telemetry.md, in a Prometheus that reads a worker which runs, retries and fails actions."""
+    """Each one of the page on metrics, in a Prometheus that reads a worker which runs, retries and fails actions."""
     with worker_with_metrics(redis, tmp_path, monkeypatch) as port:
         scrape = {"job_name": "workflow_state", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
         configuration = {"global": {"scrape_interval": "200ms", "scrape_timeout": "200ms"}, "scrape_configs": [scrape]}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples" / "README.md"]
 
 _FENCE = re.compile(r"^```(?P<info>[^\n`]+)?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]+)\)")
@@ -36,7 +36,7 @@ def blocks_of(page: Path) -> list[Block]:
     """Return the blocks of a page, in order."""
     found = []
     for match in _FENCE.finditer(page.read_text()):
-        language, *words = (match["info"] or "").split()
+        language, *words = (match["info"] or "text").split()
         pairs = (word.partition("=") for word in words)
         found.append(
             Block(page, language, {name: value for name, _, value in pairs}, match["text"], match.span("text"))

@@ -1,43 +1,33 @@
-"""Write the tables of fields into the pages, from the models of the contract: `make docs`.
-
-A table stands between `<!-- table: Model -->` and `<!-- end of table -->`.
-"""
+"""The fields of the contract's models, as Markdown tables."""
 
 import json
-import re
-from pathlib import Path
-from typing import Any
+from enum import StrEnum
+from typing import Any, Final
 
-from pydantic import BaseModel
+from writing import cell
 
 from workflow_state import schema
 
-PAGES = sorted(Path(__file__).parent.glob("*.md"))
-
-_TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-_NAMES = {
+_NAMES: Final = {
     "string": "text",
     "boolean": "true or false",
     "integer": "whole number",
     "number": "number",
     "object": "object",
 }
-
-_FORMATS = {"uuid": "UUID", "date-time": "time"}
-
-
-def with_tables(page: str) -> str:
-    """Return the text of a page with its tables as they should be."""
-    return _TABLE.sub(lambda found: f"{found[1]}{_table(getattr(schema, found[2]))}{found[3]}", page)
+_FORMATS: Final = {"uuid": "UUID", "date-time": "time"}
+# A choice of more words is a list of its own on the page.
+_FEW_WORDS: Final = 6
 
 
-def _table(model: type[BaseModel]) -> str:
-    document = model.model_json_schema(by_alias=True)
+def describe_model(name: str) -> str:
+    """Return the table of a model's fields: name in JSON, type, default and description."""
+    document = getattr(schema, name).model_json_schema(by_alias=True)
     required = document.get("required", [])
     lines = ["| field | type | default | |", "|---|---|---|---|"]
-    for name, field in document["properties"].items():
-        default = "**required**" if name in required else _default(field)
-        lines.append(f"| `{name}` | {_type(field)} | {default} | {_cell(field['description'])} |")
+    for field_name, field in document["properties"].items():
+        default = "**required**" if field_name in required else _default(field)
+        lines.append(f"| `{field_name}` | {_type(field)} | {default} | {cell(field['description'])} |")
     return "\n".join(lines) + "\n"
 
 
@@ -56,12 +46,15 @@ def _type(field: dict[str, Any]) -> str:
         return " \\| ".join(f"`{word}`" for word in words)
     if field.get("type") == "array":
         return f"list of {_type(field['items'])}" + (f", 1 to {field['maxItems']:,}" if "maxItems" in field else "")
+    if isinstance(values := field.get("additionalProperties"), dict) and "$ref" in values:
+        return f"object of {_type(values)}"
     return _FORMATS.get(field.get("format", "")) or _NAMES[field["type"]] + _bounds(field)
 
 
 def _reference(name: str) -> str:
-    if name == "Effect":
-        return " \\| ".join(f"`{item}`" for item in schema.Effect)
+    words = getattr(schema, name, None)
+    if isinstance(words, type) and issubclass(words, StrEnum) and len(words) <= _FEW_WORDS:
+        return " \\| ".join(f"`{word}`" for word in words)
     return "any JSON" if name == "JsonValue" else f"[{name}](#{name.lower()})"
 
 
@@ -74,12 +67,3 @@ def _bounds(field: dict[str, Any]) -> str:
     if least is not None and least > 0:
         return f", at least {least:,}"
     return f", at most {field['maxLength']} characters" if "maxLength" in field else ""
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-if __name__ == "__main__":
-    for path in PAGES:
-        path.write_text(with_tables(path.read_text()))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from helpers.http_service import http_service
@@ -30,7 +30,7 @@ from workflow_state.schema import ExecutionState
 from workflow_state.store.execution import open_store
 from workflow_state.store.records import read_record
 
-PICTURES = Path(__file__).with_name("pictures")
+PICTURES = ROOT / "docs" / "pictures"
 DEFINITIONS = """
 - id: read
   endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
