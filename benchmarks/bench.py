@@ -157,7 +157,7 @@ def measure_redis(stage: Stage) -> Part:
             before = traffic(stage.ours)
             run_plans(plan, count)
             used, actions = traffic(stage.ours) - before, count * len(plan["actions"])
-            until(lambda: stage.ours.zcard("unacked_index") == 0, "all is acknowledged", 10)
+            until(lambda: stage.ours.zcard("workflow_state:unacked_index") == 0, "all is acknowledged", 10)
             left_kb = (memory_of(stage) - memory_before) / count / 1024
             assert stage.ours.dbsize() > keys_before  # noqa: S101 - what is kept is what is measured
             part.row(name, *told(used.commands, used.bytes_in, used.bytes_out, actions), f"{left_kb:.0f} KB")

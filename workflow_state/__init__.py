@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workflow_state.client.resume import resume_execution
     from workflow_state.errors import (
         ActionDefinitionError,
+        BrokerUnavailableError,
         ConfirmationError,
         ExecutionConflictError,
         ExecutionNotFoundError,
@@ -59,6 +60,7 @@ __all__ = [
     "ActionDefinition",
     "ActionDefinitionError",
     "ActionExecutionState",
+    "BrokerUnavailableError",
     "ConfirmationError",
     "ErrorDetail",
     "ExecutionConflictError",
@@ -118,6 +120,7 @@ _NAMES_IN = {
     "workflow_state.client.resume": ("resume_execution",),
     "workflow_state.errors": (
         "ActionDefinitionError",
+        "BrokerUnavailableError",
         "ConfirmationError",
         "ExecutionConflictError",
         "ExecutionNotFoundError",

@@ -18,6 +18,10 @@ broker_url = _redis_url
 result_backend = _redis_url
 # A queue of our own: a team's other workers on the same Redis would take our messages, not know them, and drop them.
 task_default_queue = "workflow_state"
+task_queues = None
+task_create_missing_queues = True
+# And a control exchange of our own: a neighbour's `celery control shutdown` would end our workers.
+control_exchange = "workflow_state"
 # JSON only: pickle and YAML on a queue run code.
 task_serializer = "json"
 result_serializer = "json"
@@ -27,6 +31,8 @@ result_accept_content = ["json"]
 # --- Delivery: a killed worker's actions run elsewhere -----------------------------------------------------------
 # Acknowledged when done, not when taken: otherwise a killed worker's message is gone.
 task_acks_late = True
+# A message that can't be run is done with: it would come back for ever.
+task_acks_on_failure_or_timeout = True
 # A killed prefork child's message goes back to the queue at once.
 task_reject_on_worker_lost = True
 # One message for each free slot. A worker that hoards messages makes a level as slow as its own backlog, and small
@@ -39,6 +45,11 @@ broker_transport_options = {
     # The default looks for dead workers' messages every 10 x 10 s.
     "unacked_restore_interval": 2,
     "unacked_restore_throttle": 1,
+    # kombu's own names are everybody's: our worker would give a neighbour's message, which may run for an hour, to
+    # another of its workers after our thirty seconds.
+    "unacked_key": "workflow_state:unacked",
+    "unacked_index_key": "workflow_state:unacked_index",
+    "unacked_mutex_key": "workflow_state:unacked_mutex",
     # Without these a connection that goes silent (no FIN) hangs its worker for ever. With them the worker asks after
     # five seconds of silence, and closes the connection three seconds later. It has several, and finds out one by one.
     "socket_timeout": 3,
@@ -60,6 +71,7 @@ worker_cancel_long_running_tasks_on_connection_loss = False
 # --- Results -----------------------------------------------------------------------------------------------------
 # One retention for everything: an execution never loses half of its state.
 result_expires = _settings.retention_s
+result_failure_expires = _settings.retention_s
 result_chord_expires = _settings.retention_s
 # An answer that can't be stored because Redis is away is kept until it can be. Its request was sent, and may not be
 # sent twice.
@@ -71,6 +83,14 @@ result_extended = False
 task_track_started = False
 # A level's results are read one by one by those who need them.
 task_ignore_result = False
+
+task_store_eager_result = False
+# For a team's own tasks: these would change ours.
+task_annotations = None
+# Ours are JSON, written as it is.
+task_compression = None
+result_compression = None
+task_protocol = 2
 
 # --- The worker --------------------------------------------------------------------------------------------------
 # HTTP actions wait. Threads wait cheaply, start at once, and share one pool of HTTP connections. Sixteen threads do

@@ -13,6 +13,7 @@
     ├── StorageError               an output can't be stored, or can't be read back
     ├── DrawingError               a picture can't be drawn, or the package that draws it is not installed
     ├── ConfirmationError          the action waits for no answer, or has one already
+    ├── BrokerUnavailableError     Redis can't be reached, or takes no commands now; try again
     └── SettingsError              an environment variable is wrong, or the server that it names
 
 Each can be pickled, and passes through Celery's JSON exception serializer. That one makes the exception anew from
@@ -140,6 +141,14 @@ class DrawingError(WorkflowStateError):
 
 class ConfirmationError(WorkflowStateError):
     """The action does not wait for an answer, or it was answered already."""
+
+
+class BrokerUnavailableError(WorkflowStateError, ConnectionError):
+    """Redis, the broker and result backend, can't be reached, or refuses what it is asked.
+
+    A ConnectionError as well, because it is one: code that tries again on those does so here too. Submitting again
+    under the same id starts nothing twice.
+    """
 
 
 class SettingsError(WorkflowStateError, ClickException):

@@ -11,6 +11,7 @@ from command_reference import contexts_of_commands
 from pydantic.fields import FieldInfo
 from writing import cell
 
+from workflow_state.engine.configuration import KEPT_SETTINGS
 from workflow_state.settings import PREFIX, Settings
 
 
@@ -26,6 +27,12 @@ def describe_settings() -> str:
         for variable, (option, names) in _options_with_a_variable().items()
     ]
     return "\n".join(["| variable | default | |", "|---|---|---|", *rows]) + "\n"
+
+
+def describe_kept_settings() -> str:
+    """Return the table of Celery's settings that a team's celeryconfig can't change, each with the reason."""
+    rows = [f"| `{name}` | {cell(reason)} |" for name, reason in sorted(KEPT_SETTINGS.items())]
+    return "\n".join(["| ours | because |", "|---|---|", *rows]) + "\n"
 
 
 def _choice(field: FieldInfo) -> str:

@@ -5,6 +5,7 @@ A page has a pair of comments, and what stands between them is made here:
     <!-- table: ExecutionPlan -->      the fields of a model
     <!-- commands -->                  every command, its options, examples and exit codes
     <!-- settings -->                  the environment variables
+    <!-- kept settings -->             Celery's settings that a team can't change
     <!-- python: execute_plan … -->    public functions and classes, in this order
 
 each closed by `<!-- end of table -->`, `<!-- end of commands -->` and so on.
@@ -18,7 +19,7 @@ from typing import Final
 from command_reference import describe_commands
 from field_tables import describe_model
 from python_reference import describe_names
-from setting_tables import describe_settings
+from setting_tables import describe_kept_settings, describe_settings
 
 PAGES: Final = sorted(Path(__file__).parents[1].rglob("*.md"))
 
@@ -26,6 +27,7 @@ _MAKERS: Final[dict[str, Callable[[list[str]], str]]] = {
     "table": lambda words: describe_model(words[0]),
     "commands": lambda _: describe_commands(),
     "settings": lambda _: describe_settings(),
+    "kept settings": lambda _: describe_kept_settings(),
     "python": describe_names,
 }
 _MADE: Final = re.compile(rf"(<!-- ({'|'.join(_MAKERS)})(?:: ([^>]+))? -->\n).*?(<!-- end of \2 -->)", re.DOTALL)

@@ -15,7 +15,8 @@ from helpers.http_service import Service, http_service
 
 from workflow_state import celeryconfig
 from workflow_state.actions.definitions import catalog
-from workflow_state.celery import app, load_configuration
+from workflow_state.celery import app
+from workflow_state.engine.configuration import load_configuration
 from workflow_state.engine.local import local_redis, local_worker
 from workflow_state.settings import get_settings
 

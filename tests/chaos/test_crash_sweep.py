@@ -14,7 +14,7 @@ from chaos.options import FULL, SEED, thorough
 SAMPLE = 8
 AT_ONCE = 6
 # What the clock writes, at rest as well: it would only shift the numbers.
-NOISE = ("unacked_mutex", "workflow_state:alarms", "workflow_state:worker:", "/0.celeryev", "_kombu")
+NOISE = ("workflow_state:unacked_mutex", "workflow_state:alarms", "workflow_state:worker:", "/0.celeryev", "_kombu")
 NEVER = 10**9
 
 

@@ -25,7 +25,9 @@ def test_nothing_is_left_over(world, verdict, dice, pool):
         sizes.append([size_of(process) for process in [world.workers[0].pid, *children_of(world.workers[0].pid)]])
     verdict(world)
     with world.connection() as redis:
-        world.wait_for(lambda: not redis.llen("workflow_state") and not redis.hlen("unacked"), "nothing is queued")
+        world.wait_for(
+            lambda: not redis.llen("workflow_state") and not redis.hlen("workflow_state:unacked"), "nothing is queued"
+        )
         # The alarm of an execution is taken out when it ends.
         assert not redis.zcard("workflow_state:alarms")
         for_ever = [key.decode() for key in redis.scan_iter() if redis.ttl(key) == -1]

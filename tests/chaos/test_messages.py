@@ -9,7 +9,7 @@ from chaos.options import FULL
 
 # What doubling.py keeps.
 COPIES_KEY = "chaos:copies"
-QUEUE = ("workflow_state", "unacked", "unacked_index")
+QUEUE = ("workflow_state", "workflow_state:unacked", "workflow_state:unacked_index")
 
 
 def test_every_message_twice(world, verdict, dice):
@@ -24,7 +24,10 @@ def test_every_message_twice(world, verdict, dice):
         # Each was really there twice, and comes a third time.
         assert len(copies) > 5 * len(world.plans)
         redis.rpush("workflow_state", *copies)
-        world.wait_for(lambda: not redis.llen("workflow_state") and not redis.hlen("unacked"), "the late ones are read")
+        world.wait_for(
+            lambda: not redis.llen("workflow_state") and not redis.hlen("workflow_state:unacked"),
+            "the late ones are read",
+        )
     verdict(world)
 
 
@@ -47,7 +50,7 @@ def test_every_message_twice_where_requests_wait_for_permits(world, verdict, dic
     def watch():
         nonlocal most
         with world.connection() as redis:
-            most = max(most, redis.hlen("unacked") + redis.llen("workflow_state"))
+            most = max(most, redis.hlen("workflow_state:unacked") + redis.llen("workflow_state"))
 
     world.wait_for_ends(60, watch)
     # Two of the plan's and two of its action's, and on a busy machine a few more, because the two numbers are read one

@@ -25,6 +25,7 @@ EXAMPLES = [
     errors.SettingsError("wrong"),
     errors.StorageError("gone"),
     errors.DrawingError("too large"),
+    errors.BrokerUnavailableError("Redis can't be reached"),
 ]
 
 

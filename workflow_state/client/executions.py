@@ -8,15 +8,16 @@ from celery import states
 from redis import Redis
 
 from workflow_state.celery import app
-from workflow_state.engine.waiting import publish_message, wake_all
+from workflow_state.engine.cancelling import cancel
+from workflow_state.engine.waiting import publish_message
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.rules.states import ENDED, Progress, confirmation_states, parse_progress, running_state
 from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, ExecutionSummary
-from workflow_state.store.alarms import read_alarmed, set_alarm
-from workflow_state.store.connection import redis_client
+from workflow_state.store.alarms import read_alarmed
+from workflow_state.store.connection import broker_errors, redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.names import index_key, progress_key, record_key
-from workflow_state.store.records import is_cancelled, parse_record, read_record, request_cancel
+from workflow_state.store.records import is_cancelled, parse_record, read_record
 from workflow_state.store.results import read_results
 from workflow_state.store.waiting import read_asks, release
 
@@ -24,6 +25,7 @@ _LISTED_AT_ONCE = 100
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
 
 
+@broker_errors()
 def get_execution_state(execution_id: str) -> ExecutionState:
     """Return the state of an execution as it is now, running or ended, in one or two Redis round trips.
 
@@ -58,6 +60,7 @@ def _may_be_an_id(text: str) -> bool:
         return False
 
 
+@broker_errors()
 def exists(execution_id: str) -> bool:
     """Return whether there is such an execution, running or ended, without reading its state. One round trip."""
     if not _may_be_an_id(execution_id):
@@ -66,6 +69,7 @@ def exists(execution_id: str) -> bool:
     return bool(redis_client(backend).exists(record_key(execution_id), backend.get_key_for_task(execution_id)))
 
 
+@broker_errors()
 def read_plan(execution_id: str) -> ExecutionPlan | None:
     """Return the plan that an execution was started with, or None where it is not stored (any more). One round trip.
 
@@ -75,17 +79,20 @@ def read_plan(execution_id: str) -> ExecutionPlan | None:
     return None if record is None else ExecutionPlan.model_validate({**record.plan, "actions": record.actions})
 
 
+@broker_errors()
 def read_summary(execution_id: str) -> ExecutionSummary | None:
     """Return the line of a list of executions that is about this one, or None where there is no such execution."""
     client = redis_client(app.backend)
     return next(iter(_read_summaries(client, [execution_id], read_alarmed(client))), None)
 
 
+@broker_errors()
 def is_cancel_requested(execution_id: str) -> bool:
     """Return whether an execution was asked to end; it may go on for as long as its requests under way take."""
     return is_cancelled(open_store(app.backend, execution_id))
 
 
+@broker_errors()
 def list_executions(limit: int = 20, status: ExecutionStatus | str | None = None) -> list[ExecutionSummary]:
     """Return the newest executions first, at most `limit` of them, of one status if given.
 
@@ -130,6 +137,7 @@ def _read_summaries(client: Redis, execution_ids: list[str], waits: Mapping[str,
     return summaries
 
 
+@broker_errors()
 def cancel_execution(execution_id: str) -> ExecutionState:
     """Ask an execution to end, and return its state as it is now; it may be called twice, or after the end.
 
@@ -137,14 +145,12 @@ def cancel_execution(execution_id: str) -> ExecutionState:
     ends at once. The wish is stored: it holds through a restart of every worker. Raises ExecutionNotFoundError.
     """
     state = get_execution_state(execution_id)
-    store = open_store(app.backend, execution_id)
-    if state.status not in ENDED and request_cancel(store):
-        # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
-        set_alarm(store)
-        wake_all(app, store)
+    if state.status not in ENDED:
+        cancel(app, open_store(app.backend, execution_id))
     return state
 
 
+@broker_errors()
 def confirm_action(
     execution_id: str,
     action_id: str,

@@ -12,6 +12,7 @@ from workflow_state.engine import expiry
 from workflow_state.errors import StorageError
 from workflow_state.rules.for_each import split_state
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionState, StorageLocation
+from workflow_state.store.connection import broker_errors
 from workflow_state.store.execution import open_store
 from workflow_state.store.results import read_results
 
@@ -55,6 +56,7 @@ def text_of(data: bytes, content_type: str) -> str | None:
     return data.decode(errors="replace") if is_json(content_type) else decode_text(data, content_type)
 
 
+@broker_errors()
 def find_action_state(execution: ExecutionState, action_id: str) -> ActionExecutionState:
     """Return the state of an action, or of one element of a list (`each[3]`), of an execution.
 

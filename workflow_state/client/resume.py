@@ -30,7 +30,7 @@ from workflow_state.schema import (
     ResumeReport,
     StorageLocation,
 )
-from workflow_state.store.connection import redis_client
+from workflow_state.store.connection import broker_errors, redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.names import action_task_id, record_key
 from workflow_state.store.records import read_record
@@ -40,6 +40,7 @@ from workflow_state.validation import validate_execution_plan
 Plan = ExecutionPlan | Mapping[str, Any]
 
 
+@broker_errors()
 def resume_execution(
     execution_id: str,
     plan: Plan | None = None,
@@ -79,6 +80,7 @@ def resume_execution(
     return execute_plan.submit(new_plan, new_id, resumed=report)
 
 
+@broker_errors()
 def read_undecided(execution_id: str, plan: Plan | None = None) -> dict[str, str]:
     """Return each request that needs a decision before the execution is resumed with this plan, and why.
 

@@ -21,9 +21,12 @@ from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 from kombu.utils.json import dumps
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from workflow_state.store.names import TASK_PREFIX
 
+_CONNECT_AGAIN_AFTER_S = 0.5
+_CONNECT_AGAIN_AT_LATEST_AFTER_S = 2.0
 _COMPACT = (",", ":")
 # A worker takes one of these where a header is missing.
 _SAYS_NOTHING: tuple[Any, ...] = (None, {}, "{}", [], [None, None], (None, None))
@@ -57,6 +60,10 @@ class _Channel(kombu_redis.Channel):
     _kept_client: Redis | None = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's own signature
+        if getattr(self.connection, "client", None) is None:
+            # Its message goes to whoever asks for it next: the worker takes this for the lost connection that it is.
+            # kombu would look for a server's name in a connection that is gone, which ends the worker.
+            raise RedisConnectionError("the connection that this channel belonged to was lost")
         if asynchronous:
             return super()._create_client(asynchronous=True)  # type: ignore[misc]
         # The pool is another one after a fork, and after a connection was lost.
@@ -82,6 +89,15 @@ class _Transport(kombu_redis.Transport):
 
 
 class _LeanMixin:
+    def _ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
+        """Connect, and try again soon: kombu waits longer each time, after a minute for half a minute."""
+        soon = {
+            "interval_start": _CONNECT_AGAIN_AFTER_S,
+            "interval_step": _CONNECT_AGAIN_AFTER_S,
+            "interval_max": _CONNECT_AGAIN_AT_LATEST_AFTER_S,
+        }
+        return super()._ensure_connection(errback, max_retries, **{**soon, **options})  # type: ignore[misc]
+
     def get_transport_cls(self) -> Any:
         """Return the class that kombu makes the transport of."""
         found = super().get_transport_cls()  # type: ignore[misc]
@@ -97,7 +113,7 @@ class _Pool(ConnectionPool):
         return _PooledConnection(self, **dict(self.connection._info(resolve=False)))  # noqa: SLF001 - as kombu does
 
 
-class BrokerConnection(_LeanMixin, Connection):
+class BrokerConnection(_LeanMixin, Connection):  # type: ignore[misc] # fewer positions than kombu's, which names them
     """A connection to the broker; where that is a Redis server, with this module's transport."""
 
     def Pool(self, limit: int | None = None, **options: Any) -> Any:  # noqa: N802 - kombu's name

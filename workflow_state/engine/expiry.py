@@ -26,12 +26,11 @@ from workflow_state.actions.storage.outputs import remove_expired
 from workflow_state.engine.timers import TimedStep
 from workflow_state.settings import get_settings
 from workflow_state.store.connection import CONNECTION_ERRORS, in_batches, redis_client
-from workflow_state.store.names import EXPIRE_TASK, KEY_PREFIX, record_key
+from workflow_state.store.names import EXPIRE_TASK, expiry_key, record_key
 
 logger = logging.getLogger(__name__)
 EXPIRE_EVERY_S = 3600
 
-_TURN_KEY = f"{KEY_PREFIX}expiry"
 _ASK_EVERY_S = 60.0
 
 
@@ -71,7 +70,7 @@ def publish_when_due(app: Celery) -> bool:
     """Publish the task if no worker has in the last hour, and return whether it was published."""
     try:
         # Whoever sets it has the turn. A task that gets lost, or a worker that dies, costs an hour.
-        if not redis_client(app.backend).set(_TURN_KEY, 1, nx=True, ex=EXPIRE_EVERY_S):
+        if not redis_client(app.backend).set(expiry_key(), 1, nx=True, ex=EXPIRE_EVERY_S):
             return False
         app.signature(EXPIRE_TASK).apply_async(expires=EXPIRE_EVERY_S)
     except (*CONNECTION_ERRORS, OSError):

@@ -28,7 +28,8 @@ from celery.backends.redis import RedisBackend, SentinelBackend
 from kombu.utils.json import dumps
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
-from workflow_state.store.names import ACTION_TASK, LEVEL_INFIX, TASK_PREFIX, record_key
+from workflow_state.engine.result_consumer import PatientConsumer
+from workflow_state.store.names import ACTION_TASK, LEVEL_INFIX, TASK_PREFIX, record_key, step_of_task
 from workflow_state.store.scripts import run_script
 
 _RUNNING = "RUNNING"
@@ -87,7 +88,7 @@ class _SturdyMixin:
         execution_id, _, level = request.group.rpartition(LEVEL_INFIX)
         counted = backend.get_key_for_group(request.group, ".d")
         keys |= {"counted": counted, "record": record_key(execution_id)}
-        arguments |= {"step": task_id.removeprefix(f"{execution_id}."), "level": level}
+        arguments |= {"step": step_of_task(task_id), "level": level}
         if message := backend.ensure(run_script, (backend.client, "store_result_in_level", keys, arguments)):
             backend.app.signature(json.loads(message)).apply_async()
             # Only now: until then whoever is counted again finds that all have ended, and publishes it.
@@ -124,9 +125,13 @@ def _is_action(request: Any) -> bool:
 class SturdyRedisBackend(_SturdyMixin, RedisBackend):
     """For redis://, rediss:// and redis+socket://."""
 
+    ResultConsumer = PatientConsumer
+
 
 class SturdySentinelBackend(_SturdyMixin, SentinelBackend):
     """For sentinel://."""
+
+    ResultConsumer = PatientConsumer
 
 
 OVERRIDES = {

@@ -135,7 +135,9 @@ def oldest_message_s(app: Celery, priorities: Collection[int] = (0,)) -> float |
     with app.connection_or_acquire() as connection:
         channel: Any = connection.default_channel
         steps = {channel.priority(priority) for priority in priorities}
-        keys = [channel._q_for_pri(queue, step) for queue in queues for step in steps]  # noqa: SLF001 - kombu has no public name for it
+        # kombu puts the prefix before the keys of commands that it knows, of which LINDEX is none.
+        prefix = channel.global_keyprefix
+        keys = [prefix + channel._q_for_pri(queue, step) for queue in queues for step in steps]  # noqa: SLF001 - kombu has no public name for it
         with channel.conn_or_acquire() as broker, broker.pipeline(transaction=False) as pipe:
             for key in keys:
                 pipe.lindex(key, -1)

@@ -14,7 +14,7 @@ from typing import Any
 from redis import Redis
 
 from workflow_state.store.execution import ExecutionStore
-from workflow_state.store.names import ALARMS_KEY
+from workflow_state.store.names import alarms_key
 from workflow_state.store.scripts import run_script
 
 AT_ONCE = 100
@@ -29,14 +29,14 @@ def alarm_of(execution_id: str, step: str = "") -> str:
 def take_due(client: Redis, put_off_s: int) -> list[tuple[str, str]]:
     """Return (execution, step or '') of what is due; others look at it after `put_off_s` only."""
     due: Any = run_script(
-        client, "take_due_alarms", {"alarms": ALARMS_KEY}, {"put_off_s": put_off_s, "at_once": AT_ONCE}
+        client, "take_due_alarms", {"alarms": alarms_key()}, {"put_off_s": put_off_s, "at_once": AT_ONCE}
     )
     return [(parts[0], parts[1]) for member in due if (parts := member.decode().split(" "))]
 
 
 def read_alarmed(client: Redis) -> dict[str, bool]:
     """Return the ids of all executions that have not ended, in no order, and whether something of each waits."""
-    members: Any = client.zrange(ALARMS_KEY, 0, -1)
+    members: Any = client.zrange(alarms_key(), 0, -1)
     waits: dict[str, bool] = {}
     for member in members:
         execution_id, _, step = member.decode().partition(" ")
@@ -56,14 +56,14 @@ def put_off_alarm(store: ExecutionStore, step: str = "", *, after_s: float) -> N
 
 def remove_alarm(store: ExecutionStore, step: str = "") -> None:
     """Have no worker look at this any more."""
-    store.client.zrem(ALARMS_KEY, alarm_of(store.execution_id, step))
+    store.client.zrem(alarms_key(), alarm_of(store.execution_id, step))
 
 
 def _set(store: ExecutionStore, step: str, after_s: float, *, only_existing: bool) -> None:
     run_script(
         store.client,
         "set_alarm",
-        {"alarms": ALARMS_KEY},
+        {"alarms": alarms_key()},
         {
             "member": alarm_of(store.execution_id, step),
             "after_s": after_s,

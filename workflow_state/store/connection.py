@@ -1,17 +1,36 @@
 """The Redis connection: the client, the errors that it may raise, and batches of keys."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined] # stubs of an older kombu
 from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from workflow_state.errors import SettingsError
+from workflow_state.errors import BrokerUnavailableError, SettingsError
 
 Item = TypeVar("Item")
 
 CONNECTION_ERRORS = (RedisError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
+
+
+_AWAY = (RedisConnectionError, RedisTimeoutError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
+
+
+@contextmanager
+def broker_errors() -> Iterator[None]:
+    """Raise a BrokerUnavailableError for whatever goes wrong with Redis in the block; also a decorator."""
+    try:
+        yield
+    except BrokerUnavailableError:
+        raise
+    except CONNECTION_ERRORS as error:
+        is_away = isinstance(error, _AWAY)
+        what = "Redis can't be reached" if is_away else "Redis refuses what it is asked"
+        raise BrokerUnavailableError(f"{what}: {error}") from error
 
 
 def forget_connections(client: Redis) -> None:

@@ -13,7 +13,6 @@ from workflow_state.rules.states import Progress, Record, parse_progress
 from workflow_state.schema import ExecutionStatus
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import (
-    INDEX_KEY,
     STATUSES_WITH_INDEX,
     index_key,
     level_group_id,
@@ -36,12 +35,12 @@ def mark_end(store: ExecutionStore) -> tuple[Record | None, dict[str, Progress]]
     return parse_record(store.execution_id, fields), parse_progress(progress)
 
 
-def end_execution(store: ExecutionStore, record: Record, status: ExecutionStatus) -> None:
+def end_execution(store: ExecutionStore, status: ExecutionStatus, *, submitted_at: str) -> None:
     """Write how the execution ended into its record, for lists; all of it lives for the retention time from now on."""
     with store.client.pipeline(transaction=False) as pipe:
         pipe.hset(store.record, "status", status)
         if status in STATUSES_WITH_INDEX:
-            submitted_ms = datetime.fromisoformat(record.submitted_at).timestamp() * 1000
+            submitted_ms = datetime.fromisoformat(submitted_at).timestamp() * 1000
             pipe.zadd(index_key(status), {store.execution_id: submitted_ms})
             pipe.zremrangebyscore(index_key(status), "-inf", submitted_ms - store.retention_s * 1000)
             pipe.expire(index_key(status), store.retention_s)
@@ -57,7 +56,7 @@ def keep_execution(store: ExecutionStore) -> None:
 
 
 def _queue_expiry(pipe: Pipeline, store: ExecutionStore) -> None:
-    for key in (store.record, store.progress, INDEX_KEY):
+    for key in (store.record, store.progress, index_key()):
         pipe.expire(key, store.retention_s)
 
 

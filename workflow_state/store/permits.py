@@ -27,7 +27,7 @@ from workflow_state.schema import ActionDefinition
 from workflow_state.store.claims import Claim, HeldBack
 from workflow_state.store.connection import CONNECTION_ERRORS
 from workflow_state.store.leases import process_name
-from workflow_state.store.names import KEY_PREFIX, worker_key
+from workflow_state.store.names import key_of, worker_key
 from workflow_state.store.scripts import run_script
 
 MAX_HELD_S = 0.5
@@ -116,4 +116,4 @@ def _after_pause(delay_s: float) -> float:
 
 
 def _key(definition_id: str, name: str) -> str:
-    return f"{KEY_PREFIX}permits:{name}:{definition_id}"
+    return key_of(f"permits:{name}:{definition_id}")

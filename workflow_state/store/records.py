@@ -29,10 +29,7 @@ from workflow_state.settings import get_settings
 from workflow_state.store.alarms import alarm_of
 from workflow_state.store.connection import in_batches
 from workflow_state.store.execution import ExecutionStore
-from workflow_state.store.names import (
-    ALARMS_KEY,
-    INDEX_KEY,
-)
+from workflow_state.store.names import alarms_key, index_key
 from workflow_state.store.scripts import run_script
 
 
@@ -80,17 +77,23 @@ def register_execution(
         fields[f"action:{action.id}"] = _to_json(action.to_json_data())
     for number, level in enumerate(levels):
         fields[f"level:{number}"] = _to_json([action.id for action in level])
+    answer = _register(store, fields, after_s=first.delay_s + get_settings().silence_before_recovery_s)
+    return answer in (b"new", ExecutionStatus.INITIALIZING.encode())
+
+
+def _register(store: ExecutionStore, fields: Mapping[str, str], *, after_s: float) -> Any:
+    """Store the fields of a new record, and have a worker look at it after that time; return the script's answer."""
     answer: Any = run_script(
         store.client,
         "register_execution",
-        {"record": store.record, "index": INDEX_KEY, "alarms": ALARMS_KEY},
+        {"record": store.record, "index": index_key(), "alarms": alarms_key()},
         {
             "execution": store.execution_id,
             "digest": fields["digest"],
             "submitted_ms": int(time.time() * 1000),
             "retention_s": store.retention_s,
             "alarm": alarm_of(store.execution_id),
-            "first_look_s": first.delay_s + get_settings().silence_before_recovery_s,
+            "first_look_s": after_s,
             "fields": [part for field in fields.items() for part in field],
         },
     )
@@ -98,7 +101,27 @@ def register_execution(
         raise ExecutionConflictError(
             f"execution {store.execution_id!r} exists already, with a different plan; submit this plan under another id"
         )
-    return answer in (b"new", ExecutionStatus.INITIALIZING.encode())
+    return answer
+
+
+def register_refusal(store: ExecutionStore, name: str, plan_id: str, at: datetime) -> None:
+    """Note an execution whose plan can't be run, so that lists show it. Safe to repeat.
+
+    Raises ExecutionConflictError where the id belongs to another execution.
+    """
+    now = at.isoformat()
+    fields = {
+        "digest": "refused",
+        "plan": _to_json({"id": plan_id, "name": name}),
+        "planId": plan_id,
+        "name": name,
+        "status": ExecutionStatus.FAILED,
+        "submittedAt": now,
+        "startedAt": now,
+        "completedAt": now,
+        "levels": "0",
+    }
+    _register(store, fields, after_s=0)
 
 
 def require_execution_id(text: str) -> str:

@@ -17,7 +17,7 @@ from workflow_state.rules.states import parse_asks
 from workflow_state.settings import get_settings
 from workflow_state.store.claims import Claim
 from workflow_state.store.execution import ExecutionStore
-from workflow_state.store.names import ALARMS_KEY, progress_key
+from workflow_state.store.names import alarms_key, progress_key
 from workflow_state.store.scripts import run_script
 
 # A worker that dies between a release and its message leaves this alarm.
@@ -42,7 +42,7 @@ def park(
     run_script(
         client,
         "park",
-        {"progress": progress_key(claim.execution_id), "alarms": ALARMS_KEY},
+        {"progress": progress_key(claim.execution_id), "alarms": alarms_key()},
         {
             "execution": claim.execution_id,
             "step": claim.step,
@@ -74,7 +74,7 @@ def release(
     came: Any = run_script(
         store.client,
         "release",
-        {"progress": store.progress, "alarms": ALARMS_KEY},
+        {"progress": store.progress, "alarms": alarms_key()},
         {
             "execution": store.execution_id,
             "step": step,

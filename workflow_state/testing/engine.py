@@ -17,13 +17,14 @@ from typing import Any
 
 from workflow_state import celeryconfig
 from workflow_state.actions.definitions.catalog import forget_definition_files, replace_definition_files
-from workflow_state.celery import app, load_configuration
+from workflow_state.celery import app
+from workflow_state.engine.configuration import load_configuration
 from workflow_state.engine.local import Engine, find_server, local_redis, local_worker
 from workflow_state.errors import SettingsError
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import PREFIX, get_settings
 from workflow_state.store.connection import redis_client
-from workflow_state.store.names import INDEX_KEY, KEY_PREFIX
+from workflow_state.store.names import index_key, key_of
 from workflow_state.testing.server import CannedServer, canned_server
 
 ENVIRONMENT_FILE = "environment.json"
@@ -55,13 +56,13 @@ class SharedEngine:
 
     def find_executions(self, since_s: float) -> list[str]:
         """Return the ids of all that were submitted since (in seconds since 1970), by whomever."""
-        found: Any = redis_client(app.backend).zrangebyscore(INDEX_KEY, since_s * 1000 - 1, "+inf")
+        found: Any = redis_client(app.backend).zrangebyscore(index_key(), since_s * 1000 - 1, "+inf")
         return [raw.decode() for raw in found]
 
     def forget_pauses(self) -> None:
         """Forget what rate limits have counted, and for how long a server asked to be left alone: of another test."""
         client = redis_client(app.backend)
-        keys = [*client.scan_iter(match=f"{KEY_PREFIX}permits:*", count=1_000)]
+        keys = [*client.scan_iter(match=key_of("permits:*"), count=1_000)]
         if keys:
             client.delete(*keys)
 

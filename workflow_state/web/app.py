@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from workflow_state.client.executions import exists
 from workflow_state.errors import (
+    BrokerUnavailableError,
     ConfirmationError,
     ExecutionConflictError,
     ExecutionNotFoundError,
@@ -110,6 +111,8 @@ async def _tell(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         detail = {"code": "http", "message": error.detail}
         return JSONResponse({"error": detail}, status_code=error.status_code, headers=error.headers)
+    if isinstance(error, BrokerUnavailableError):
+        return JSONResponse({"error": {"code": "redis", "message": str(error)}}, 503)
     if isinstance(error, RedisError | OperationalError):
         return JSONResponse({"error": {"code": "redis", "message": f"Redis can't be reached: {error}"}}, 503)
     if isinstance(error, ValidationError):

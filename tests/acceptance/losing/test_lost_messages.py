@@ -77,7 +77,7 @@ def end_of(redis, execution_id):
 
 
 def lose_all_messages(client):
-    client.delete("workflow_state", "unacked", "unacked_index")
+    client.delete("workflow_state", "workflow_state:unacked", "workflow_state:unacked_index")
 
 
 def test_executions_whose_messages_are_all_deleted_complete(redis, client, lossy_worker, service: Service):
@@ -104,7 +104,7 @@ def test_executions_whose_messages_are_all_deleted_complete(redis, client, lossy
     states = ends_of(redis, [*many, retrying, handed_over])
     assert [state["status"] for state in states] == ["completed"] * len(states)
     assert len(service.requests_to(f"/later/2/{name}-retry")) == 2
-    assert not client.exists("workflow_state", "unacked")
+    assert not client.exists("workflow_state", "workflow_state:unacked")
 
 
 def test_an_execution_that_was_registered_and_never_published_runs(redis, client, lossy_worker):

@@ -19,7 +19,7 @@ inspect = app.control.inspect(timeout=2)
 answers = [inspect.active(), inspect.reserved(), inspect.scheduled()]
 # A worker that has not answered in time is not known to be at rest.
 tasks = [task for answer in answers for held in (answer or {"": ["?"]}).values() for task in held]
-print(json.dumps([tasks, client.llen("workflow_state"), client.hlen("unacked")]))
+print(json.dumps([tasks, client.llen("workflow_state"), client.hlen("workflow_state:unacked")]))
 """
 
 

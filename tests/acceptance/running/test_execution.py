@@ -23,6 +23,7 @@ from workflow_state import (
 )
 from workflow_state.celery import app
 from workflow_state.client.executions import exists, is_cancel_requested, read_plan, read_summary
+from workflow_state.store.names import action_task_id
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -94,7 +95,7 @@ def test_one_id_for_the_whole_run(service: Service):
     assert handle.id == execution_id
     assert handle.get(timeout=TIMEOUT_S)["id"] == execution_id
     assert get_execution_state(execution_id).status == "completed"
-    assert app.AsyncResult(f"{execution_id}.a").get(timeout=TIMEOUT_S)["status"] == "completed"
+    assert app.AsyncResult(action_task_id(execution_id, "a")).get(timeout=TIMEOUT_S)["status"] == "completed"
 
 
 def test_plan_inputs_reach_the_request():
@@ -293,7 +294,7 @@ def test_secrets_and_outputs_stay_out_of_the_workers_log(worker: Path):
     state = run(plan(action("a", actionDefinitionId="secret", inputs={"name": marker})))
     assert state["status"] == "completed"
     assert API_TOKEN not in str(state)
-    wait_until(lambda: f"execute_action.a[{state['id']}.a] succeeded" in worker.read_text(), "the log has the action")
+    wait_until(lambda: f"execute_action.a[{state['id']}~a] succeeded" in worker.read_text(), "the log has the action")
     text = worker.read_text()
     assert API_TOKEN not in text
     assert marker not in text
@@ -305,7 +306,7 @@ def test_nothing_is_left_on_the_queue():
     client = app.backend.client
 
     def messages():
-        return client.lrange("workflow_state", 0, -1) + client.hvals("unacked")
+        return client.lrange("workflow_state", 0, -1) + client.hvals("workflow_state:unacked")
 
     wait_until(lambda: not any(execution_id in message for message in messages()), "everything is acknowledged")
     stored = [*client.scan_iter("workflow_state:*"), *client.scan_iter("celery-*")]

@@ -39,7 +39,7 @@ DEFINITIONS = """
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 """
 VISIBILITY_S = 3
-DELETE_MESSAGES = "print(client.delete('workflow_state', 'unacked', 'unacked_index'))"
+DELETE_MESSAGES = "print(client.delete('workflow_state', 'workflow_state:unacked', 'workflow_state:unacked_index'))"
 CANCEL = "print(json.dumps(cancel_execution(sys.argv[1]) is None))"
 LEFT_WITHOUT_END = (
     "print(json.dumps([repr(key) for key in client.scan_iter('workflow_state:*') if client.ttl(key) == -1]))"

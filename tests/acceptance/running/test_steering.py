@@ -23,7 +23,7 @@ from workflow_state.celery import app
 from workflow_state.engine.sweep import look_after_execution
 from workflow_state.engine.waiting import look_after
 from workflow_state.store.execution import open_store
-from workflow_state.store.names import ALARMS_KEY
+from workflow_state.store.names import alarms_key
 
 TIMEOUT_S = 30
 
@@ -192,7 +192,7 @@ def test_what_waits_long_is_kept_alive(worker):
         client.expire(key, 1_000)
     look_after(app, open_store(app.backend, handle.id), "ask")
     assert [key for key in keys if client.ttl(key) <= 1_000] == []
-    assert client.zscore(ALARMS_KEY, f"{handle.id} ask") > time.time() + 1_000
+    assert client.zscore(alarms_key(), f"{handle.id} ask") > time.time() + 1_000
     confirm_action(handle.id, "ask", True)
     assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
 

@@ -14,6 +14,7 @@ from helpers.waiting import wait_until
 from helpers.web_server import chromium
 
 from workflow_state import execute_plan
+from workflow_state.store.names import action_task_id
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -43,7 +44,7 @@ def test_flower_shows_each_action_by_its_name_and_nothing_else(flower):
 
     tasks = wait_until(shown, "Flower has all four tasks")
     for name in ("fetch_it", "send_it", "try_it"):
-        task = tasks[f"{handle.id}.{name}"]
+        task = tasks[action_task_id(handle.id, name)]
         assert task["name"] == f"execute_action.{name}"
         assert task["args"] == f"('{handle.id}', '{name}')"
         assert task["result"] == "completed"

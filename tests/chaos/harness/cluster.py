@@ -115,7 +115,7 @@ class Cluster:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env=_environment(self),
+                env=environment_of(self),
             )
 
     def submit(self, plans: Mapping[str, Any]) -> None:
@@ -256,11 +256,12 @@ def start_worker(cluster: Cluster) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env={**_environment(cluster), **cluster.variables},
+            env={**environment_of(cluster), **cluster.variables},
         )
 
 
-def _environment(cluster: Cluster) -> dict[str, str]:
+def environment_of(cluster: Cluster) -> dict[str, str]:
+    """Return the environment of whatever belongs to the cluster."""
     return {
         **os.environ,
         "WORKFLOW_STATE_REDIS_URL": cluster.redis_url,

@@ -103,7 +103,7 @@ NEXT = {
 
 def end_action(backend, name, **fields):
     """Let an action of execution `e`, level 1, end as a worker does."""
-    backend.mark_as_done(f"e.{name}", {"n": name}, SimpleNamespace(**{**LEVEL, "id": f"e.{name}", **fields}))
+    backend.mark_as_done(f"e~{name}", {"n": name}, SimpleNamespace(**{**LEVEL, "id": f"e~{name}", **fields}))
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_whoever_ends_last_publishes_what_comes_next(backend, client, published)
     end_action(backend, "b[1]")
     assert [(message["task"], message["id"]) for message in published()] == [("workflow_state.execute_level", "e")]
     assert sorted(client.keys("celery-task*")) == [
-        f"celery-task-meta-e.{name}".encode() for name in ("a", "b[0]", "b[1]")
+        f"celery-task-meta-e~{name}".encode() for name in ("a", "b[0]", "b[1]")
     ]
 
 

@@ -1,0 +1,84 @@
+"""Where callbacks go: a team's own tasks, linked to an execution, belong on the team's own queue.
+
+    execute_plan.apply_async((plan,), link=notify.s())
+
+Celery publishes a callback where the task before it ran. Our workers would put `notify` on our queue, where nobody
+knows it, and drop it. So each callback of another application gets that application's queue, in the process that
+submits, which knows it. One that comes without (a chain whose first task is the team's own) gets the default queue of
+the celeryconfig beside our worker, or Celery's own default.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from celery import Celery, current_app
+from celery.canvas import Signature, maybe_signature
+from kombu import Queue
+
+from workflow_state.store.names import TASK_PREFIX
+
+CALLBACK_OPTIONS = ("link", "link_error", "chain", "chord")
+"""Options of `apply_async` that hold signatures of what comes after."""
+
+_PARTS = ("tasks", "header", "body")
+_CELERYS_OWN = "celery."
+_CELERYS_DEFAULT_QUEUE = "celery"
+
+
+def address_callbacks(app: Celery, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `apply_async`, each callback of another application with that application's queue.
+
+    `app` is ours. A callback that says where it goes, and one that our own application knows, stay as they are.
+    """
+    return {
+        name: _addressed(app, value) if name in CALLBACK_OPTIONS and value else value for name, value in options.items()
+    }
+
+
+def _addressed(app: Celery, callback: Any) -> Any:
+    if isinstance(callback, Sequence) and not isinstance(callback, str):
+        return [_addressed(app, each) for each in callback]
+    if not isinstance(callback, Mapping) or "task" not in callback:
+        return callback
+    options = address_callbacks(app, callback.get("options") or {})
+    kwargs = dict(callback.get("kwargs") or {})
+    if callback.get("subtask_type"):
+        # Of a chain, a group or a chord.
+        kwargs |= {name: _addressed(app, kwargs[name]) for name in _PARTS if kwargs.get(name)}
+    elif not {"queue", "exchange", "routing_key"} & options.keys():
+        theirs = _application_of(app, callback)
+        if theirs is not None:
+            options["queue"] = _queue_of(theirs, callback["task"])
+    return maybe_signature({**callback, "kwargs": kwargs, "options": options}, app=app)
+
+
+def _application_of(app: Celery, callback: Mapping[str, Any]) -> Celery | None:
+    """Return the application that a callback belongs to, None where that is ours, or Celery itself."""
+    name = callback["task"]
+    if name.startswith((TASK_PREFIX, _CELERYS_OWN)):
+        return None
+    theirs: Celery | None = callback._app if isinstance(callback, Signature) else None  # type: ignore[attr-defined]  # noqa: SLF001 - the property would make one up
+    theirs = theirs or current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - the application behind Celery's proxy
+    if theirs is not app:
+        return theirs
+    return None if name in app.tasks else Celery(set_as_current=False)
+
+
+def _queue_of(app: Celery, task: str) -> str:
+    """Return the name of the queue that an application publishes this task to."""
+    router: Any = app.amqp.router
+    queue: str = router.route({}, task)["queue"].name
+    return queue
+
+
+def route_callback(
+    default_queue: str | None, name: str, *_: Any, task: Any = None, **__: Any
+) -> dict[str, Queue] | None:
+    """Return where a task goes that our application does not know, None for the others: one of Celery's `task_routes`.
+
+    `default_queue` is the queue of the application beside ours, where one is known.
+    """
+    if task is not None or name.startswith((TASK_PREFIX, _CELERYS_OWN)):
+        return None
+    # Not by its name alone: Celery would note it among the queues that this worker reads.
+    return {"queue": Queue(default_queue or _CELERYS_DEFAULT_QUEUE)}

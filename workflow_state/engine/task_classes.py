@@ -1,0 +1,164 @@
+"""The classes of our Celery tasks: what happens before a message is published, and once a task has ended.
+
+Submitting is here, since `execute_plan.delay(plan)` is Celery's `apply_async` of a task: the plan is validated and
+stored before its message is on the queue.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from celery import Task
+from celery.canvas import Signature
+from celery.result import AsyncResult
+from celery.utils.time import maybe_iso8601, maybe_make_aware
+from kombu.utils.json import dumps
+
+from workflow_state import hooks
+from workflow_state.engine.callbacks import address_callbacks
+from workflow_state.engine.configuration import find_contradiction
+from workflow_state.engine.handles import ExecutionHandle
+from workflow_state.engine.messages import from_arguments
+from workflow_state.errors import SettingsError, WorkflowStateError
+from workflow_state.schema import ExecutionPlan, ResumeReport
+from workflow_state.store.alarms import remove_alarm
+from workflow_state.store.connection import broker_errors
+from workflow_state.store.execution import open_store
+from workflow_state.store.names import LEVEL_TASK, QUEUE
+from workflow_state.store.records import FirstMessage, register_execution, require_execution_id
+from workflow_state.validation import validate_execution_plan
+
+# These options are about the act of publishing, or about its time. A message that is published again for a lost one has
+# none of them.
+_OPTIONS_OF_PUBLISHING = frozenset(
+    {
+        "add_to_parent",
+        "connection",
+        "countdown",
+        "eta",
+        "producer",
+        "publisher",
+        "result_cls",
+        "retry",
+        "retry_policy",
+        "router",
+    }
+)
+
+
+_ROUTE_OF_SIGNATURE = {"exchange": QUEUE, "routing_key": QUEUE}
+
+
+class LevelTask(Task):  # type: ignore[type-arg]
+    """The task class of what returns an execution's final state."""
+
+    # Said by each message, so that no `task_routes` of a team's celeryconfig sends it where nobody of ours reads.
+    queue = QUEUE
+    # A hard time limit kills a pool's child, not the execution: the message comes back.
+    acks_on_timeout = False
+
+    def apply(self, *_: Any, **__: Any) -> Any:
+        """Refuse: a plan runs in workers, and nothing of it may be registered where none takes part."""
+        raise WorkflowStateError(f"{self.name} runs in a worker: submit a plan with execute_plan.delay(plan)")
+
+    def on_success(self, retval: Any, task_id: str, args: Any, kwargs: Any) -> None:
+        """Look after the execution no more: its end is stored."""
+        del retval, args, kwargs
+        remove_alarm(open_store(self.app.backend, task_id))
+
+
+class PlanTask(LevelTask):
+    """The task class of execute_plan: validates and stores the plan before anything is queued."""
+
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+    ) -> Any:
+        """Submit a plan (ExecutionPlan, dict or JSON text); the task id is the execution's id.
+
+        Submitting the same plan under the same id again starts nothing new, and returns a handle of the execution.
+        Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
+        """
+        if problem := find_contradiction(self.app.conf):
+            raise SettingsError(problem)
+        plan = validate_execution_plan(*(args or ()), **(kwargs or {}))
+        return self.submit(plan, require_execution_id(str(uuid4()) if task_id is None else task_id), **options)
+
+    @broker_errors()
+    def submit(
+        self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Register a valid plan under this id, and publish its message unless it had been already."""
+        with hooks.submit(execution_id, str(plan.id), plan.name) as headers:
+            if headers:
+                options["headers"] = {**(options.get("headers") or {}), **headers}
+            return self._register_and_publish(plan, execution_id, resumed, options)
+
+    def _register_and_publish(
+        self, plan: ExecutionPlan, execution_id: str, resumed: ResumeReport | None, options: dict[str, Any]
+    ) -> AsyncResult[Any]:
+        # Our own signature's: here the queue is known, and made where it is not there yet.
+        routed = {name: value for name, value in options.items() if (name, value) not in _ROUTE_OF_SIGNATURE.items()}
+        options = {**address_callbacks(self.app, routed), "task_id": execution_id}
+        # Not Celery's own `expires`: a worker that discards a message for its age tells nobody, least of all the sweep.
+        expires_at = _point_in_time(options.pop("expires", None))
+        begins_at = _point_in_time(options.get("countdown") or options.get("eta"))
+        kept = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
+        message = self.app.signature(LEVEL_TASK, args=(0,), options=kept, immutable=True)
+        delay_s = max(0, (begins_at - datetime.now(UTC)).total_seconds()) if begins_at else 0
+        first = FirstMessage(dumps(message), delay_s, expires_at)
+        store = open_store(self.app.backend, execution_id)
+        is_new = register_execution(store, plan, first, resumed=resumed)
+        if not is_new:
+            return self.AsyncResult(execution_id)
+        # The message carries no plan: the record has it, and a monitor would show it.
+        options["argsrepr"] = f"({plan.name!r},)"
+        super().apply_async((), {}, **options)
+        return self.AsyncResult(execution_id)
+
+    def AsyncResult(self, task_id: str, **_: Any) -> ExecutionHandle:  # noqa: N802 - Celery's name
+        """Return the handle of the execution that has this id."""
+        return ExecutionHandle(task_id, app=self.app)
+
+    def signature(self, *args: Any, **kwargs: Any) -> Signature[Any]:
+        """Return a signature that any application can publish, as part of a chain or a chord of its own.
+
+        It names our exchange, not our queue: Celery would note a queue among those that the other application's
+        workers read.
+        """
+        return super().signature(*args, **kwargs).set(exchange=QUEUE, routing_key=QUEUE)
+
+
+class ActionTask(Task):  # type: ignore[type-arg]
+    """The task class of execute_action. Logs and monitors show each step by its own name, without its inputs."""
+
+    # Only our own code publishes it, by the thousand. Its arguments are checked when it runs.
+    typing = False
+    queue = QUEUE
+    # A hard time limit brings the message back, as a lost child does. The claim counts both.
+    acks_on_timeout = False
+
+    def shadow_name(  # type: ignore[override]
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]
+    ) -> str:
+        """Return the name that logs and monitors show: `execute_action.pay[3]`."""
+        del options
+        return f"execute_action.{from_arguments(args, kwargs).step}"
+
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
+        """Publish the message; logs and monitors show the step that it is about."""
+        message = from_arguments(args, kwargs)
+        shown = {"argsrepr": f"({message.execution_id!r}, {message.step!r})", "kwargsrepr": "{}"}
+        return super().apply_async(args, kwargs, **{**options, **shown})
+
+
+def _point_in_time(given: Any) -> datetime | None:
+    """Return the time that Celery would take an option for: seconds from now, a datetime, or ISO 8601."""
+    if given is None:
+        return None
+    if isinstance(given, int | float):
+        return datetime.now(UTC) + timedelta(seconds=given)
+    at = maybe_iso8601(given)
+    return maybe_make_aware(at) if at else None
