@@ -339,6 +339,20 @@ class RateLimit(ContractModel):
     concurrent: int | None = Field(default=None, ge=1, description="How many may be under way at once.")
 
 
+BodyFormat = Literal["json", "text", "ndjson", "bytes"]
+
+
+class ResponseRules(ContractModel):
+    """How an answer is read, where its headers do not say it or say it wrongly."""
+
+    format: BodyFormat | None = Field(
+        default=None,
+        description="How the body of a success is read, whatever its Content-Type is: json; text, whose output is "
+        '{"text": …}; ndjson, one JSON value in each line, whose output is the list of them; or bytes, which are '
+        "stored. Where missing, by the Content-Type.",
+    )
+
+
 class ActionDefinition(ContractModel):
     """An HTTP call that an operator wrote. A plan can name one, never change one."""
 
@@ -360,6 +374,7 @@ class ActionDefinition(ContractModel):
     input_schema: dict[str, JsonValue] | None = Field(default=None, description="JSON Schema of the inputs.")
     output_schema: dict[str, JsonValue] | None = Field(default=None, description="JSON Schema of the output.")
     rate_limit: RateLimit | None = Field(default=None, description="A limit that all workers and plans share.")
+    response: ResponseRules | None = Field(default=None, description="How answers are read.")
 
     @property
     def effective_effect(self) -> Effect:

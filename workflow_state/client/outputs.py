@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from workflow_state.actions.http.response import decode_text, is_json
+from workflow_state.actions.http.content_type import is_json
+from workflow_state.actions.http.response import decode_text
 from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.celery import app
 from workflow_state.client.executions import get_execution_state

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from workflow_state.actions.http.response import MalformedResponseError, decode_text, is_json, parse_json
+from workflow_state.actions.http.response import MalformedResponseError, decode_text, parse_value
 from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.errors import ReferenceResolutionError, StorageError
 from workflow_state.plans.references import ParsedReference, PathStep, iterate_references
@@ -54,8 +54,8 @@ def _read_content(location: StorageLocation, text: str) -> JsonValue:
         )
     data = read_stored(location)
     try:
-        if is_json(location.content_type):
-            return parse_json(data, location.content_type)
+        if found := parse_value(data, location.content_type):
+            return found[0]
     except MalformedResponseError as error:
         raise StorageError(f"{location.path} can't be read as {location.content_type}: {error}") from None
     decoded = decode_text(data, location.content_type)

@@ -35,7 +35,7 @@ DEFINITIONS = """
   endpoint: {{url: "{url}/echo/{{name}}", method: GET}}
   rateLimit: {{concurrent: 1}}
 - id: asks_for_a_pause
-  endpoint: {{url: "{url}/pause/2/{{name}}", method: GET}}
+  endpoint: {{url: "{url}/pause/1.5/{{name}}", method: GET}}
   retryPolicy: {{maxAttempts: 2, initialDelayMs: 0, maxDelayMs: 0, backoffMultiplier: 1}}
 """
 VISIBILITY_S = 3
@@ -240,7 +240,10 @@ def test_what_is_held_back_can_be_cancelled(stage, two_workers):
 
 
 def test_a_pause_that_the_server_asks_for_holds_for_every_plan(stage, two_workers):
-    """One plan's 503 with Retry-After keeps the others from asking at all; it costs them no attempt."""
+    """One plan's 503 with Retry-After keeps the others from asking at all; it costs them no attempt.
+
+    The server asks for 1.5 s, which is rounded up.
+    """
     first = stage.submit(many(1, "asks_for_a_pause"))
     wait_until(lambda: stage.service.journal, "the request has arrived")
     wait_until(

@@ -208,7 +208,7 @@ def _ask(
     # The body is never shown: it is all about secrets, and the words of an error are in the message.
     known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
     headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
-    shown = trace_response(answer.status, headers, b"", answer.duration_ms, known)
+    shown = trace_response(answer.status, headers, answer.duration_ms, known)
     entry = make_entry(started_at, traced, shown, None if isinstance(outcome, Token) else outcome.message)
     if isinstance(outcome, Token):
         entry.continued = True
@@ -271,7 +271,7 @@ def _describe_refusal(as_safe: ActionDefinition, answer: Answer, told: JsonValue
     detail = describe_status(
         as_safe,
         answer.status,
-        retry_after_ms=parse_retry_after(headers.get("retry-after"), headers.get("date"), datetime.now(UTC)),
+        retry_after_ms=parse_retry_after(headers.get_list("retry-after"), headers.get("date"), datetime.now(UTC)),
         location=None if answer.location is None else redact_url(answer.location, scrub),
         has_key=False,
     )

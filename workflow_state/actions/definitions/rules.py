@@ -22,6 +22,7 @@ from workflow_state.schema import (
     Endpoint,
     OAuth2ClientCredentials,
     RateLimit,
+    ResponseRules,
     RetryPolicy,
 )
 from workflow_state.wording import did_you_mean
@@ -37,6 +38,7 @@ _DOCUMENTS: tuple[type[BaseModel], ...] = (
     OAuth2ClientCredentials,
     RetryPolicy,
     RateLimit,
+    ResponseRules,
 )
 _NO_CREDENTIALS = frozenset({"type", "header", "token_url", "token_endpoint_auth_method"})
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3

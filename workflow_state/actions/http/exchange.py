@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 import httpx
 from pydantic import JsonValue
 
+from workflow_state.actions.http.content_type import choose_content_type, declared_content_type
 from workflow_state.actions.http.failures import describe_refused_redirect, describe_transport_error
 from workflow_state.actions.http.output import Store
 from workflow_state.actions.http.redaction import Scrub, redact_url
 from workflow_state.actions.http.redirects import RedirectRefusedError, is_sent_after_acting, make_next_request
 from workflow_state.actions.http.request import BuiltRequest
 from workflow_state.actions.http.response import MalformedResponseError, read_body
-from workflow_state.actions.http.trace import cut, make_entry, trace_request, trace_response
+from workflow_state.actions.http.trace import cut, make_entry, trace_body, trace_request, trace_response
 from workflow_state.actions.network.client import get_client
 from workflow_state.actions.network.deadline import Exchange
 from workflow_state.errors import HttpActionError
@@ -100,9 +101,14 @@ class Answer:
 
     @property
     def content_type(self) -> str:
-        """The Content-Type, or an empty text."""
-        value: str = self.headers.get("content-type", "")
-        return value
+        """The Content-Type that counts, or an empty text."""
+        return choose_content_type(self.headers.get_list("content-type"))
+
+    def read_as(self, definition: ActionDefinition) -> str:
+        """Return the Content-Type by which the body is read: of a success it is as the definition declares."""
+        rules = definition.response
+        declared = rules.format if rules and self.is_success else None
+        return declared_content_type(self.content_type, declared)
 
 
 def make_http_request(built: BuiltRequest, timeout_s: float) -> httpx.Request:
@@ -205,5 +211,7 @@ def trace_exchange(prepared: PreparedRequest, answer: Answer | None, error: str 
     headers = answer.headers.multi_items()
     if answer.location is not None:
         headers.append(("location", answer.location))
-    response = trace_response(answer.status, headers, answer.body, answer.duration_ms, prepared.scrub_trace)
+    response = trace_response(answer.status, headers, answer.duration_ms, prepared.scrub_trace)
+    if answer.body:
+        response.body = trace_body(answer.body, answer.read_as(prepared.definition), prepared.scrub_trace)
     return make_entry(prepared.started_at, request, response, error)

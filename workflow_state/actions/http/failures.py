@@ -5,7 +5,9 @@ process (425, 429, 503). Where it is unknown whether the server acted, only a re
 again.
 """
 
+import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -23,6 +25,9 @@ MAX_RETRY_AFTER_MS = 300_000
 _DAILY_FROM_MS = 3_600_000
 _LONGEST_DATE_CHARACTERS = 64
 _LONGEST_RETRY_AFTER_S = 366 * 24 * 3600
+# Some servers write fractions, a plus, or the unit.
+_SECONDS = re.compile(r"\+?0*([0-9]+)(?:\.([0-9]{0,50}))?\s{0,4}(?:s|secs?|seconds?)?", re.IGNORECASE)
+_ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 # These statuses mean that the request was not processed (RFC 8470, RFC 6585, RFC 9110).
 _NOT_PROCESSED = frozenset({425, 429, 503})
@@ -56,26 +61,40 @@ def make_detail(
     return ErrorDetail(category=category, code=code, message=message, retryable=retryable, **given)
 
 
-def parse_retry_after(retry_after: str | None, date: str | None, now: datetime) -> int | None:
+def parse_retry_after(lines: Sequence[str], date: str | None, now: datetime) -> int | None:
     """Return the pause that `Retry-After` asks for, in milliseconds (RFC 9110, section 10.2.3).
 
-    Digits are seconds. A date counts from the response's own `Date`, so that a wrong clock on either side does not
-    matter. Without a `Date` it counts from `now`. Anything else gives None. The longest pause is a year.
+    `lines` are the values of the header's lines. Of several pauses the longest counts. A number is seconds, and a
+    fraction is rounded up: `1.5` is 2,000 ms. A date counts from the response's own `Date`, so that a wrong clock on
+    either side does not matter. Without a `Date` it counts from `now`. Anything else gives None. The longest pause is
+    a year.
     """
-    text = (retry_after or "").strip()
-    if re.fullmatch(r"[0-9]+", text):
-        seconds = float(text) if len(text) < len(str(_LONGEST_RETRY_AFTER_S)) + 1 else _LONGEST_RETRY_AFTER_S
+    # A date has a comma in it, and a line with several pauses has one between two of them.
+    parts = [part.strip(" \t\"'") for line in lines for part in (line, *line.split(","))]
+    pauses_s = [pause_s for part in parts if (pause_s := _read_pause_s(part, date, now)) is not None]
+    return max(pauses_s) * 1000 if pauses_s else None
+
+
+def _read_pause_s(text: str, date: str | None, now: datetime) -> int | None:
+    """Return a pause in whole seconds, from none to a year."""
+    if number := _SECONDS.fullmatch(text):
+        whole, fraction = number.groups()
+        has_rest = bool(fraction and fraction.strip("0"))
+        seconds = int(whole) + has_rest if len(whole) <= len(str(_LONGEST_RETRY_AFTER_S)) else _LONGEST_RETRY_AFTER_S
     else:
-        until = _parse_http_date(text)
+        until = _parse_date(text)
         if until is None:
             return None
-        seconds = (until - (_parse_http_date(date or "") or now)).total_seconds()
-    return round(max(0.0, min(seconds, _LONGEST_RETRY_AFTER_S)) * 1000)
+        seconds = math.ceil((until - (_parse_date(date or "") or now)).total_seconds())
+    return max(0, min(seconds, _LONGEST_RETRY_AFTER_S))
 
 
-def _parse_http_date(text: str) -> datetime | None:
+def _parse_date(text: str) -> datetime | None:
+    """Return the time of an HTTP date, or of an ISO 8601 one, which some servers write; without a zone it is UTC."""
+    shown = text[:_LONGEST_DATE_CHARACTERS]
     try:
-        moment = parsedate_to_datetime(text[:_LONGEST_DATE_CHARACTERS])
+        # Only with a time of day: of `20301231` one can't know.
+        moment = datetime.fromisoformat(shown) if _ISO_DATE.match(shown) else parsedate_to_datetime(shown)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

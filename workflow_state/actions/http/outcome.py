@@ -36,7 +36,11 @@ def conclude(prepared: PreparedRequest, answer: Answer, exchange: Exchange) -> H
         if answer.problem:
             raise answer.problem
         output, location = make_output(
-            answer.body, answer.content_type, prepared.scrub_output, prepared.store, prepared.check_output
+            answer.body,
+            answer.read_as(prepared.definition),
+            prepared.scrub_output,
+            prepared.store,
+            prepared.check_output,
         )
     except httpx.TransportError as error:
         detail = describe_transport_error(prepared.definition, error, exchange, prepared.redact(error))
@@ -63,7 +67,8 @@ def conclude(prepared: PreparedRequest, answer: Answer, exchange: Exchange) -> H
 
 
 def _describe_answer(prepared: PreparedRequest, answer: Answer) -> ErrorDetail:
-    retry_after_ms = parse_retry_after(answer.headers.get("retry-after"), answer.headers.get("date"), datetime.now(UTC))
+    headers = answer.headers
+    retry_after_ms = parse_retry_after(headers.get_list("retry-after"), headers.get("date"), datetime.now(UTC))
     detail = describe_status(
         prepared.definition,
         answer.status,

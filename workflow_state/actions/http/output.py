@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
+from workflow_state.actions.http.content_type import is_json_lines, media_type_of
 from workflow_state.actions.http.redaction import Scrub, map_strings
-from workflow_state.actions.http.response import decode_text, is_json, media_type_of, parse_json
+from workflow_state.actions.http.response import decode_text, parse_value
 from workflow_state.schema import StorageLocation
 from workflow_state.settings import get_settings
 
@@ -21,21 +22,22 @@ def make_output(
 ) -> tuple[JsonValue, StorageLocation | None]:
     """Return the output, and where it was stored if the state can't hold it.
 
-    The output of JSON is its value, of text `{"text": …}`, and of an empty body null. Binary data, and all that is
-    larger than the inline limit, is stored; then the output is `{"stored": true, "location", "size", "contentType"}`.
-    Known secrets are taken out of JSON and text, stored or not.
+    The output of JSON is its value, of a JSON value in each line the list of them, of text `{"text": …}`, and of an
+    empty body null. Binary data, and all that is larger than the inline limit, is stored; then the output is
+    `{"stored": true, "location", "size", "contentType"}`. Known secrets are taken out of JSON and text, stored or not.
 
     `check` gets the value that is JSON or text, also where it is stored. Of binary data it gets the object that stands
     for it. Raises MalformedResponseError where the body is not what its type says, and whatever `store` and `check`
     raise.
     """
     if not body:
-        _run(check, None)
-        return None, None
+        nothing: JsonValue = [] if is_json_lines(content_type) else None
+        _run(check, nothing)
+        return nothing, None
     output, data, stored_type = _read(body, content_type, scrub)
     if output is not None:
         _run(check, output[0])
-    if output is not None and len(body) <= get_settings().inline_output_bytes:
+    if output is not None and (output[0] is None or len(body) <= get_settings().inline_output_bytes):
         return output[0], None
     location = store(data, stored_type)
     summary: JsonValue = {
@@ -60,10 +62,10 @@ def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue
     The output is in a tuple, because null is an output too. It is None for binary data.
     """
     shown_type = content_type[:MAX_CONTENT_TYPE_CHARACTERS]
-    if is_json(content_type):
-        value = parse_json(body, content_type)
+    if found := parse_value(body, content_type):
+        [value] = found
         clean = map_strings(value, scrub)
-        return (clean,), body if clean == value else json.dumps(clean).encode(), shown_type
+        return (clean,), body if clean == value else _write(clean, content_type), shown_type
     text = decode_text(body, content_type)
     if text is None:
         return None, body, shown_type or "application/octet-stream"
@@ -71,3 +73,10 @@ def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue
     if clean_text == text:
         return ({"text": text},), body, shown_type or "text/plain; charset=utf-8"
     return ({"text": clean_text},), clean_text.encode(), f"{media_type_of(content_type) or 'text/plain'}; charset=utf-8"
+
+
+def _write(value: JsonValue, content_type: str) -> bytes:
+    """Write a value as bytes of its type."""
+    if is_json_lines(content_type) and isinstance(value, list):
+        return b"".join(json.dumps(item).encode() + b"\n" for item in value)
+    return json.dumps(value).encode()

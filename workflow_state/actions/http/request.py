@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from workflow_state.actions.http.content_type import media_type_of
 from workflow_state.actions.http.failures import make_detail
 from workflow_state.actions.http.header_rules import find_header_problem
-from workflow_state.actions.http.response import media_type_of
 from workflow_state.actions.http.url_template import (
     TemplateValueError,
     encode_query_pair,

@@ -5,7 +5,6 @@ and decompressed, and what the state's JSON can't hold is refused or replaced he
 number of a thousand digits.
 """
 
-import codecs
 import json
 import math
 import re
@@ -16,18 +15,23 @@ from typing import Any, NoReturn
 import httpx
 from pydantic import JsonValue
 
+from workflow_state.actions.http.content_type import charset_of, is_json, is_json_lines, is_text, media_type_of
 from workflow_state.actions.http.redaction import map_strings
 
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 308
 """As far as a double reaches. Longer integers break readers of the state in other languages."""
 
-_JSON_TYPE = re.compile(r"(application|text)/json|[^/]+/[^/]+\+json")
-_TEXT_TYPE = re.compile(r"text/.*|application/(xml|javascript|ecmascript|x-www-form-urlencoded|yaml)|[^/]+/[^/]+\+xml")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-# Codecs that take linear time. Python has others (punycode, idna) that do not, and a server may name any.
-_SAFE_CODEC = re.compile(
-    r"utf-(8|16|32)(-[bl]e|-sig)?|ascii|iso8859-\d+|cp\d+|koi8-[rtu]|mac-\w+|shift_jis\w*|euc_\w+|gb\w+|big5\w*"
+_JSON_SPACE = " \t\r\n"
+_BYTE_ORDER_MARK = "\ufeff"
+_RECORD_SEPARATOR = "\x1e"
+"""What begins each value of a JSON text sequence (RFC 7464)."""
+# Codings that are not undone here: those that are registered, and others in use. Any other word is none: servers write
+# a charset, `none`, or how they send.
+_OTHER_CODINGS = frozenset(
+    {"br", "compress", "dcb", "dcz", "deflate", "exi", "pack200-gzip", "zstd", "aes128gcm"}
+    | {"bzip2", "lz4", "lzma", "sdch", "snappy", "xz"}
 )
 
 
@@ -48,19 +52,25 @@ def read_body(response: httpx.Response, limit_bytes: int) -> bytes:
     announced = response.headers.get("content-length", "")
     if re.fullmatch(r"[0-9]+", announced) and (len(announced) > len(str(limit_bytes)) or int(announced) > limit_bytes):
         raise _too_large(limit_bytes)
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if coding in ("", "identity"):
-        chunks: Iterator[bytes] = response.iter_raw()
-    elif coding in ("gzip", "x-gzip"):
-        chunks = _decompress(response.iter_raw(), limit_bytes)
-    else:
-        raise MalformedResponseError("unsupported_coding", f"the content coding '{coding[:40]}' was not asked for")
+    codings = _read_codings(response.headers.get("content-encoding", ""))
+    chunks: Iterator[bytes] = response.iter_raw()
+    if codings == ["gzip"]:
+        chunks = _decompress(chunks, limit_bytes)
+    elif codings:
+        shown = ", ".join(codings)[:40]
+        raise MalformedResponseError("unsupported_coding", f"the content coding '{shown}' was not asked for")
     body = bytearray()
     for chunk in chunks:
         body += chunk
         if len(body) > limit_bytes:
             raise _too_large(limit_bytes)
     return bytes(body)
+
+
+def _read_codings(header: str) -> list[str]:
+    """Return the codings in a Content-Encoding, without parameters, quotes and words that are no codings."""
+    words = [part.partition(";")[0].strip(" \t\"'").lower().removeprefix("x-") for part in header.split(",")]
+    return [word for word in words if word == "gzip" or word in _OTHER_CODINGS]
 
 
 def _too_large(limit_bytes: int) -> MalformedResponseError:
@@ -87,50 +97,78 @@ def _decompress(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
         raise MalformedResponseError("bad_gzip", "the gzip body ends early")
 
 
-def media_type_of(content_type: str) -> str:
-    """Return `type/subtype` in lower case, without parameters."""
-    return content_type.partition(";")[0].strip().lower()
-
-
-def is_json(content_type: str) -> bool:
-    """Return whether a body of this type is JSON."""
-    return _JSON_TYPE.fullmatch(media_type_of(content_type)) is not None
-
-
 def decode_text(body: bytes, content_type: str) -> str | None:
-    """Return the body as text, or None where it is binary.
+    """Return the body as text, or None where it is binary; that it is no JSON is known.
 
     An unknown charset is read as UTF-8, and bytes that can't be decoded become U+FFFD. A body without a type is text
     where it is valid UTF-8.
     """
-    media_type = media_type_of(content_type)
-    if not media_type:
+    if not media_type_of(content_type):
         try:
-            return body.decode()
+            return body.decode().removeprefix(_BYTE_ORDER_MARK)
         except UnicodeDecodeError:
             return None
-    if not _TEXT_TYPE.fullmatch(media_type):
+    if not is_text(content_type):
         return None
-    return _without_surrogates(body.decode(_charset_of(content_type) or "utf-8", errors="replace"))
+    text = body.decode(charset_of(content_type) or "utf-8", errors="replace")
+    return _without_surrogates(text.removeprefix(_BYTE_ORDER_MARK))
+
+
+def parse_value(body: bytes, content_type: str) -> tuple[JsonValue] | None:
+    """Return the value of a body that is JSON, or a list of its lines' values; None where its type is neither.
+
+    The value is in a tuple, because null is one too. Raises MalformedResponseError like `parse_json`.
+    """
+    if is_json(content_type):
+        return (parse_json(body, content_type),)
+    return (_parse_json_lines(body, content_type),) if is_json_lines(content_type) else None
 
 
 def parse_json(body: bytes, content_type: str = "") -> JsonValue:
     """Return the value of a JSON body. Half of a surrogate pair becomes U+FFFD.
 
-    Raises MalformedResponseError for a body that is not JSON, or that the state can't hold.
+    White space alone is an empty body, and gives None. Of equal names in an object the last one counts. Raises
+    MalformedResponseError for a body that is not JSON, or that the state can't hold.
     """
+    text = _decode_json(body, content_type)
+    value = _load(text) if text.strip(_JSON_SPACE) else None
+    checked: JsonValue = _check_value(value, text)
+    return checked
+
+
+def _parse_json_lines(body: bytes, content_type: str) -> list[JsonValue]:
+    """Return the values of a body with one in each line; lines without any are left out."""
+    text = _decode_json(body, content_type)
+    parts = text.split(_RECORD_SEPARATOR if _RECORD_SEPARATOR in text else "\n")
+    values = [_load(part, number) for number, part in enumerate(parts, 1) if part.strip(_JSON_SPACE)]
+    checked: list[JsonValue] = _check_value(values, text)
+    return checked
+
+
+def _decode_json(body: bytes, content_type: str) -> str:
+    """Return a JSON body as text: as Unicode (RFC 8259, section 8.1), and where it is none, in the named charset."""
+    detected = json.detect_encoding(body)
     try:
-        text = body.decode(_charset_of(content_type) or json.detect_encoding(body))
-        value = json.loads(
-            text.removeprefix("\ufeff"), parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float
-        )
+        text = body.decode(detected)
+    except UnicodeDecodeError:
+        try:
+            text = body.decode(charset_of(content_type) or detected)
+        except UnicodeDecodeError as error:
+            raise MalformedResponseError("bad_json", f"the JSON body is not {error.encoding}") from None
+    return text.removeprefix(_BYTE_ORDER_MARK)
+
+
+def _load(text: str, line: int | None = None) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float)
     except RecursionError:
         raise _too_deep() from None
-    except UnicodeDecodeError as error:
-        raise MalformedResponseError("bad_json", f"the JSON body is not {error.encoding}") from None
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
+        where = f"line {line or error.lineno}, column {error.colno}"
         raise MalformedResponseError("bad_json", f"the body is not JSON: {error.msg} at {where}") from None
+
+
+def _check_value(value: Any, text: str) -> Any:
     _check_depth(value)
     # Surrogates come from escapes such as \ud800 only. Most bodies have none, and need no copy.
     has_surrogates = "\\ud" in text or "\\uD" in text
@@ -177,14 +215,3 @@ def _parse_float(digits: str) -> float:
 
 def _without_surrogates(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
-
-
-def _charset_of(content_type: str) -> str | None:
-    match = re.search(r";\s*charset\s*=\s*\"?([A-Za-z0-9._:-]{1,40})", content_type, re.IGNORECASE)
-    if match is None:
-        return None
-    try:
-        name = codecs.lookup(match.group(1)).name
-    except (LookupError, ValueError):
-        return None
-    return name if _SAFE_CODEC.fullmatch(name) else None

@@ -11,9 +11,10 @@ from datetime import datetime
 import httpx
 from pydantic import JsonValue
 
+from workflow_state.actions.http.content_type import media_type_of
 from workflow_state.actions.http.redaction import Scrub, redact_form, redact_headers, redact_json, redact_url
 from workflow_state.actions.http.request import FORM_CONTENT_TYPE
-from workflow_state.actions.http.response import MalformedResponseError, decode_text, is_json, media_type_of, parse_json
+from workflow_state.actions.http.response import MalformedResponseError, decode_text, parse_value
 from workflow_state.schema import HttpTraceEntry, TracedRequest, TracedResponse
 
 MAX_BODY_CHARACTERS = 2_048
@@ -40,15 +41,9 @@ def trace_request(request: httpx.Request, scrub: Scrub) -> TracedRequest:
     return traced
 
 
-def trace_response(
-    status: int, headers: Iterable[tuple[str, str]], body: bytes, duration_ms: int, scrub: Scrub
-) -> TracedResponse:
-    """Return what was answered, without secrets."""
-    content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
-    traced = TracedResponse(status=status, headers=_trace_headers(headers, scrub), duration=duration_ms)
-    if body:
-        traced.body = trace_body(body, content_type, scrub)
-    return traced
+def trace_response(status: int, headers: Iterable[tuple[str, str]], duration_ms: int, scrub: Scrub) -> TracedResponse:
+    """Return what was answered, without secrets and without the body."""
+    return TracedResponse(status=status, headers=_trace_headers(headers, scrub), duration=duration_ms)
 
 
 def make_entry(
@@ -68,11 +63,12 @@ def trace_body(body: bytes, content_type: str, scrub: Scrub) -> JsonValue:
     media_type = media_type_of(content_type)
     if len(body) > _MAX_TRACED_BYTES:
         return f"[{len(body)} bytes of {media_type or 'unknown type'}, not shown]"
-    if is_json(content_type):
-        try:
-            value = redact_json(parse_json(body, content_type), scrub)
-        except MalformedResponseError:
-            return cut(_redact_text(body.decode(errors="replace"), scrub), MAX_BODY_CHARACTERS)
+    try:
+        found = parse_value(body, content_type)
+    except MalformedResponseError:
+        return cut(_redact_text(body.decode(errors="replace"), scrub), MAX_BODY_CHARACTERS)
+    if found:
+        value = redact_json(found[0], scrub)
         text = json.dumps(value, ensure_ascii=False)
         return value if len(text) <= MAX_BODY_CHARACTERS else cut(text, MAX_BODY_CHARACTERS)
     text_or_none = decode_text(body, content_type)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from workflow_state.actions.http.content_type import media_type_of
 from workflow_state.actions.http.request import FORM_CONTENT_TYPE, JSON_CONTENT_TYPE
-from workflow_state.actions.http.response import media_type_of
 from workflow_state.actions.openapi.document import Json, follow
 from workflow_state.actions.openapi.json_schema import SchemaReader, bundle_schema, property_schemas
 from workflow_state.actions.openapi.parameters import Inputs, leave_out

@@ -73,7 +73,7 @@ def test_a_conflict_under_a_key_that_the_server_honours_is_waited_for(server):
         ("3600", "rate_limit_daily", False, 3_600_000),
         ("9" * 5_000, "rate_limit_daily", False, 366 * 24 * 3_600_000),
         ("-5", "rate_limit_burst", True, None),
-        ("1.5", "rate_limit_burst", True, None),
+        ("1.5", "rate_limit_burst", True, 2_000),
         ("²", "rate_limit_burst", True, None),
         ("soon", "rate_limit_burst", True, None),
         ("", "rate_limit_burst", True, None),
