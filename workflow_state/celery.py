@@ -11,6 +11,7 @@ from workflow_state.actions.storage.outputs import check_storage
 from workflow_state.engine.cancelling import take_over_revoke
 from workflow_state.engine.configuration import load_configuration, refuse_pool, refuse_queues, tell_ignored_settings
 from workflow_state.engine.expiry import Expiry
+from workflow_state.engine.intake import Intake
 from workflow_state.engine.lease import Lease, keep_child_alive
 from workflow_state.engine.result_backend import OVERRIDES, never_subscribe
 from workflow_state.engine.sweep import Alarm
@@ -29,7 +30,7 @@ app = Celery(
 # A promise: the environment is read when the settings are first needed, not when this module is imported.
 app.add_defaults(load_configuration)
 app.loader.override_backends = OVERRIDES
-app.steps["consumer"].update((Lease, Alarm, Expiry))
+app.steps["consumer"].update((Intake, Lease, Alarm, Expiry))
 task_postrun.connect(end_holder)
 
 

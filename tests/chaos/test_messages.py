@@ -96,8 +96,9 @@ def test_queue_deleted(world, verdict, dice):
     ids=["not-json", "null", "no-message", "pickle"],
 )
 def test_garbage_on_the_queue(world, verdict, dice, garbage):
-    """A worker may end over it; its supervisor starts it again, and nothing is lost."""
+    """No worker ends over it, and nothing is lost."""
     world.add_workers(1, "--concurrency", "8")
+    pids = [worker.pid for worker in world.workers]
     world.submit(many(dice, 5))
     with world.connection() as redis:
         redis.lpush("workflow_state", garbage)
@@ -105,6 +106,7 @@ def test_garbage_on_the_queue(world, verdict, dice, garbage):
     world.submit(many(dice, 5))
     world.wait_for_ends(60)
     assert world.canary() < 10
+    assert [worker.pid for worker in world.workers] == pids
     verdict(world)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from time import time
+from traceback import walk_tb
 from typing import Any
 
 from celery.app.amqp import AMQP
@@ -19,10 +20,11 @@ from kombu import Connection
 from kombu.connection import ConnectionPool, PooledConnection
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
-from kombu.utils.json import dumps
+from kombu.utils.json import dumps, loads
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from workflow_state.engine.malformed import MISREAD, drop, find_envelope_problem, where_raised
 from workflow_state.store.names import TASK_PREFIX
 
 _CONNECT_AGAIN_AFTER_S = 0.5
@@ -33,6 +35,18 @@ _SAYS_NOTHING: tuple[Any, ...] = (None, {}, "{}", [], [None, None], (None, None)
 
 
 class _QoS(kombu_redis.QoS):
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's own signature
+        """Put back a message that nobody holds any more; drop what is no message, or it would be tried for ever."""
+        channel: Any = self.channel
+        with channel.conn_or_acquire(client) as acquired:
+            noted = acquired.hget(self.unacked_key, tag)
+            if noted and (problem := _find_noted_problem(noted)):
+                acquired.hdel(self.unacked_key, tag)
+                acquired.zrem(self.unacked_index_key, tag)
+                drop("noted as taken by a worker", problem)
+                return
+        super().restore_by_tag(tag, client, leftmost)
+
     def append(self, message: Any, delivery_tag: str) -> None:
         delivery = message.delivery_info
         noted = [message._raw, delivery["exchange"], delivery["routing_key"]]  # noqa: SLF001 - what kombu notes
@@ -83,9 +97,36 @@ class _Channel(kombu_redis.Channel):
         else:
             self._create_client().lpush(key, dumps(message, separators=_COMPACT))
 
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except MISREAD as error:
+            if not any(frame.f_code is loads.__code__ for frame, _ in walk_tb(error.__traceback__)):
+                raise
+            # It is not on the queue any more, and nothing has been noted of it.
+            drop("of unknown kind", f"it can't be read: {where_raised(error)}")
+            return True
+
+
+def _find_noted_problem(noted: bytes) -> str | None:
+    """Return why a message that a worker has noted can't go back to its queue, or None where it can."""
+    try:
+        raw, exchange, routing_key = loads(noted)
+    except MISREAD as error:
+        return f"it can't be read: {where_raised(error)}"
+    if not isinstance(exchange, str) or not isinstance(routing_key, str):
+        return "it says no queue"
+    return find_envelope_problem(raw)
+
 
 class _Transport(kombu_redis.Transport):
     Channel = _Channel
+
+    def _deliver(self, message: Any, queue: str | None) -> None:
+        if problem := find_envelope_problem(message):
+            drop(f"from {queue}", problem)
+            return
+        super()._deliver(message, queue)
 
 
 class _LeanMixin:

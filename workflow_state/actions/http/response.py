@@ -98,7 +98,7 @@ def _decompress(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
 
 
 def decode_text(body: bytes, content_type: str) -> str | None:
-    """Return the body as text, or None where it is binary; that it is no JSON is known.
+    """Return a body that is not JSON as text, or None where it is binary.
 
     An unknown charset is read as UTF-8, and bytes that can't be decoded become U+FFFD. A body without a type is text
     where it is valid UTF-8.
