@@ -1,6 +1,5 @@
 """What a person can do on the page: answer a question, cancel an execution, resume one."""
 
-import json
 from typing import Any
 
 from pydantic import Field, JsonValue, ValidationError
@@ -9,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from workflow_state.actions.http.response import MalformedResponseError, parse_json
 from workflow_state.client.executions import cancel_execution, confirm_action
 from workflow_state.client.resume import resume_execution
 from workflow_state.rules.states import ENDED
@@ -83,13 +83,10 @@ async def _read_json(request: Request) -> Any:
         if len(data) > _MOST_BYTES:
             raise HTTPException(413, f"at most {_MOST_BYTES} bytes are read")
     try:
-        return json.loads(data or b"{}", parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise HTTPException(400, f"the body is no JSON: {error}") from error
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+        # What an answer may hold, a person's decision may: it becomes the output of an action.
+        return parse_json(bytes(data) or b"{}")
+    except MalformedResponseError as error:
+        raise HTTPException(400, str(error)) from error
 
 
 def describe(error: ValidationError) -> str:

@@ -469,17 +469,27 @@ def test_bodies_that_are_none_are_refused(page):
     """Each with what is wrong."""
     base = "/api/executions/x"
     headers = {"Content-Type": "application/json"}
+    deep = 100_000
     for body in (
         b"{",
+        b"[" * deep,
+        b"[" * deep + b"]" * deep,
+        b'{"assumeDone": {"a": ' + b"[" * deep + b"]" * deep + b"}}",
+        b'{"assumeDone": {"a": ' + b"[" * 500 + b"]" * 500 + b"}}",
+        b'{"assumeDone": ' + b'{"a":' * deep + b"1" + b"}" * deep + b"}",
+        b'{"assumeDone": {"a": ' + b"9" * 5_000 + b"}}",
+        b'{"assumeDone": {"a": 1e999}}',
+        b"\xff",
         b'{"assumeDone": NaN}',
         b'{"assumeDone": {"a": NaN}}',
         b"[]",
         b'{"sendAgain": "all"}',
         b'{"odd": 1}',
     ):
-        answer = page.post(f"{base}/resume", content=body, headers=headers)
-        assert answer.status_code == 400, body
-        assert answer.json()["error"]["message"]
+        for route in ("resume", "confirmations"):
+            answer = page.post(f"{base}/{route}", content=body, headers=headers)
+            assert answer.status_code == 400, body[:80]
+            assert answer.json()["error"]["message"]
     assert page.post(f"{base}/resume", content=b" " * (5 * 2**20), headers=headers).status_code == 413
     assert page.get("/api/nothing").json()["error"]["message"] == "Not Found"
     assert page.get(f"{base}/cancel").status_code == 405

@@ -51,6 +51,28 @@ def minimal(definition_id: str = "a", **fields: Any) -> dict[str, Any]:
 # --- What is read
 
 
+def test_json_is_read_however_it_is_written(folder):
+    """YAML knows the lines of JSON, but not all of its escapes, characters and names."""
+    said = {"emoji": "😀", "half": "a \\ud83d b", "odd": "\x7f\x85\u2028\uffff", "k" * 2_000: 1}
+    document = minimal("a", description="😀 \\", outputSchema={"examples": [said]})
+    (folder / "escaped.json").write_text(json.dumps(document), encoding="utf-8")
+    (folder / "raw.json").write_text(json.dumps(document | {"id": "b"}, ensure_ascii=False), encoding="utf-8")
+    (folder / "lines.json").write_text('{"id"\n:"c", "endpoint":{"url":"https:\\/\\/api.test/"}}', encoding="utf-8")
+    found = load_catalog()
+    assert found["a"].description == found["b"].description == "😀 \\"
+    assert found["a"].output_schema == found["b"].output_schema == {"examples": [said]}
+    assert found["c"].endpoint.url == "https://api.test/"
+
+
+def test_an_escaped_emoji_hides_no_line(folder):
+    """Nor do a half of one, and a backslash before it."""
+    text = '{\n"id": "a",\n"description": "\\ud83d\\ude00 \\\\ud83d",\n"\\ud83d\\ude00": 1,\n"endpoint": {"url": "x"}}'
+    (folder / "a.json").write_text(text, encoding="utf-8")
+    assert [Path(problem.partition(" ")[0]).name for problem in problems()] == ["a.json:4:"]
+    (folder / "a.json").write_text(text.replace("\\ud83d\\ude00 ", "\\ude00"), encoding="utf-8")
+    assert [Path(problem.partition(" ")[0]).name for problem in problems()] == ["a.json:3:", "a.json:4:"]
+
+
 def test_definitions_come_from_yaml_and_json_in_three_shapes(folder):
     write(
         folder / "one.yaml",

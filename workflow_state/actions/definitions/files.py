@@ -31,6 +31,10 @@ CORE_SCHEMA = {
     "float": (r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", list("-+.0123456789")),
 }
 
+# The escapes of a JSON text, one after the other. So a backslash that is itself escaped begins no escape.
+_JSON_ESCAPES = re.compile(r"(?P<surrogates>(?:\\u[dD][89a-fA-F][0-9a-fA-F]{2})+)|\\.")
+# JSON has these characters as they are, YAML only escaped.
+_UNKNOWN_TO_YAML = re.compile(r"[\x7f\x80-\x84\x86-\x9f\ufffe\uffff]")
 
 # libyaml, where PyYAML was built with it, reads a large file several times as fast.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -171,15 +175,46 @@ def _line_of(document: _Document, path: _Location) -> int:
 def _parse_file(path: Path, problems: list[str]) -> Iterator[_Document]:
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix.lower() == ".json":
-        # The JSON parser reads the data. The YAML parser tells the lines; it does not take tabs for space.
-        roots = [json.loads(text)]
-        text = text.replace("\t", " ")
-    else:
-        roots = []
-    for index, node in enumerate(yaml.compose_all(text, _CoreLoader)):
+        yield from _parse_json_file(path, text, problems)
+        return
+    for node in yaml.compose_all(text, _CoreLoader):
         walk = _Walk(path, problems)
         data = _read_node(node, (), walk)
-        yield from _split_document(path, roots[index] if roots else data, walk.lines)
+        yield from _split_document(path, data, walk.lines)
+
+
+def _parse_json_file(path: Path, text: str, problems: list[str]) -> Iterator[_Document]:
+    """Read JSON by the JSON parser, and ask the YAML parser for the lines.
+
+    There is JSON that the YAML parser can't read, such as a name of a thousand characters. Then the lines are unknown.
+    """
+    data = json.loads(text)
+    walk = _Walk(path, problems)
+    # Each line keeps its number.
+    readable = _UNKNOWN_TO_YAML.sub("\ufffd", _join_surrogates(path, text, problems).replace("\t", " "))
+    try:
+        node = yaml.compose(readable, _CoreLoader)
+    except yaml.YAMLError:
+        node = None
+    if node is not None:
+        _read_node(node, (), walk)
+    yield from _split_document(path, data, walk.lines)
+
+
+def _join_surrogates(path: Path, text: str, problems: list[str]) -> str:
+    """Write the characters that pairs of escaped surrogates stand for, which YAML does not know; report lone ones."""
+
+    def join(escapes: re.Match[str]) -> str:
+        if not escapes["surrogates"]:
+            return escapes[0]
+        try:
+            return bytes.fromhex(escapes["surrogates"].replace("\\u", "")).decode("utf-16-be")
+        except UnicodeDecodeError:
+            line = text.count("\n", 0, escapes.start()) + 1
+            problems.append(f"{path}:{line}: {escapes[0][:12]} is half a character (a lone surrogate)")
+            return "\ufffd"
+
+    return _JSON_ESCAPES.sub(join, text)
 
 
 def _split_document(path: Path, data: Any, lines: dict[_Location, int]) -> Iterator[_Document]:
