@@ -29,6 +29,8 @@ FOR_EACH_LIMIT = 1_000
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 URL_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
+# A plan can't set them, whatever its definitions are.
+CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 RESERVED_ACTION_IDS = frozenset({"inputs"})
 # A failure with this code: a worker was lost while it sent an unsafe request, and nobody knows whether that arrived.
 OUTCOME_UNKNOWN = "outcome_unknown"
@@ -375,6 +377,12 @@ class ActionDefinition(ContractModel):
     output_schema: dict[str, JsonValue] | None = Field(default=None, description="JSON Schema of the output.")
     rate_limit: RateLimit | None = Field(default=None, description="A limit that all workers and plans share.")
     response: ResponseRules | None = Field(default=None, description="How answers are read.")
+
+    @property
+    def credential_headers(self) -> frozenset[str]:
+        """The lower-case names of the headers that carry credentials. A plan can't set one of them."""
+        header = self.authentication.header if isinstance(self.authentication, ApiKeyAuthentication) else None
+        return CREDENTIAL_HEADERS | ({header.lower()} if header else frozenset())
 
     @property
     def effective_effect(self) -> Effect:

@@ -150,7 +150,7 @@ def test_without_leave_the_first_answer_is_a_failure(server):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_another_origin_gets_neither_credentials_nor_headers_of_ours(server, other, status):
     server.answer("/start", status, f"{other.url}/there")
-    inputs = {"header.X-Session": "abc", "header.Authorization": "Bearer abc"}
+    inputs = {"header.X-Session": "abc", "header.X-Auth-Token": "Bearer abc"}
     result = call(server, inputs=inputs, headers={"X-Tenant": "t"})
     assert result.output == {"path": "/there"}
     [seen] = other.received

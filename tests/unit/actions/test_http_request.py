@@ -189,6 +189,28 @@ def test_a_header_that_frames_or_routes_the_message_is_refused(name):
     assert name in refusal({f"header.{name}": "x"})
 
 
+@pytest.mark.parametrize(
+    ("name", "authentication"),
+    [
+        ("Authorization", None),
+        ("authorization", {"type": "bearer", "token": "t0ken"}),
+        ("AUTHORIZATION", {"type": "basic", "username": "u", "password": "p"}),
+        ("Authorization", {"type": "api_key", "header": "X-Key", "value": "k"}),
+        ("x-key", {"type": "api_key", "header": "X-Key", "value": "k"}),
+    ],
+)
+def test_a_header_with_credentials_is_the_definitions_alone(name, authentication):
+    document = definition().to_json_data() | ({"authentication": authentication} if authentication else {})
+    with pytest.raises(HttpActionError) as caught:
+        build_request(ActionDefinition.model_validate(document), {f"header.{name}": "Bearer s3cret"})
+    detail = caught.value.detail
+    assert detail.code == "bad_input"
+    assert (
+        detail.message == f"the header {name} carries credentials, which only the definition can set; nothing was sent"
+    )
+    assert "s3cret" not in detail.model_dump_json()
+
+
 def test_a_header_of_the_definition_can_not_be_replaced():
     assert "X-Tenant" in refusal({"header.X-Tenant": "other"}, headers={"x-tenant": "mine"})
 

@@ -507,3 +507,41 @@ def test_a_large_value_is_refused_in_a_moment(schema):
     begun_s = time.process_time()
     assert compile_schema(schema).find_mismatches(value, 3)
     assert time.process_time() - begun_s < 1
+
+
+# --- Headers that a plan can't set -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["Bearer s3cret", "Bearer ${login.output.s3cret}", "${login.output.s3cret}", 7])
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("Authorization", False),
+        ("authorization", True),
+        ("COOKIE", False),
+        ("Proxy-Authorization", True),
+        ("x-key", True),
+        ("X-Tenant", True),
+    ],
+)
+def test_a_header_with_credentials_or_of_the_definition_is_refused(name, known, value):
+    """Whether the value is written out or read from an answer, and also where the definition is not known."""
+    key = {"type": "api_key", "header": "X-Key", "value": "${env.KEY}"}
+    given = definition(url="https://api.test/", headers={"x-tenant": "mine"}, authentication=key)
+    actions = [
+        {"id": "login", "actionDefinitionId": "api.call"},
+        {"id": "use", "actionDefinitionId": "api.call", "inputs": {f"header.{name}": value}, "dependencies": ["login"]},
+    ]
+    [problem] = find_logic_problems({"name": "n", "actions": actions}, {"api.call": given} if known else None)
+    assert (problem["code"], problem["path"]) == ("bad_input", f"/actions/1/inputs/header.{name}")
+    assert f"the header {name} " in problem["message"]
+    assert "leave" in problem["suggestion"]
+    assert "s3cret" not in json.dumps(problem)
+
+
+def test_headers_that_a_plan_can_set():
+    """One that is null is not sent; an `api_key` of another definition is nothing to this one."""
+    inputs = {"header.Authorization": None, "header.X-Key": "k", "header.X-Trace": "t", "header": "x", "header.": "x"}
+    given = definition(url="https://api.test/{header}")
+    actions = [{"id": "a", "actionDefinitionId": "api.call", "inputs": inputs}]
+    assert find_logic_problems({"name": "n", "actions": actions}, {"api.call": given}) == []

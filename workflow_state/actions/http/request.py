@@ -95,7 +95,7 @@ def _build(
     idempotency_key: str | None,
 ) -> BuiltRequest:
     sorted_inputs = _sort_inputs(definition, inputs)
-    headers = _build_headers(definition.endpoint.headers if own_headers is None else own_headers, sorted_inputs)
+    headers = _build_headers(definition, own_headers, sorted_inputs)
     names = {name.lower() for name in headers}
     if idempotency_key and definition.endpoint.method != "GET" and IDEMPOTENCY_KEY.lower() not in names:
         headers[IDEMPOTENCY_KEY] = idempotency_key
@@ -158,15 +158,19 @@ def _build_url(definition: ActionDefinition, inputs: _Inputs) -> str:
     return url
 
 
-def _build_headers(own: Mapping[str, str], inputs: _Inputs) -> dict[str, str]:
-    headers = dict(own)
-    taken = {name.lower() for name in own}
+def _build_headers(
+    definition: ActionDefinition, own_headers: Mapping[str, str] | None, inputs: _Inputs
+) -> dict[str, str]:
+    headers = dict(definition.endpoint.headers if own_headers is None else own_headers)
+    taken = {name.lower() for name in headers}
     for name, value in inputs.headers.items():
         if value is None:
             continue
         text = _scalar_text(f"header.{name}", value).strip(" \t")
         if problem := find_header_problem(name, text):
             raise TemplateValueError(problem)
+        if name.lower() in definition.credential_headers:
+            raise TemplateValueError(f"the header {name} carries credentials, which only the definition can set")
         if name.lower() in taken:
             raise TemplateValueError(f"the header {name} is set twice, or by the definition itself")
         taken.add(name.lower())

@@ -19,7 +19,7 @@ from workflow_state.plans.validation.graph import (
     offer_dependency_fixes,
 )
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline, read_outline
-from workflow_state.plans.validation.types import check_input_types, check_output_path
+from workflow_state.plans.validation.types import check_headers, check_input_types, check_output_path
 from workflow_state.schema import ActionDefinition
 from workflow_state.wording import shown
 
@@ -34,6 +34,8 @@ def find_logic_problems(data: Any, definitions: Mapping[str, ActionDefinition] |
         _check_inputs(plan, action)
         _check_for_each(plan, action)
         _check_condition(plan, action)
+        _, definition_id = action.find("actionDefinitionId")
+        check_headers(plan, action, (definitions or {}).get(str(definition_id)))
         if definitions is not None:
             _check_definition(plan, action, definitions)
     check_cycles(plan)

@@ -33,7 +33,7 @@ from workflow_state.json_schema.paths import (
 from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference
 from workflow_state.plans.resolving import resolve_reference
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
-from workflow_state.schema import ActionDefinition
+from workflow_state.schema import CREDENTIAL_HEADERS, ActionDefinition
 from workflow_state.wording import shown, write_path
 
 # The keys of the object that stands in the place of an output that is too large or binary.
@@ -75,6 +75,24 @@ def check_input_types(plan: PlanOutline, action: ActionOutline, definition: Acti
             suggestion = mismatch.suggestion or _suggest_name(plan, named, mismatch)
             plan.report("bad_input", f"{action.path}/inputs{_point(path)}", message, suggestion)
     _check_reference_types(plan, action, definition, named)
+
+
+def check_headers(plan: PlanOutline, action: ActionOutline, definition: ActionDefinition | None) -> None:
+    """Report headers that no plan can set: those with credentials, and those that the definition sets itself."""
+    if not isinstance(action.inputs, Mapping):
+        return
+    credentials = definition.credential_headers if definition else CREDENTIAL_HEADERS
+    own = {name.lower() for name in definition.endpoint.headers} if definition else set()
+    for key, value in action.inputs.items():
+        header = str(key).removeprefix("header.") if str(key).startswith("header.") else ""
+        if value is None or header.lower() not in credentials | own:
+            continue
+        why = "carries credentials" if header.lower() in credentials else "is the definition's own"
+        # The value is not shown: it may be a token.
+        message = f"the header {shown(header)} {why}, and a plan can't set it"
+        suggestion = f"leave out '{shown(str(key))}': the authentication of the definition says who sends the request"
+        path = f"{action.path}/inputs/{escape_pointer(str(key))}"
+        plan.report("bad_input", path, message, suggestion if why == "carries credentials" else "leave it out")
 
 
 def check_output_path(plan: PlanOutline, path: str, reference: ParsedReference) -> None:

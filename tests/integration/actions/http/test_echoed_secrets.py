@@ -63,7 +63,7 @@ def test_a_secret_in_an_output_that_is_stored_is_scrubbed_too(server, monkeypatc
 
 def test_a_token_that_comes_with_the_inputs_is_not_in_the_trace(server):
     server.respond_json({"youSent": "Bearer tok-123456"})
-    result = call(server, {"header.Authorization": "Bearer tok-123456", "query.api_key": "key-123456"})
+    result = call(server, {"header.X-Auth-Token": "Bearer tok-123456", "query.api_key": "key-123456"})
     assert result.output == {"youSent": "Bearer tok-123456"}
     trace = json.dumps([entry.to_json_data() for entry in result.http_trace])
     assert "tok-123456" not in trace
