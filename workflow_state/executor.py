@@ -20,6 +20,7 @@ from celery.exceptions import Ignore, Reject
 
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
+from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level, store_of
 from workflow_state.engine.messages import Summary, from_arguments
@@ -202,7 +203,8 @@ def finish(store: ExecutionStore) -> ExecutionState | None:
         logger.error("Execution %s has ended, but its record is gone", store.execution_id)
         return None
     results = read_results(store, (action.id for action in record.actions))
-    state = final_state(record, results, progress, now=datetime.fromisoformat(str(record.completed_at)))
+    completed_at = datetime.fromisoformat(str(record.completed_at))
+    state = final_state(record, results, progress, readable=with_stored_values(results), now=completed_at)
     end_execution(store, state.status, submitted_at=record.submitted_at)
     log = WorkflowLogger(execution_id=store.execution_id, plan_id=state.plan_id)
     counts = state.metrics.to_json_data()

@@ -1,7 +1,6 @@
 """Running a failed or cancelled execution again, with what it has done already."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -12,9 +11,9 @@ from celery.result import AsyncResult
 from workflow_state.actions.storage.outputs import keep_stored
 from workflow_state.celery import app
 from workflow_state.client.executions import get_execution_state
-from workflow_state.engine.contents import with_contents
+from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.messages import Summary
-from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError, ReferenceResolutionError
+from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError
 from workflow_state.executor import execute_plan
 from workflow_state.rules.carry_over import Earlier, decide_carry_over
 from workflow_state.rules.decisions import decide, find_undecided
@@ -26,7 +25,6 @@ from workflow_state.schema import (
     ExecutionPlan,
     ExecutionState,
     ExecutionStatus,
-    PlannedAction,
     ResumeReport,
     StorageLocation,
 )
@@ -109,21 +107,14 @@ def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, Execut
         elements=_read_elements(execution_id, state),
     )
     new_plan = validate_execution_plan(plan)
-    contents = _read_contents([*earlier.actions.values(), *new_plan.actions], earlier.states)
-    return replace(earlier, with_contents=contents), new_plan
+    return replace(earlier, readable=_with_stored_values(earlier.states)), new_plan
 
 
-def _read_contents(
-    actions: Iterable[PlannedAction], states: Mapping[str, ActionExecutionState]
-) -> dict[str, dict[str, Any]]:
-    """Return the states (JSON data) whose stored contents any of the actions reads, with these contents."""
-    stored = {name: state.to_json_data() for name, state in states.items() if any(_locations_in([state]))}
-    scope: dict[str, Any] = dict(stored)
-    for action in actions:
-        # What can't be read by a reference at all failed the action that has it, and does so again.
-        with suppress(ReferenceResolutionError):
-            scope = with_contents([action.for_each, action.inputs], scope)
-    return {name: data for name, data in scope.items() if data is not stored[name]}
+def _with_stored_values(states: Mapping[str, ActionExecutionState]) -> dict[str, dict[str, Any]]:
+    """Return the states (JSON data) of actions whose outputs are stored, for references to read."""
+    return with_stored_values(
+        {name: state.to_json_data() for name, state in states.items() if any(_locations_in([state]))}
+    )
 
 
 def _locations_in(states: Iterable[ActionExecutionState]) -> Iterator[StorageLocation]:

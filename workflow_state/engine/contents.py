@@ -1,114 +1,102 @@
-"""Stored outputs, for references such as `${action.output.content}`.
+"""What references read of outputs that are stored, because they are large or binary.
 
-An output that is large or binary is not in the state, so a reference finds no content there. This module reads the
-content, and puts it beside `location`, `size` and `contentType`. It does so for one resolution, and only where a
-reference names the content. It follows a location that we wrote into the state, never an output that looks like one.
+`${list.output.orders}` means the same whatever the size of the answer. In the state a stored output has
+`{"stored": true, …}` in its place and its `outputLocation` beside it; here a `StoredValue` takes that place, for one
+attempt, and is read when a reference first gets to it. Only a location that we wrote into the state is followed, never
+an output that looks like one.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Any, Final
 
 from pydantic import JsonValue
 
+from workflow_state.actions.http.content_type import is_json, is_json_lines, is_text
 from workflow_state.actions.http.response import MalformedResponseError, decode_text, parse_value
 from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.errors import ReferenceResolutionError, StorageError
-from workflow_state.plans.references import ParsedReference, PathStep, iterate_references
-from workflow_state.plans.resolving import MAX_RESOLVED_BYTES
+from workflow_state.plans.resolving import StoredValue
 from workflow_state.schema import StorageLocation
-from workflow_state.wording import shown
 
-CONTENT = "content"
+MAX_READ_BYTES: Final = 10 * 2**20
+"""As much as an answer may have by default; of it a reference hands on up to `resolving.MAX_RESOLVED_BYTES`."""
 
 
-def with_contents(value: Any, scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the scope (states as JSON data) with the contents that references in the value ask for.
+def with_stored_values(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the results of actions (states as JSON data) with a StoredValue for each output that is stored.
 
-    JSON is its value, text is a string. Raises ReferenceResolutionError for a content that is binary or larger than
-    MAX_RESOLVED_BYTES, and where a path goes on below a stored output as if it were the content; StorageError where it
-    can't be read.
+    JSON is read as its value, a JSON value in each line as a list and text as `{"text": …}`, as if the state had them.
+    For what is binary stands `{"stored": true, "location", "size", "contentType"}`. Nothing is read yet. What is read
+    later raises ReferenceResolutionError where it is larger than MAX_READ_BYTES, and StorageError where it can't be
+    read.
     """
-    extended = dict(scope)
-    if not any(isinstance(state, Mapping) and _has_stored(state) for state in scope.values()):
-        # Nearly always: most outputs fit into the state.
-        return extended
-    read: set[tuple[str, int | None]] = set()
-    for reference, index, location in _stored_outputs(value, scope):
-        below = reference.path if index is None else reference.path[1:]
-        if below and below[0] not in ("stored", "location", "size", "contentType", CONTENT):
-            raise ReferenceResolutionError(_advice(reference, index, below))
-        name = reference.action_id
-        if not below or below[0] != CONTENT or (name, index) in read:
-            continue
-        read.add((name, index))
-        extended[name] = _with_content(extended[name], index, _read_content(location, reference.text))
-    return extended
+    return {name: _with_values(name, state) if _has_stored(state) else state for name, state in results.items()}
 
 
-def _read_content(location: StorageLocation, text: str) -> JsonValue:
-    """Return the content as the value that it is for a reference; `text` is the reference, for errors."""
-    if location.size > MAX_RESOLVED_BYTES:
-        raise ReferenceResolutionError(
-            f"{shown(text)}: the stored output has {location.size} bytes, a reference reads at most "
-            f"{MAX_RESOLVED_BYTES}; its .location can be handed on"
-        )
-    data = read_stored(location)
-    try:
-        if found := parse_value(data, location.content_type):
-            return found[0]
-    except MalformedResponseError as error:
-        raise StorageError(f"{location.path} can't be read as {location.content_type}: {error}") from None
-    decoded = decode_text(data, location.content_type)
-    if decoded is None:
-        raise ReferenceResolutionError(
-            f"{shown(text)}: the stored output is binary ({location.content_type}); its .location can be handed on"
-        )
-    return decoded
-
-
-def _has_stored(state: Mapping[str, Any]) -> bool:
+def _has_stored(state: Any) -> bool:
+    if not isinstance(state, Mapping):
+        return False
     result = state.get("result")
-    return bool(state.get("elements") or (isinstance(result, Mapping) and result.get("outputLocation")))
+    return isinstance(result, Mapping) and "output" in result and bool(_locations_in(state, result))
 
 
-def _stored_outputs(
-    value: Any, scope: Mapping[str, Any]
-) -> Iterator[tuple[ParsedReference, int | None, StorageLocation]]:
-    """Yield each reference to a stored output, the index of the element whose output it is, and where that is."""
-    for _, reference in iterate_references(value):
-        if not isinstance(reference, ParsedReference) or reference.field != "output":
-            continue
-        state = scope.get(reference.action_id)
-        if not isinstance(state, Mapping) or (reference.is_for_each_name and "itemIndex" in scope):
-            continue
-        first = reference.path[0] if reference.path else None
-        index = first if isinstance(first, int) and state.get("elements") else None
-        if location := _location_in(state, index):
-            yield reference, index, StorageLocation.model_validate(location)
+def _locations_in(state: Mapping[str, Any], result: Mapping[str, Any]) -> dict[int | None, Any]:
+    """Return where the output is stored; of a list those of its elements, by index."""
+    if location := result.get("outputLocation"):
+        return {None: location}
+    if result.get("usedFallback"):
+        return {}
+    elements = state.get("elements") or ()
+    return {element["index"]: element["outputLocation"] for element in elements if element.get("outputLocation")}
 
 
-def _location_in(state: Mapping[str, Any], index: int | None) -> Any:
-    result = state.get("result") or {}
-    if index is None:
-        return result.get("outputLocation")
-    if "output" not in result or result.get("usedFallback"):
-        return None
-    return next((item.get("outputLocation") for item in state["elements"] if item["index"] == index), None)
-
-
-def _with_content(state: Mapping[str, Any], index: int | None, content: JsonValue) -> dict[str, Any]:
+def _with_values(name: str, state: Mapping[str, Any]) -> dict[str, Any]:
     result = state["result"]
     output = result["output"]
-    if index is None:
-        output = {**output, CONTENT: content}
-    else:
-        output = [{**item, CONTENT: content} if at == index else item for at, item in enumerate(output)]
+    for index, location in _locations_in(state, result).items():
+        if index is None:
+            output = _stored_value(name, output, location)
+        else:
+            output = [*output[:index], _stored_value(f"{name}[{index}]", output[index], location), *output[index + 1 :]]
     return {**state, "result": {**result, "output": output}}
 
 
-def _advice(reference: ParsedReference, index: int | None, below: tuple[PathStep, ...]) -> str:
-    whole = f"{reference.action_id}.output" + ("" if index is None else f"[{index}]")
-    return (
-        f"{shown(reference.text)}: there is no {shown(str(below[0]))}: the output of {reference.action_id} is stored, "
-        f"because it is large or binary; what was stored begins at ${{{whole}.{CONTENT}}}"
-    )
+def _stored_value(name: str, placeholder: JsonValue, data: Any) -> StoredValue:
+    location = StorageLocation.model_validate(data)
+    # Once for an attempt, however many references there are.
+    if is_json(location.content_type) or is_json_lines(location.content_type):
+        read_json = cache(partial(_read_json, name, location))
+        return StoredValue(read=read_json, read_content=read_json)
+    if is_text(location.content_type):
+        read_text = cache(partial(_read_text, name, location))
+        return StoredValue(read=lambda: {"text": read_text()}, read_content=read_text)
+    return StoredValue(read=lambda: placeholder, read_content=cache(partial(_read_text, name, location)))
+
+
+def _read_json(name: str, location: StorageLocation) -> JsonValue:
+    try:
+        if found := parse_value(_read(name, location), location.content_type):
+            return found[0]
+    except MalformedResponseError as error:
+        raise StorageError(f"{location.path} can't be read as {location.content_type}: {error}") from None
+    raise StorageError(f"{location.path} can't be read as {location.content_type}")
+
+
+def _read_text(name: str, location: StorageLocation) -> str:
+    data = _read(name, location)
+    # What has no type of text may be text all the same; what has a zero byte is none.
+    text = decode_text(data, location.content_type if is_text(location.content_type) else "")
+    if text is None or "\0" in text:
+        raise ReferenceResolutionError(
+            f"the output of {name} is binary ({location.content_type}); its .location can be handed on"
+        )
+    return text
+
+
+def _read(name: str, location: StorageLocation) -> bytes:
+    if location.size > MAX_READ_BYTES:
+        raise ReferenceResolutionError(
+            f"the output of {name} is stored and has {location.size} bytes; a reference reads at most {MAX_READ_BYTES}"
+        )
+    return read_stored(location)

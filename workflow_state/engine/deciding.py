@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workflow_state.engine.contents import with_contents
+from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.resolving import resolve_value
@@ -66,30 +66,19 @@ def _skip_where_blocked(work: Work, results: Mapping[str, Mapping[str, Any]]) ->
 def _read_scope(work: Work, results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what references can name: results, failures of primaries, the plan's inputs, stored outputs."""
     action = work.action
-    scope: dict[str, Any] = dict(results)
+    scope = with_stored_values(results)
     for primary in work.primaries:
         if primary.id in action.dependencies:
             scope[primary.id] = read_failure(work.store, primary.id)
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(work.store)
-    return with_contents(_texts_to_resolve(action, work.message.element), scope)
-
-
-def _texts_to_resolve(action: PlannedAction, element: int | None) -> list[Any]:
-    """Return the parts of the action whose references this attempt resolves."""
-    texts: list[Any] = [action.for_each]
-    if action.condition and element is None:
-        texts.append(action.condition.if_)
-    # A list that came here as a whole sends nothing.
-    if not action.for_each or element is not None:
-        texts.append(action.inputs)
-    return texts
+    return scope
 
 
 def _resolve(
     action: PlannedAction, scope: dict[str, Any], *, element: int | None, is_alternative: bool
 ) -> dict[str, Any] | ActionSkip | ActionFailure | ActionSuccess:
-    """Return what `decide` does, from a scope that has all that the action's references name. Pure."""
+    """Return what `decide` does, from a scope that has all that the action's references name."""
     # An element was published because the condition of its list holds.
     if element is None and action.condition and not evaluate_condition(action.condition.if_, scope):
         reason = f"its condition does not hold: {action.condition.if_}"

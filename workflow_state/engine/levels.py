@@ -13,9 +13,8 @@ from celery import Task, group
 from celery import states as states_of_celery
 from celery.canvas import Signature
 
-from workflow_state.engine.contents import with_contents
+from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.messages import ActionMessage, Summary, from_arguments, message_of, to_arguments
-from workflow_state.errors import WorkflowStateError
 from workflow_state.rules.for_each import count_elements, element_id, joined_state
 from workflow_state.rules.policy import is_of_unknown_outcome, level_priority, reads_plan_inputs, settle_failure
 from workflow_state.rules.states import with_unneeded
@@ -213,14 +212,9 @@ def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[t
     if action.id in results:
         # Kept when the execution was resumed: it is handed over as a whole, and no element runs.
         return 0
-    scope: dict[str, Any] = with_unneeded(action.dependencies, results)
+    scope = with_stored_values(with_unneeded(action.dependencies, results))
     if reads_plan_inputs(action):
         scope["inputs"] = read_inputs(store_of(task))
-    try:
-        scope = with_contents([action.for_each, action.condition.if_ if action.condition else None], scope)
-    except WorkflowStateError:
-        # It goes out as a whole, and fails of that by itself.
-        return 0
     return count_elements(action, scope)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from workflow_state.errors import ConditionError, ReferenceParseError, ReferenceResolutionError
+from workflow_state.errors import ConditionError, WorkflowStateError
 from workflow_state.plans.condition_limits import TOKEN, Macros, check_cost, check_length, check_match, find_macros
 from workflow_state.plans.references import ParsedReference, find_references, parse_reference
 from workflow_state.plans.resolving import resolve_reference, resolve_value
@@ -58,6 +58,7 @@ _EVALUATION_ADVICE: Final = (
 _VARIABLE: Final = re.compile(r"\breference_\d+\b")
 _INT64: Final = 2**63
 _SHOWN: Final = 200
+_MAX_ACTUAL_CHARACTERS: Final = 65_536
 _VALUES_SHOWN: Final = 5
 
 
@@ -110,15 +111,25 @@ def evaluate_validation(validation: OutcomeValidation, results: Mapping[str, Any
         # This refuses a text without a reference, which resolve_value would take for a value that exists.
         resolve_reference(validation.reference, results)
         actual = resolve_value(validation.reference, results)
-    except (ReferenceResolutionError, ReferenceParseError) as error:
+    except WorkflowStateError as error:
+        # A storage that is away is one of them.
         return ValidationResult(name=validation.name, passed=False, message=str(error))
     try:
         passed = _compare(validation.operator, actual, validation.value)
+        wanted = "" if validation.operator == "exists" else f" {_shown(validation.value)}"
+        message = f"expected {validation.reference} {validation.operator}{wanted}; found {_shown(actual)}"
     except ConditionError as error:
-        return ValidationResult(name=validation.name, passed=False, actual=actual, message=str(error))
-    wanted = "" if validation.operator == "exists" else f" {_shown(validation.value)}"
-    message = f"expected {validation.reference} {validation.operator}{wanted}; found {_shown(actual)}"
-    return ValidationResult(name=validation.name, passed=passed, actual=actual, message=message)
+        passed, message = False, str(error)
+    found = {"actual": actual} if _is_short(actual) else {}
+    return ValidationResult(name=validation.name, passed=passed, message=message, **found)
+
+
+def _is_short(value: JsonValue) -> bool:
+    """Return whether the state has room for what was found; what was stored because it is large stays there."""
+    try:
+        return len(json.dumps(value)) <= _MAX_ACTUAL_CHARACTERS
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return True
 
 
 def _compare(operator: str, actual: JsonValue, value: JsonValue) -> bool:

@@ -6,7 +6,8 @@ resolved in one pass. Text that came out of a response is never scanned for refe
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -18,6 +19,20 @@ from workflow_state.wording import describe, did_you_mean, shown, write_path
 
 MAX_RESOLVED_BYTES: Final = 2**20
 MAX_RESOLVED_DEPTH: Final = 200
+_CONTENT: Final = "content"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """A value that is kept elsewhere, in the place of an output or of an element of one.
+
+    A reference reads it where its path ends there or goes on below it. `read` returns the value. `read_content` returns
+    what `.content` stands for, where the value has no such key of its own: the text of what is bytes. Both may be
+    called any number of times, and raise ReferenceResolutionError or StorageError.
+    """
+
+    read: Callable[[], JsonValue]
+    read_content: Callable[[], JsonValue]
 
 
 def resolve_reference(reference: ParsedReference | str, results: Mapping[str, Any]) -> JsonValue:
@@ -31,7 +46,7 @@ def resolve_reference(reference: ParsedReference | str, results: Mapping[str, An
     `{"status": …, "output": …}`. It may also map `inputs` to the plan's inputs, and `item` and `itemIndex` to the
     element of a forEach and its index.
 
-    The value is the stored one, not a copy. Only keys of plain objects and indexes of lists are followed, never
+    The value is the one in `results`, not a copy. Only keys of plain objects and indexes of lists are followed, never
     attributes. The output of an action that was skipped by its own condition is None, whatever the path.
 
     Raises ReferenceResolutionError where something on the path is not there, and ReferenceParseError for text that is
@@ -114,6 +129,11 @@ def _status_and_source(state: Any) -> tuple[str, Mapping[str, Any]]:
 def _follow(reference: ParsedReference, value: Any, place: str) -> JsonValue:
     """Walk the path down plain objects and lists; `place` is what has been walked, for the message."""
     for depth, step in enumerate(reference.path):
+        if isinstance(value, StoredValue):
+            stored, value = value, value.read()
+            if step == _CONTENT and not _has(value, step):
+                value = stored.read_content()
+                continue
         if not _has(value, step):
             place += write_path(reference.path[:depth])
             missing = f"index {step}" if isinstance(step, int) else f"key {json.dumps(step, ensure_ascii=False)}"
@@ -123,8 +143,12 @@ def _follow(reference: ParsedReference, value: Any, place: str) -> JsonValue:
                 + (f"; {near}" if near else "")
             )
         value = value[step]
-    found: JsonValue = value
+    found: JsonValue = _read(value)
     return found
+
+
+def _read(value: Any) -> Any:
+    return value.read() if isinstance(value, StoredValue) else value
 
 
 def _has(value: Any, step: PathStep) -> bool:
@@ -155,6 +179,7 @@ class _Copier:
                     parent[key] = "".join(map(self._as_text, parts))
                     continue
                 value, scans = resolve_reference(parts[0], self._results), False
+            value = _read(value)
             self._spend(value)
             if depth > MAX_RESOLVED_DEPTH:
                 raise ReferenceResolutionError(f"the resolved value is nested deeper than {MAX_RESOLVED_DEPTH} levels")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from workflow_state.errors import ExecutionConflictError, WorkflowStateError
+from workflow_state.errors import ExecutionConflictError, StorageError, WorkflowStateError
 from workflow_state.plans.levels import find_standby, schedule_levels
 from workflow_state.plans.references import ParsedReference, iterate_references
 from workflow_state.plans.resolving import resolve_reference, resolve_value
@@ -39,8 +39,8 @@ class Earlier:
     inputs: Mapping[str, Any]
     states: Mapping[str, ActionExecutionState]
     elements: Elements = field(default_factory=dict)
-    with_contents: Mapping[str, Any] = field(default_factory=dict)
-    """The states (JSON data) of actions whose stored contents others read, with these contents in them."""
+    readable: Mapping[str, Any] = field(default_factory=dict)
+    """The states (JSON data) of actions whose outputs are stored, as references read them."""
 
 
 @dataclass(slots=True)
@@ -81,7 +81,8 @@ def decide_carry_over(
     request that is assumed done counts as completed, whatever its inputs are. If an alternative is assumed done, the
     action in whose place it ran is completed as well.
 
-    Raises ExecutionConflictError for an element that is assumed done where the list is not the same.
+    Raises ExecutionConflictError for an element that is assumed done where the list is not the same, and StorageError
+    where a stored output that is to be compared can't be read.
     """
     decisions = decisions or Decisions()
     resuming = _Resuming(
@@ -90,7 +91,7 @@ def decide_carry_over(
         decisions=decisions,
         decided=frozenset(name.partition("[")[0] for name in (*decisions.assumed, *decisions.sent_again)),
         now=now or datetime.now(UTC),
-        then_there={**earlier.states, **earlier.with_contents, "inputs": earlier.inputs},
+        then_there={**earlier.states, **earlier.readable, "inputs": earlier.inputs},
         now_there={"inputs": plan.inputs},
     )
     carried = CarryOver()
@@ -220,6 +221,9 @@ def _why_another_list(resuming: _Resuming, action: PlannedAction) -> str | None:
     try:
         now = list_elements(action, resuming.now_there)
         then = resolve_reference(str(before.for_each), resuming.then_there)
+    except StorageError:
+        # Not "different": what reads it would be sent again because a storage is away.
+        raise
     except WorkflowStateError as error:
         return f"its list can't be compared: {error}"
     return None if now == then else "its list is different"
@@ -243,6 +247,8 @@ def _why_again(
     try:
         now = resolve_value(action.inputs, ChainMap(own, resuming.now_there))
         then = resolve_value(before.inputs, ChainMap(own, resuming.then_there))
+    except StorageError:
+        raise
     except WorkflowStateError as error:
         return None if holds else f"its inputs can't be compared: {error}"
     return None if now == then else "its inputs are different"

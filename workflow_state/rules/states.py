@@ -176,9 +176,14 @@ def final_state(
     results: Mapping[str, Mapping[str, Any]],
     progress: Mapping[str, Progress],
     *,
+    readable: Mapping[str, Any] | None = None,
     now: datetime | None = None,
 ) -> ExecutionState:
-    """Return the state of an execution that has ended: after its last level, by a failure or by a cancellation."""
+    """Return the state of an execution that has ended: after its last level, by a failure or by a cancellation.
+
+    `readable` are the results as references read them, where some outputs are stored. Expected outcomes are compared
+    with these.
+    """
     completed_at = now or datetime.now(UTC)
     started_at = record.started_at or record.submitted_at
     plan = record.plan
@@ -206,7 +211,7 @@ def final_state(
         error = _plan_error(culprit, action_states[culprit.id])
     elif plan.get("expectedOutcome"):
         outcome = ExpectedOutcome.model_validate(plan["expectedOutcome"])
-        scope: dict[str, Any] = {**action_states, "inputs": plan.get("inputs", {})}
+        scope: dict[str, Any] = {**action_states, **(readable or {}), "inputs": plan.get("inputs", {})}
         validations = [evaluate_validation(validation, scope) for validation in outcome.validations]
         error = _outcome_error(validations)
     status = ExecutionStatus.FAILED if error else ExecutionStatus.COMPLETED

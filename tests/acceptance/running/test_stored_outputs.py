@@ -67,21 +67,28 @@ def forget(execution_id):
 
 
 def test_a_large_output_is_read_back_in_every_way(service: Service, root, tmp_path):
-    """By Python, by the command line, and by a reference in a later action."""
+    """By Python, by the command line, and by references, which read it as they would a small one."""
     name = uuid4().hex
-    execution_id, state = run(
+    document = plan(
         items("large"),
         action(
             "reader",
             ["large"],
             actionDefinitionId="post",
-            inputs={"name": name, "body": "${large.output.content}"},
-            condition={"if": "${large.output.content.items[2999].index} == 2999", "then": "execute", "else": "fail"},
+            inputs={"name": name, "body": "${large.output}"},
+            condition={"if": "${large.output.items[2999].index} == 2999", "then": "execute", "else": "fail"},
         ),
-        action(
-            "part", ["large"], inputs={"name": "${large.output.content.name}", "query.at": "${large.output.location}"}
-        ),
+        action("part", ["large"], inputs={"name": "${large.output.name}", "query.at": "${large.output.content.name}"}),
     )
+    document["expectedOutcome"] = {
+        "description": "all of it is there",
+        "validations": [
+            {"name": "index", "reference": "${large.output.items[2999].index}", "operator": "equals", "value": 2999},
+            {"name": "whole", "reference": "${large.output}", "operator": "exists"},
+        ],
+    }
+    handle = execute_plan.delay(document)
+    execution_id, state = handle.id, handle.get(timeout=TIMEOUT_S)
     assert state["status"] == "completed", state.get("error")
     result = state["actionStates"]["large"]["result"]
     location = result["outputLocation"]
@@ -103,7 +110,10 @@ def test_a_large_output_is_read_back_in_every_way(service: Service, root, tmp_pa
     assert sent["response"]["status"] == 200
     assert len(json.dumps(sent)) < 50_000
     part = state["actionStates"]["part"]["result"]["output"]
-    assert (part["name"], part["query"]["at"]) == ("large", location["path"])
+    assert (part["name"], part["query"]["at"]) == ("large", "large")
+    index, whole = state["validations"]
+    assert (index["actual"], whole["passed"]) == (2999, True)
+    assert "actual" not in whole
 
     printed = run_python([*OUTPUT, execution_id, "large"], check=True)
     assert printed.stdout == data
@@ -125,9 +135,7 @@ def test_elements_of_a_list_are_read_one_by_one():
             inputs={"size": 100_001, "name": "${itemIndex}"},
         ),
         items("large"),
-        action(
-            "over", ["large"], forEach="${large.output.content.items}", forEachLimit=ITEMS - 1, inputs={"name": "x"}
-        ),
+        action("over", ["large"], forEach="${large.output.items}", forEachLimit=ITEMS - 1, inputs={"name": "x"}),
     )
     locations = [item["outputLocation"] for item in state["actionStates"]["each"]["elements"]]
     assert [Path(location["path"]).parent.name for location in locations] == ["each%5B0%5D", "each%5B1%5D"]
@@ -145,9 +153,13 @@ def test_elements_of_a_list_are_read_one_by_one():
     ("made_by", "reference", "why"),
     [
         (image("made"), "${made.output.content}", "binary (image/png); its .location can be handed on"),
-        (items("made"), "${made.output.items[0]}", "what was stored begins at ${made.output.content}"),
-        (items("made"), "${made.output.content.nothing}", "made.output.content is an object with the keys"),
-        (items("made", count=20_000), "${made.output.content.name}", "a reference reads at most 1048576"),
+        (
+            items("made"),
+            "${made.output.location}",
+            'there is no key "location", made.output is an object with the keys',
+        ),
+        (items("made"), "${made.output.nothing}", "made.output is an object with the keys few, items, name"),
+        (items("made", count=20_000), "${made.output.items}", "larger than 1048576 bytes"),
         (items("made", count=1), "${made.output.content}", 'there is no key "content"'),
     ],
 )
@@ -168,9 +180,9 @@ def test_an_output_that_only_looks_stored_is_not_followed(service: Service):
     body = {"output": looks}
     _, state = run(
         action("liar", actionDefinitionId="post", inputs={"name": "liar", "body": body}),
-        action("reader", ["liar"], inputs={"name": "${liar.output.body.output.content.name}"}),
+        action("reader", ["liar"], inputs={"name": "${liar.output.body.output.name}"}),
     )
-    assert 'there is no key "content"' in error_of(state, "reader")["message"]
+    assert 'there is no key "name"' in error_of(state, "reader")["message"]
 
 
 def test_a_stored_output_that_is_lost_says_so(root):
@@ -178,7 +190,7 @@ def test_a_stored_output_that_is_lost_says_so(root):
     large = items("large")
     waits = action("waits", ["large"], inputs={"name": "w", "query.delay_ms": 1_500})
     handle = execute_plan.delay(
-        plan(large, waits, action("reader", ["large", "waits"], inputs={"name": "${large.output.content.name}"}))
+        plan(large, waits, action("reader", ["large", "waits"], inputs={"name": "${large.output.name}"}))
     )
     wait_until(lambda: get_execution_state(handle.id).action_states["waits"].attempts, "waits has begun")
     [path] = (root / handle.id / "large").iterdir()
@@ -239,17 +251,17 @@ def test_outputs_expire_with_their_execution(root):
 
 
 def test_an_output_lives_as_long_as_an_execution_that_was_resumed_with_it(service: Service, root):
-    """Also where that was resumed by way of another; and the content that it is compared by is the stored one."""
+    """Also where that was resumed by way of another; and what it is compared by is the stored value."""
     name = uuid4().hex
     document = plan(
         items("large"),
-        action("reader", ["large"], inputs={"name": f"{name}-${{large.output.content.name}}"}),
+        action("reader", ["large"], inputs={"name": f"{name}-${{large.output.name}}"}),
         action(
             "each",
             ["large", "reader"],
-            forEach="${large.output.content.few}",
+            forEach="${large.output.few}",
             inputs={"name": f"{name}-each-${{item.index}}"},
-            condition={"if": "${large.output.content.name} == 'large'", "then": "execute", "else": "fail"},
+            condition={"if": "${large.output.name} == 'large'", "then": "execute", "else": "fail"},
         ),
         action("bad", ["reader", "each"], actionDefinitionId="status", inputs={"code": 422, "name": name}),
     )

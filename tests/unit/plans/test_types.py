@@ -376,7 +376,7 @@ def test_a_wrong_input_says_what_to_write():
         ("${user.output.id.x}", ["bad_reference"]),
         ("${user.output.tags.x}", ["bad_reference"]),
         ("${user.output.tags[99]}", ["bad_reference"]),  # text, and a number is needed
-        ("${user.output.location}", []),  # of a large output, which is stored
+        ("${user.output.location}", ["bad_reference"]),  # where an output is stored is no part of it
         ("${user.output.name}", ["bad_reference"]),
         ("${user.output.home}", ["bad_reference"]),
         ("${user.output}", ["bad_reference"]),
@@ -407,11 +407,19 @@ def test_a_wrong_reference_says_what_to_write():
     [
         ("${user.output.nmae}", {"errorHandling": {"fallbackValue": {"nmae": "x@y"}}}),
         ("${user.output[0].name}", {"forEach": "${inputs.list}"}),
-        ("${user.output[0].location}", {"forEach": "${inputs.list}"}),
+        ("${user.output[0].home.city}", {"forEach": "${inputs.list}"}),
     ],
 )
 def test_another_output_may_stand_there(reference, user):
     assert found({"body.to": reference}, user=user, plan_inputs={"list": [1]}) == []
+
+
+def test_where_an_element_is_stored_is_no_part_of_it():
+    """A large output is read as any other is."""
+    [(code, path)] = found(
+        {"body.to": "${user.output[0].location}"}, user={"forEach": "${inputs.list}"}, plan_inputs={"list": [1]}
+    )
+    assert (code, path) == ("bad_reference", "/body.to")
 
 
 def test_the_elements_of_a_list_are_typed_too():

@@ -36,8 +36,6 @@ from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.schema import CREDENTIAL_HEADERS, ActionDefinition
 from workflow_state.wording import shown, write_path
 
-# The keys of the object that stands in the place of an output that is too large or binary.
-_STORED_KEYS: Final = frozenset({"stored", "location", "size", "contentType"})
 # These can be checked for an object or a list although not all of its contents are known.
 _SURE_KEYWORDS: Final = frozenset(
     {
@@ -102,8 +100,6 @@ def check_output_path(plan: PlanOutline, path: str, reference: ParsedReference) 
         return
     depth, known = output.depth, output.found.known
     step = reference.path[depth]
-    if depth == output.first and step in _STORED_KEYS:
-        return
     place = shown(f"{reference.action_id}.output{write_path(reference.path[:depth])}")
     by = f"by the outputSchema of '{shown(output.definition_id)}'"
     if known is None:
@@ -310,6 +306,5 @@ def _types_given(plan: PlanOutline, reference: ParsedReference) -> frozenset[str
     if not types or types == ANY_TYPE:
         return None
     producer = plan.by_id[reference.action_id]
-    # An action that its condition skips gives null, and an output that is stored an object.
-    types |= {"null"} if producer.find("condition")[1] is not None else frozenset()
-    return types | {"object"} if output.depth == output.first else types
+    # An action that its condition skips gives null.
+    return types | {"null"} if producer.find("condition")[1] is not None else types
