@@ -1,4 +1,4 @@
-"""The part of the library for CEL that conditions need: `compile` and `evaluate`.
+"""The part of the library for CEL that conditions need: `compile`, `evaluate` and `Context`.
 
 The package `cel` imports a command line of its own, with typer and prompt_toolkit, which takes longer than everything
 else that `workflow-state validate` does. Its compiled module needs none of that, so it is loaded by itself.

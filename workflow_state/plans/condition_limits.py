@@ -46,6 +46,9 @@ _HIDDEN_REPETITION: Final = re.compile(r"\\[xXuU0-7]|\(\?[a-zA-Z-]*x")
 _MAX_SUMS_IN_MACRO: Final = 10
 # A few seconds each on a slow machine. One step of a macro is a character of its body, or of a value read there.
 _MAX_MACRO_STEPS: Final = 10_000_000
+# Operators are ours, which costs some 5 µs each time (see `operators`).
+_MAX_MACRO_OPERATIONS: Final = 1_000_000
+_OPERATION: Final = re.compile(r"[=!<>]=|[-+*/%<>]|\bin\b|\bsize\b|\[")
 # About 10 ns each: a character of what map or filter has collected, copied once more.
 _MAX_COPY_STEPS: Final = 200_000_000
 # One step of a regular expression is a character of the text, for each of the pattern, for each repetition.
@@ -131,6 +134,12 @@ def check_cost(expression: str, macros: Macros, values: Mapping[str, JsonValue])
         raise ConditionError(
             f"the condition goes through up to {elements} elements and reads {body_characters} characters for each, "
             "which would take too long; refer to smaller parts"
+        )
+    operations = elements * sum(len(_OPERATION.findall(bare, body.start, body.end)) for body in macros.bodies)
+    if operations > _MAX_MACRO_OPERATIONS:
+        raise ConditionError(
+            f"the condition computes {operations} times, for up to {elements} elements, which would take too long; "
+            "refer to smaller parts"
         )
     all_characters = len(expression) + sum(len(json.dumps(value)) for _, value in read)
     copied = 0

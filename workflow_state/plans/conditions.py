@@ -2,64 +2,46 @@
 
 An expression is CEL. Its references are bound as variables and never pasted as text, so what a server answered can't
 become part of an expression. A string literal with references in it is bound as a whole, because language models write
-`'${a.output.kind}' == 'x'`. `===` and `!==` are read as `==` and `!=`. All references are resolved before the
-expression is evaluated, also those that it would not have needed.
+`'${a.output.kind}' == 'x'`. `===` and `!==` are read as `==` and `!=`. A reference is resolved when the evaluation gets
+to it. What stands behind `false &&` or `true ||`, or in the other branch of `?:`, may point at nothing.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from pydantic import JsonValue
 
 from workflow_state.errors import ConditionError, WorkflowStateError
+from workflow_state.plans.condition_advice import check_calls, check_fields, explain_evaluation, explain_syntax
 from workflow_state.plans.condition_limits import TOKEN, Macros, check_cost, check_length, check_match, find_macros
+from workflow_state.plans.expressions import CALCULATE, COMPARE, INDEX, SIZE, TRUTH, rewrite
+from workflow_state.plans.operators import calculate, compare, is_equal, size, to_index
 from workflow_state.plans.references import ParsedReference, find_references, parse_reference
-from workflow_state.plans.resolving import resolve_reference, resolve_value
+from workflow_state.plans.resolving import make_resolver, resolve_reference, resolve_value
 from workflow_state.schema import OutcomeValidation, ValidationResult
 
 # `type(x) == string` is CEL; these are its names for types.
 _TYPE_NAMES: Final = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
-# In the library's message, lines that quote the expression start with a bar.
-_SYNTAX_ERROR: Final = re.compile(
-    r"^(?:Failed to parse expression '': )?ERROR: <input>:\d+:\d+: (?:Syntax error: )?(.*?)(?: expecting.*)?$",
-    re.MULTILINE,
-)
-_SYNTAX_ADVICE: Final = (
-    ("invalid int literal", "a number is beyond 64 bits; write it with a decimal point"),
-    ("invalid double literal", "a number is too large"),
-    ("invalid string literal", "a string has an escape that stands for no character"),
-    ("invalid argument to has", "has() takes a field, such as has(${action.output}.field)"),
-    ("OtherError(ParseError", "it is nested too deeply"),
-    ("argument must be a simple name", "all, exists, map and filter take a plain name first, such as all(x, x > 0)"),
-    ("Incomplete `ExprContext`", "it is incomplete; 'a ? b : c' needs all three parts"),
-    ("unsupported ident kind", "a name in it can't be written so"),
-)
-# The parser's words for a piece that can't stand where it does, and that piece.
-_MISPLACED: Final = re.compile(
-    r"(?:mismatched input|extraneous input|no viable alternative at input|token recognition error at:|"
-    r"unsupported syntax) '(?P<piece>.*)'",
-    re.DOTALL,
-)
-_MISSING: Final = re.compile(r"missing (?P<what>\S+) at '(?P<piece>.*)'", re.DOTALL)
-# What other languages write, and CEL does not.
-_OPERATORS_INSTEAD: Final = {"and": "&&", "or": "||", "&": "&&", "|": "||", "=": "=="}
-# What the library says, and what to say instead. Its own words are about its insides.
-_EVALUATION_ADVICE: Final = (
-    (re.compile(r"not a valid regex"), "the pattern of matches() is no regular expression (RE2 syntax)"),
-    (re.compile(r"Undefined variable or function: '(.*?)'"), "there is no function or variable '{}' here"),
-    (re.compile(r"index out of bounds: (-?\d+)"), "there is no index {}"),
-    (re.compile(r"(?:division|modulo) by zero"), "it divides by zero"),
-    (re.compile(r"overflow"), "a number is beyond 64 bits"),
-    (re.compile(r"Function '(\w+)' error"), "{}() can't take the value that it gets"),
-)
 _VARIABLE: Final = re.compile(r"\breference_\d+\b")
 _INT64: Final = 2**63
+_UINT64: Final = 2**64
+# What other languages call the size of a value.
+_COUNTS: Final = frozenset({"length", "size", "count"})
 _SHOWN: Final = 200
-_MAX_ACTUAL_CHARACTERS: Final = 65_536
 _VALUES_SHOWN: Final = 5
+_MAX_ACTUAL_CHARACTERS: Final = 65_536
+_READ_BEFORE: Final = 256
+_OURS: Final[Mapping[str, Callable[..., Any]]] = {
+    CALCULATE: calculate,
+    COMPARE: compare,
+    SIZE: size,
+    INDEX: to_index,
+    TRUTH: bool,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +51,8 @@ class _Expression:
     cel: str
     bound: Mapping[str, str]
     macros: Macros
+    program: Any
+    """What CEL's library has made of it, with our operators."""
 
 
 def check_condition(text: str) -> list[ParsedReference]:
@@ -86,20 +70,15 @@ def check_condition(text: str) -> list[ParsedReference]:
 def evaluate_condition(text: str, results: Mapping[str, Any]) -> bool:
     """Return whether the condition holds for these results (as `resolve_reference` takes them).
 
-    A condition that is one reference holds unless its value is null, false, 0, "", [] or {}. Raises ConditionError
+    A condition that is one reference holds unless its value is null, false, 0, "", [] or {}; so does a reference that
+    stands by itself beside `&&`, `||`, `!` or before a `?`. Raises ConditionError
     where it can't be evaluated or is not true or false, ReferenceResolutionError where a reference points at nothing
     or all values together are too large.
     """
     check_length(text)
     if _is_one_reference(text):
         return bool(resolve_value(text.strip(), results))
-    expression = _read(text)
-    # All at once, so that the bound on the size counts for all of them together.
-    resolved: Any = resolve_value(dict(expression.bound), results)
-    values: dict[str, Any] = {name: fit_integers(value) for name, value in resolved.items()}
-    check_cost(expression.cel, expression.macros, values)
-    shown = [f"{expression.bound[name]} is {_shown(value)}" for name, value in resolved.items()]
-    outcome = _evaluate(expression.cel, values, shown, text)
+    outcome = _evaluate(_read(text), results, text)
     if not isinstance(outcome, bool):
         raise ConditionError(f"the condition is neither true nor false, but {_shown(outcome)}: {text}")
     return outcome
@@ -136,28 +115,14 @@ def _compare(operator: str, actual: JsonValue, value: JsonValue) -> bool:
     if operator == "exists":
         return actual is not None
     if operator == "equals":
-        return _is_equal(actual, value)
+        return is_equal(actual, value)
     if operator == "contains" and isinstance(actual, list):
-        return any(_is_equal(item, value) for item in actual)
+        return any(is_equal(item, value) for item in actual)
     if operator == "contains":
         return isinstance(actual, (str, dict)) and isinstance(value, str) and value in actual
     if not isinstance(value, str):
         raise ConditionError(f"matches takes a pattern, which is a text, not {_shown(value)}")
     return isinstance(actual, str) and _is_match(actual, value)
-
-
-def _is_equal(actual: Any, value: Any) -> bool:
-    """Compare as JSON does: to Python true equals 1, at any depth."""
-    pending = [(actual, value)]
-    while pending:
-        one, other = pending.pop()
-        if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-            pending.extend((item, other[key]) for key, item in one.items())
-        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-            pending.extend(zip(one, other, strict=True))
-        elif isinstance(one, (dict, list)) or one != other or isinstance(one, bool) != isinstance(other, bool):
-            return False
-    return True
 
 
 def _is_match(text: str, pattern: str) -> bool:
@@ -172,15 +137,40 @@ def _is_one_reference(text: str) -> bool:
     return parse_reference(text.strip()) is not None
 
 
+@lru_cache(maxsize=_READ_BEFORE)
 def _read(text: str) -> _Expression:
     expression, bound = _translate(text)
     macros = find_macros(expression)
     variables = _compile(expression, bound).variables()
+    rewritten = rewrite(expression)
+    try:
+        check_calls(rewritten.calls, partial(_can_be_read, bound))
+        check_fields(rewritten.fields, macros.variables)
+    except ConditionError as error:
+        raise ConditionError(_with_references(str(error), bound)) from None
     if unknown := sorted(set(variables) - bound.keys() - macros.variables - _TYPE_NAMES):
         name = unknown[0]
         advice = f"write ${{action.output.field}}, or '{name}' for a text"
         raise ConditionError(f"the condition names '{name}', which is nothing: {advice}")
-    return _Expression(expression, bound, macros)
+    return _Expression(expression, bound, macros, _compile(rewritten.cel, bound))
+
+
+def _can_be_read(bound: Mapping[str, str], expression: str) -> bool:
+    """Return whether a condition may have this part, once the author writes references for the variables."""
+    try:
+        _read(_with_references(expression, bound))
+    except WorkflowStateError:
+        return False
+    return True
+
+
+def _with_references(text: str, bound: Mapping[str, str]) -> str:
+    # The author knows the reference, not the variable that stands for it.
+    return _VARIABLE.sub(lambda variable: _as_written(bound.get(variable[0], variable[0])), text)
+
+
+def _as_written(content: str) -> str:
+    return content if _is_one_reference(content) or _VARIABLE.fullmatch(content) else f"'{content}'"
 
 
 def _translate(text: str) -> tuple[str, dict[str, str]]:
@@ -227,83 +217,96 @@ def _compile(expression: str, bound: Mapping[str, str]) -> Any:
     try:
         return _cel().compile(expression)
     except Exception as error:
-        # The message quotes the expression, whose own text must not be taken for the library's words.
-        complaints = _SYNTAX_ERROR.findall(str(error).replace(expression, "", 1))
-        advice = (text for said in complaints for words, text in _SYNTAX_ADVICE if said.startswith(words))
-        detail = next(advice, None) or _syntax_advice(complaints, expression)
-        # The author knows the reference, not the variable that stands for it.
-        detail = _VARIABLE.sub(lambda variable: bound.get(variable[0], variable[0]), detail)
+        detail = _with_references(explain_syntax(error, expression), bound)
         raise ConditionError(f"the condition is no CEL expression: {detail}") from error
 
 
-def _syntax_advice(complaints: Sequence[str], expression: str) -> str:
-    """Return the parser's first complaint in words for the author of a condition."""
-    if not expression.strip():
-        return "it is empty"
-    said = complaints[0].replace("<EOF>", "the end") if complaints else ""
-    if missing := _MISSING.search(said):
-        where = "the end" if missing["piece"] == "the end" else f"'{missing['piece']}'"
-        return f"missing {missing['what']} before {where}"
-    if misplaced := _MISPLACED.search(said):
-        piece = misplaced["piece"].strip()
-        if piece == "the end":
-            return "something is missing at the end"
-        instead = _operator_instead(piece, expression)
-        return f"'{piece}' can't stand where it does" + (f"; {instead}" if instead else "")
-    return "it can't be read"
+class _Reading:
+    """The references of one evaluation: each is resolved when the evaluation gets to it, and once."""
+
+    def __init__(self, expression: _Expression, results: Mapping[str, Any]) -> None:
+        self._expression = expression
+        self._resolve = make_resolver(results)
+        self._fitted: dict[str, Any] = {}
+        self.values: dict[str, JsonValue] = {}
+        self.failure: Exception | None = None
+
+    def find(self, name: str) -> Any:
+        """Return the value of a variable, for CEL's library; None also where it failed, and `failure` says why."""
+        if name not in self._expression.bound or self.failure:
+            return None
+        if name not in self._fitted:
+            try:
+                self.values[name] = self._resolve(self._expression.bound[name])
+                self._fitted[name] = fit_integers(self.values[name], below=_UINT64)
+                check_cost(self._expression.cel, self._expression.macros, self._fitted)
+            except Exception as error:  # noqa: BLE001 - CEL's library would print it, and go on
+                self.failure = error
+                return None
+        return self._fitted[name]
+
+    def shown(self) -> str:
+        """Return what the references that were read stand for, for a message."""
+        told = [f"{self._expression.bound[name]} is {_shown(value)}" for name, value in self.values.items()]
+        return f" ({'; '.join(told[:_VALUES_SHOWN])})" if told else ""
 
 
-def _operator_instead(piece: str, expression: str) -> str:
-    # The parser takes `not` for a name and `<` for an operator, and complains about what follows them.
-    words = re.compile(r"\b(?:not|NOT)\s+" + re.escape(piece))
-    if words.search(expression):
-        return "write ! instead of not"
-    if piece.startswith("=~"):
-        return "write .matches('pattern')"
-    if piece == ">" and re.search(r"<\s*>", expression):
-        return "write != instead of <>"
-    # A lone = comes with the character after it.
-    operator = _OPERATORS_INSTEAD.get(piece.lower()) or _OPERATORS_INSTEAD.get(piece[:1])
-    if operator and piece.startswith(operator):
-        return ""
-    return f"write {operator} instead" if operator else ""
-
-
-def _evaluate(expression: str, values: Mapping[str, Any], shown: Iterable[str], text: str) -> Any:
+def _evaluate(expression: _Expression, results: Mapping[str, Any], text: str) -> Any:
+    reading, failures = _Reading(expression, results), list[Exception]()
+    check_cost(expression.cel, expression.macros, {})
+    functions = {name: _guarded(function, failures) for name, function in _OURS.items()}
+    # The library takes None for "not known"; what is null is found here then.
+    context = _cel().Context(variables=dict.fromkeys(expression.bound), functions=functions)
+    context.set_variable_resolver(reading.find)
     try:
-        return _cel().evaluate(expression, dict(values))
-    except TypeError as error:
-        where = "; ".join([*shown][:_VALUES_SHOWN])
-        raise ConditionError(
-            f"the condition does not fit the types of its values: {text}" + (f" ({where})" if where else "")
-        ) from error
-    except KeyError as error:
-        raise ConditionError(f"the condition reads {error}, which is not there: {text}") from error
+        outcome = expression.program.execute(context)
     except Exception as error:
-        raise ConditionError(f"the condition can't be evaluated: {_advice_on(error)}: {text}") from error
+        if reading.failure:
+            raise reading.failure from None
+        raise _explain(failures[-1] if failures else error, reading, text) from error
+    if reading.failure:
+        # Also where `||` could do without: a misspelt field must not decide silently.
+        raise reading.failure
+    return outcome
 
 
-def _advice_on(error: Exception) -> str:
-    for words, advice in _EVALUATION_ADVICE:
-        if found := words.search(str(error)):
-            return advice.format(*found.groups())
-    return "an operation in it does not fit its values"
+def _guarded(function: Callable[..., Any], failures: list[Exception]) -> Callable[..., list[Any]]:
+    """Return a function that returns its value in a list, which is empty where it failed: see `expressions`."""
+
+    def call(*arguments: Any) -> list[Any]:
+        try:
+            return [function(*arguments)]
+        except Exception as error:  # noqa: BLE001 - CEL's library would print it
+            failures.append(error)
+            return []
+
+    return call
 
 
-def fit_integers(value: Any) -> Any:
+def _explain(error: Exception, reading: _Reading, text: str) -> ConditionError:
+    if isinstance(error, TypeError):
+        return ConditionError(f"the condition does not fit the types of its values: {text}{reading.shown()}")
+    if isinstance(error, KeyError):
+        hint = "; size(VALUE) is how many there are" if str(error).strip("'") in _COUNTS else ""
+        return ConditionError(f"the condition reads {error}, which is not there{hint}: {text}")
+    return ConditionError(f"the condition can't be evaluated: {explain_evaluation(error)}: {text}")
+
+
+def fit_integers(value: Any, *, below: int = _INT64) -> Any:
     """Return a JSON value with floats in place of the integers that CEL has no room for, those beyond 64 bits.
 
-    Raises ConditionError for an integer that is too large for a float as well.
+    As a literal an integer is less than 2**63; as the value of a variable it may be larger, if `below` is 2**64. Raises
+    ConditionError for an integer that is too large for a float as well.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < _INT64:
+    if isinstance(value, int) and not isinstance(value, bool) and not -_INT64 <= value < below:
         try:
             return float(value)
         except OverflowError as error:
             raise ConditionError("the condition reads a number that is too large to compare") from error
     if isinstance(value, list):
-        return [fit_integers(item) for item in value]
+        return [fit_integers(item, below=below) for item in value]
     if isinstance(value, dict):
-        return {key: fit_integers(item) for key, item in value.items()}
+        return {key: fit_integers(item, below=below) for key, item in value.items()}
     return value
 
 

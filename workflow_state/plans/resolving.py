@@ -8,6 +8,7 @@ resolved in one pass. Text that came out of a response is never scanned for refe
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -84,7 +85,12 @@ def resolve_value(value: Any, results: Mapping[str, Any]) -> JsonValue:
     Raises ReferenceResolutionError where a reference can't be resolved, and where the result would be larger than
     MAX_RESOLVED_BYTES of JSON or nested deeper than MAX_RESOLVED_DEPTH. Nothing much larger is ever built.
     """
-    return _Copier(results).copy(value, scan=True)
+    return make_resolver(results)(value)
+
+
+def make_resolver(results: Mapping[str, Any]) -> Callable[[Any], JsonValue]:
+    """Return a function that resolves one value after the other as `resolve_value` does, within one budget for all."""
+    return partial(_Copier(results).copy, scan=True)
 
 
 def _names_variable(reference: ParsedReference, results: Mapping[str, Any]) -> bool:

@@ -123,6 +123,7 @@ def test_it_is_read_once_and_only_where_a_reference_gets_to_it(reads, folder):
     before = json.dumps(results)
     scope = with_stored_values(results)
     resolve_value({"x": ["${a.status}", "$${a.output}"]}, scope)
+    assert not evaluate_condition("${a.status} == 'failed' && ${a.output.orders[0]} == 1", scope)
     assert not reads
     assert evaluate_condition("${a.output.orders[0]} == 1 && size(${a.output.orders}) == 2", scope)
     resolve_value(["${a.output.orders}", "${a.output.size}"], scope)

@@ -154,6 +154,11 @@ def test_results_may_be_models():
         ("${inputs.list}[7] == 1", "no index 7"),
         ("${inputs.list}[-1] == 1", "no index -1"),
         ("${inputs.object}.missing == 1", "'missing', which is not there"),
+        ("${inputs.object}.size > 1", r"'size', which is not there; size\(VALUE\) is how many there are"),
+        ("[${inputs.object}].exists(x, x.length > 1)", r"'length', which is not there; size\(VALUE\)"),
+        ("${inputs.list}.contains(2)", "for a list write VALUE in LIST"),
+        ("${inputs.five}.startsWith('5')", r"startsWith\(\) can't take"),
+        ("size(${inputs.five}) == 1", "types of its values"),
         ("int('zz') == 5", r"int\(\) can't take"),
         ("'abc'.substring(1) == 'bc'", "no function or variable 'substring'"),
         ("${inputs.text}.matches('(') ", "no regular expression"),
@@ -198,6 +203,27 @@ def test_what_does_not_fit_its_values_is_told(text, words):
         ("'\\ud83d' == 'a'", "escape"),
         ("has(${inputs.object}['a-b'])", r"has\(\) takes a field"),
         ("b'${inputs.text}' == b'x'", "in bytes"),
+        ("len(${inputs.list}) > 2", r"'len' here; write size\(\$\{inputs.list\}\)$"),
+        (
+            "${inputs.text}.includes('x')",
+            r"write \$\{inputs.text\}.contains\('x'\) for a text or 'x' in \$\{inputs.text\} for a list",
+        ),
+        ("${inputs.list}.indexOf(2) >= 0", r"or 2 in \$\{inputs.list\} for a list"),
+        ("${inputs.list}.length > 2", r"no .length; write size\(\$\{inputs.list\}\), or \$\{inputs.list\}\['length'\]"),
+        ("${inputs.list}.length() > 2", r"write size\(\$\{inputs.list\}\)$"),
+        ("'${inputs.text}'.length == 1", "no .length"),
+        ("${inputs.text}.toLowerCase() == 'x'", r"matches\('\(\?i\)\^the text\$'\) to compare in any case"),
+        ("startsWith(${inputs.text}, 'x')", r"write \$\{inputs.text\}.startsWith\('x'\)"),
+        ("${inputs.text}.startswith('x')", r"write \$\{inputs.text\}.startsWith\('x'\)"),
+        ("contains('x')", r"write VALUE.contains\(TEXT\)"),
+        ("len(len(${inputs.text})) > 0", r"write size\(VALUE\)"),
+        ("${inputs.list}.exist(x, x > 1)", r"did you mean '\$\{inputs.list\}.exists\(x, x > 1\)'"),
+        ("${inputs.five}.toFixed(2) == '5.00'", "let an action prepare such a value. What there is: contains, "),
+        ("abs(${inputs.five}) > 2", "What there is: size, int"),
+        ("size(1, 2) == 2", r"size\(\) takes 1 value, not 2"),
+        ("${inputs.text}.contains() == true", r"contains\(\) takes 1 value, not 0"),
+        ("${inputs.list}.size(1) == 1", r"size\(\) takes nothing, not 1"),
+        ("bool(${inputs.five})", r"write \$\{inputs.five\} == true"),
         ("true" + " " * 1_000, "at most 1000"),
     ],
 )
@@ -225,10 +251,11 @@ def test_a_reference_to_nothing_is_no_empty_text(text):
         evaluate_condition(text, RESULTS)
 
 
-def test_every_reference_is_read_also_after_a_clause_that_is_false():
-    """Whether a field is there must not depend on another's value."""
+def test_a_reference_is_read_once_the_evaluation_gets_to_it():
+    """What a guard keeps from being evaluated may point at nothing."""
+    assert evaluate_condition("false && ${check.output.missing} == 1", RESULTS) is False
     with pytest.raises(ReferenceResolutionError):
-        evaluate_condition("false && ${check.output.missing} == 1", RESULTS)
+        evaluate_condition("${check.output.missing} == 1 && false", RESULTS)
 
 
 def test_the_references_of_a_condition_are_returned():
