@@ -67,7 +67,14 @@ class PlanValidationError(WorkflowStateError):
 
 
 class ReferenceParseError(WorkflowStateError):
-    """A text has a `${…}` that is not written as a reference. The message says how to write it."""
+    """A text has a `${…}` that is not written as a reference. The message says how to write it.
+
+    `.instead` is the reference that was probably meant, well written, or "" where nobody knows. Only the plan can tell
+    whether there is what it points at. `.problem` is the message without it.
+    """
+
+    instead: str = ""
+    problem: str = ""
 
 
 class ReferenceResolutionError(WorkflowStateError):

@@ -10,9 +10,14 @@ from typing import Final, NoReturn
 from workflow_state.errors import ReferenceParseError
 from workflow_state.wording import shown
 
+_MAX_ADVICE: Final = 200
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 # What people and models write where `output` belongs.
 _OUTPUT_MISNOMERS: Final = frozenset({"result", "results", "outputs", "response", "data", "body"})
+# What belongs to an answer and is no part of its body, which the output is.
+_NO_BODY: Final = frozenset(
+    {"headers", "header", "cookies", "statusCode", "status_code", "httpStatus", "statusText", "error"}
+)
 
 
 def refuse(text: str, start: int, problem: str) -> NoReturn:
@@ -41,19 +46,34 @@ def refuse_root(text: str, start: int) -> NoReturn:
 
 def refuse_field(whole: str, name: str, tail: str, path: Sequence[str | int]) -> NoReturn:
     """Raise the error for text that stands where `.output` or `.status` belongs; `tail` is the text after the name."""
+    problem = f"{shown(whole)}: after the action id '{shown(name)}' comes .output or .status"
+    instead = ""
     if name == "input":
-        advice = f"${{inputs{tail}}} for a plan input"
+        instead = f"${{inputs{tail}}}"
+        advice = f"{instead} for a plan input"
     elif name == "env":
         advice = "it in the action's definition: a plan can't read the environment"
     elif not path:
         advice = f"${{{name}.output}} or ${{{name}.status}}"
     elif path[0] in _OUTPUT_MISNOMERS and tail.startswith("."):
-        advice = f"${{{name}.output{tail[1 + len(str(path[0])) :]}}}"
+        instead = advice = f"${{{name}.output{tail[1 + len(str(path[0])) :]}}}"
     else:
-        advice = f"${{{name}.output{tail}}}"
-    raise ReferenceParseError(
-        f"{shown(whole)}: after the action id '{shown(name)}' comes .output or .status; write {shown(advice)}"
-    )
+        instead = advice = f"${{{name}.output{tail}}}"
+    if len(advice) > _MAX_ADVICE:
+        # Cut short it would be no reference any more.
+        advice = ".output after the action id"
+    if name not in ("input", "env") and _is_no_body(path):
+        # It would be well written, the request would be sent, and what reads it would fail.
+        instead = ""
+        advice = f"${{{name}.output.field}} for a field of the answer's body, which is all that an output has"
+    error = ReferenceParseError(f"{problem}; write {advice}")
+    error.problem, error.instead = problem, instead
+    raise error
+
+
+def _is_no_body(path: Sequence[str | int]) -> bool:
+    first, second = (*path, "", "")[:2]
+    return first in _NO_BODY or (first == "response" and (second in _NO_BODY or second == "status"))
 
 
 def refuse_key(text: str, start: int, position: int) -> NoReturn:

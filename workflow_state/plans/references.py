@@ -111,6 +111,12 @@ def iterate_references(value: Any) -> Iterator[tuple[str, ParsedReference | Refe
     A string with a malformed reference yields one ReferenceParseError in its place. Keys of objects are not scanned.
     The value may be nested to any depth.
     """
+    for pointer, text in iterate_texts(value):
+        yield from ((pointer, found) for found in _references_or_error(text))
+
+
+def iterate_texts(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield `(JSON Pointer, text)` for every string of a JSON value that has a `${`, in document order. Iterative."""
     stack: list[tuple[str, Iterator[tuple[object, Any]]]] = [("", iter((("", value),)))]
     is_root = True
     while stack:
@@ -119,7 +125,7 @@ def iterate_references(value: Any) -> Iterator[tuple[str, ParsedReference | Refe
             if isinstance(child, str):
                 if "${" in child:
                     pointer = "" if is_root else f"{prefix}/{escape_pointer(key)}"
-                    yield from ((pointer, found) for found in _references_or_error(child))
+                    yield pointer, child
             elif child and isinstance(child, (dict, list)):
                 pointer = "" if is_root else f"{prefix}/{escape_pointer(key)}"
                 entries: Any = child.items() if isinstance(child, dict) else enumerate(child)

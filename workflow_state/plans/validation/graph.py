@@ -2,13 +2,13 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 from workflow_state.errors import PlanProblem
 from workflow_state.plans.graphs import find_cycles, show_cycle
 from workflow_state.plans.levels import TOO_MANY_SHARE, find_places, find_waiting, leads_to
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
-from workflow_state.wording import shown
+from workflow_state.wording import find_near_miss, shown
 
 _MAX_IDS_SHOWN: Final = 10
 # How many actions may be visited while it is found out whether the dependencies that a fix adds make a cycle.
@@ -33,11 +33,25 @@ def check_dependencies(plan: PlanOutline, action: ActionOutline) -> None:
             message = f"'{name}' depends on itself ({name} → {name}), so it could never start"
             action.removable.append(plan.report("self_dependency", path, message, "remove it"))
         elif dependency not in plan.by_id:
-            suggestion = plan.suggest(dependency, (known for known in plan.by_id if known != action.id))
-            if not suggestion and len(plan.by_id) <= _MAX_IDS_SHOWN:
-                suggestion = f"the actions of the plan are {', '.join(map(shown, plan.by_id))}"
+            suggestion = _suggest_dependency(plan, action, dependency)
             plan.report("unknown_dependency", path, f"the plan has no action '{name}'", suggestion)
         seen.add(dependency)
+
+
+def _suggest_dependency(plan: PlanOutline, action: ActionOutline, dependency: str) -> str:
+    """Return what was probably meant; never the action itself, nor one that waits for it."""
+    names = [known for known in plan.by_id if known != action.id]
+    near = find_near_miss(dependency, names) if plan.searches_left > 0 else None
+    suggestion = plan.suggest(dependency, names)
+    if suggestion and near and not waits_for(plan, near, action.id):
+        return suggestion
+    few = len(plan.by_id) <= _MAX_IDS_SHOWN
+    return f"the actions of the plan are {', '.join(map(shown, plan.by_id))}" if few else ""
+
+
+def waits_for(plan: PlanOutline, name: str, other: str) -> bool:
+    """Return whether an action waits for another, or so many that nobody looks: then the other can't wait for it."""
+    return _count_until_reached(_dependency_graph(plan), [name], {other}, _MAX_VISITS) is None
 
 
 def check_cycles(plan: PlanOutline) -> None:
@@ -69,7 +83,7 @@ def check_alternatives(plan: PlanOutline) -> None:
             message = f"'{shown(name)}' can't be its own alternative"
             plan.report("alternative_cycle", path, message, "name another action, or use fallbackValue")
         elif name not in plan.by_id:
-            suggestion = plan.suggest(name, (known for known in plan.by_id if known != action.id))
+            suggestion = plan.suggest(name, _possible_alternatives(plan, action))
             plan.report("unknown_alternative", path, f"the plan has no action '{shown(name)}'", suggestion)
         elif plan.by_id[name].find("forEach")[1] is not None:
             message = f"the alternative '{shown(name)}' has a forEach, but an alternative runs once"
@@ -84,6 +98,20 @@ def check_alternatives(plan: PlanOutline) -> None:
             alternatives.pop(name, None)
     plan.alternatives = alternatives
     _check_alternatives_can_run(plan, paths)
+
+
+def _possible_alternatives(plan: PlanOutline, action: ActionOutline) -> list[str]:
+    """Return the actions that may run in place of this one: without forEach, and with an end in their own chain."""
+    return [
+        name
+        for name, other in plan.by_id.items()
+        if name != action.id and other.find("forEach")[1] is None and action.id not in _handling_names(other)
+    ]
+
+
+def _handling_names(action: ActionOutline) -> list[Any]:
+    _, handling = action.find("errorHandling")
+    return [*handling.values()] if isinstance(handling, Mapping) else []
 
 
 def offer_dependency_fixes(plan: PlanOutline) -> None:

@@ -6,22 +6,32 @@ for near misses and for fixes that make no cycle; they have a budget.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
 from workflow_state.plans.conditions import check_condition
-from workflow_state.plans.references import ParsedReference, iterate_references, parse_reference
+from workflow_state.plans.references import (
+    ParsedReference,
+    find_references,
+    iterate_references,
+    iterate_texts,
+    parse_reference,
+)
 from workflow_state.plans.resolving import resolve_reference
+from workflow_state.plans.validation.document import make_problem
 from workflow_state.plans.validation.graph import (
     check_alternatives,
     check_cycles,
     check_dependencies,
     offer_dependency_fixes,
+    waits_for,
 )
+from workflow_state.plans.validation.misplaced import find_misplaced
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline, read_outline
-from workflow_state.plans.validation.types import check_headers, check_input_types, check_output_path
+from workflow_state.plans.validation.types import check_headers, check_input_types, check_output_path, find_types
 from workflow_state.schema import ActionDefinition
-from workflow_state.wording import shown
+from workflow_state.wording import find_near_miss, shown
 
 _OPERATORS_WITH_VALUE: Final = frozenset({"equals", "contains", "matches"})
 
@@ -50,12 +60,15 @@ def find_logic_problems(data: Any, definitions: Mapping[str, ActionDefinition] |
 
 def _check_inputs(plan: PlanOutline, action: ActionOutline) -> None:
     _, for_each = action.find("forEach")
+    for pointer, text in iterate_texts(action.inputs):
+        if not plan.has_too_many_problems:
+            _check_misplaced(plan, action, f"{action.path}/inputs{pointer}", text)
     for pointer, found in iterate_references(action.inputs):
         if plan.has_too_many_problems:
             return
         path = f"{action.path}/inputs{pointer}"
         if isinstance(found, ReferenceParseError):
-            plan.report("bad_reference", path, str(found))
+            _report_malformed(plan, action, path, found)
         elif not (found.is_for_each_name and for_each is not None):
             _check_reference(plan, action, path, found)
 
@@ -63,14 +76,16 @@ def _check_inputs(plan: PlanOutline, action: ActionOutline) -> None:
 def _check_for_each(plan: PlanOutline, action: ActionOutline) -> None:
     key, text = action.find("forEach")
     path = f"{action.path}/{key}"
-    if (reference := _check_single_reference(plan, path, text)) is None:
+    if (reference := _check_single_reference(plan, action, path, text)) is None:
         return
     if reference.field == "status":
         plan.report("bad_reference", path, f"forEach needs a list, and {shown(reference.text)} is text")
     _check_reference(plan, action, path, reference)
 
 
-def _check_single_reference(plan: PlanOutline, path: str, text: Any) -> ParsedReference | None:
+def _check_single_reference(
+    plan: PlanOutline, action: ActionOutline | None, path: str, text: Any
+) -> ParsedReference | None:
     """Return the reference that the text is, or report that it is something else."""
     # An empty text is reported with the fields.
     if not isinstance(text, str) or not text:
@@ -78,7 +93,7 @@ def _check_single_reference(plan: PlanOutline, path: str, text: Any) -> ParsedRe
     try:
         reference = parse_reference(text)
     except ReferenceParseError as error:
-        plan.report("bad_reference", path, str(error))
+        _report_malformed(plan, action, path, error)
         return None
     if reference is None:
         message = f"'{shown(text)}' is not exactly one reference"
@@ -98,7 +113,7 @@ def _check_condition(plan: PlanOutline, action: ActionOutline) -> None:
     try:
         references = check_condition(text)
     except ReferenceParseError as error:
-        plan.report("bad_reference", path, str(error))
+        _report_malformed(plan, action, path, error)
     except ConditionError as error:
         plan.report("bad_condition", path, str(error))
     else:
@@ -116,11 +131,94 @@ def _check_reference(plan: PlanOutline, action: ActionOutline | None, path: str,
         plan.report("unknown_reference", path, message)
     elif name not in plan.by_id and not (action and name == action.id):
         message = f"{shown(reference.text)}: the plan has no action '{shown(name)}'"
-        plan.report("unknown_reference", path, message, plan.suggest(name, plan.known_names))
+        plan.report("unknown_reference", path, message, _suggest_root(plan, action, reference))
     elif action and action.dependencies is not None and name not in action.dependency_names:
         _report_missing_dependency(plan, action, path, reference)
     elif action:
         check_output_path(plan, path, reference)
+
+
+def _report_malformed(plan: PlanOutline, action: ActionOutline | None, path: str, error: ReferenceParseError) -> None:
+    """Report a reference that is wrongly written; what to write instead is tried before it is told."""
+    if not error.instead:
+        plan.report("bad_reference", path, str(error))
+        return
+    found = _try_reference(plan, action, error.instead)
+    if not found:
+        plan.report("bad_reference", path, f"{error.problem}; write {shown(error.instead)}")
+        return
+    # With what the outputSchema has there, where that is known.
+    plan.report("bad_reference", path, error.problem, found[0].get("suggestion", ""))
+
+
+def _try_reference(plan: PlanOutline, action: ActionOutline | None, text: str) -> list[PlanProblem]:
+    """Return what would be wrong with a reference in this place, but for a dependency, which can be added."""
+    try:
+        reference = parse_reference(text)
+    except ReferenceParseError as error:
+        return [make_problem("bad_reference", "", str(error))]
+    trial = replace(plan, problems=[])
+    own = replace(action, missing={}) if action else None
+    if reference is None or (action and reference.action_id == action.id):
+        return [make_problem("bad_reference", "", "")]
+    if not (reference.is_for_each_name and own and own.find("forEach")[1] is not None):
+        _check_reference(trial, own, "", reference)
+        plan.searches_left = trial.searches_left
+    if reference.action_id in plan.by_id and not trial.problems:
+        check_output_path(trial, "", reference)
+    return [problem for problem in trial.problems if problem["code"] != "reference_not_a_dependency"]
+
+
+def _suggest_root(plan: PlanOutline, action: ActionOutline | None, reference: ParsedReference) -> str:
+    """Return the action or `inputs` that was probably meant, unless it can't be read there."""
+    name = reference.action_id
+    names = (
+        ("inputs", *plan.by_id)
+        if action is None
+        else ("inputs", *(known for known in plan.by_id if known != action.id))
+    )
+    suggestion = plan.suggest(name, names)
+    near = find_near_miss(name, names) if suggestion else None
+    if near is None or (action and near != "inputs" and waits_for(plan, near, action.id)):
+        return ""
+    found = _try_reference(plan, action, f"${{{near}{reference.text[2 + len(name) :]}")
+    return "" if any(problem["code"] == "unknown_reference" for problem in found) else suggestion
+
+
+def _check_misplaced(plan: PlanOutline, action: ActionOutline, path: str, text: str) -> None:
+    """Report an expression in an input, which would be sent as text."""
+    if "}" not in text or (text.endswith("}") and text.startswith("${") and text.count("${") == 1):
+        return
+    types = _known_types(plan, text)
+    found = find_misplaced(
+        text,
+        holds_parts=bool(types) and types <= {"object", "array", "null"},
+        is_number=bool(types) and types <= {"number", "integer", "null"},
+    )
+    if found is None:
+        return
+    suggestion = found.suggestion
+    if found.instead and not _try_reference(plan, action, found.instead):
+        suggestion = f"write {shown(found.instead)}"
+    plan.report("bad_reference", path, found.problem, suggestion)
+
+
+def _known_types(plan: PlanOutline, text: str) -> frozenset[str]:
+    """Return the JSON types that the reference at the start of a text may have; empty where nothing is known."""
+    try:
+        reference = next(iter(find_references(text.strip())), None)
+    except ReferenceParseError:
+        return frozenset()
+    if reference is None or not text.strip().startswith(reference.text):
+        return frozenset()
+    if reference.action_id != "inputs":
+        return find_types(plan, reference) or frozenset()
+    try:
+        value = resolve_reference(reference, {"inputs": plan.raw.get("inputs", {})})
+    except ReferenceResolutionError:
+        return frozenset()
+    kinds = {dict: "object", list: "array", int: "integer", float: "number", bool: "boolean", str: "string"}
+    return frozenset({kinds.get(type(value), "null")})
 
 
 def _report_missing_dependency(plan: PlanOutline, action: ActionOutline, path: str, reference: ParsedReference) -> None:
@@ -155,7 +253,7 @@ def _check_expected_outcome(plan: PlanOutline) -> None:
         text = validation.get("reference")
         if text == "":
             plan.report("bad_reference", f"{path}/reference", "the reference is empty; write ${actionId.output.path}")
-        if reference := _check_single_reference(plan, f"{path}/reference", text):
+        if reference := _check_single_reference(plan, None, f"{path}/reference", text):
             _check_reference(plan, None, f"{path}/reference", reference)
         operator = validation.get("operator")
         if not isinstance(operator, str) or operator not in _OPERATORS_WITH_VALUE:

@@ -237,7 +237,12 @@ def _suggest_name(plan: PlanOutline, named: NamedInputs, mismatch: Mismatch) -> 
     if isinstance(found, NoSuchKey):
         return ""
     known = [*declared_names(found)]
-    return plan.suggest(mismatch.unexpected[0], known) or _list_names("the names here are", known)
+    value: Any = named.values
+    for step in mismatch.path:
+        value = value[step]
+    # What is there already was not meant; it would be given twice.
+    missing = [name for name in known if not (isinstance(value, Mapping) and name in value)]
+    return plan.suggest(mismatch.unexpected[0], missing) or _list_names("the names here are", known)
 
 
 # --- References ------------------------------------------------------------------------------------------------
@@ -250,7 +255,7 @@ def _check_reference_types(
     places = {origin: name for name, origin in named.origins.items()}
     for key, value in action.inputs.items():
         for steps, reference in _iterate_whole_references(value):
-            if (given := _types_given(plan, reference)) is None:
+            if (given := find_types(plan, reference)) is None:
                 continue
             path = (key, *steps)
             place = next(((*places[path[:size]], *path[size:]) for size in (2, 1) if path[:size] in places), None)
@@ -295,7 +300,7 @@ def _iterate_whole_references(root: Any) -> Iterator[tuple[InputPath, ParsedRefe
                 yield path, reference
 
 
-def _types_given(plan: PlanOutline, reference: ParsedReference) -> frozenset[str] | None:
+def find_types(plan: PlanOutline, reference: ParsedReference) -> frozenset[str] | None:
     """Return the types that the reference can stand for, or None where nothing is known."""
     if reference.field == "status" and reference.action_id in plan.by_id:
         return _STATUS_TYPES
