@@ -123,6 +123,58 @@ def test_a_large_output_is_read_back_in_every_way(service: Service, root, tmp_pa
     assert json.loads(inline.stdout) == part
 
 
+@pytest.mark.parametrize("count", [1, ITEMS])
+def test_one_plan_works_whatever_the_size(service: Service, count):
+    """Inputs, a condition, a list and an expected outcome read an answer of 200 bytes and one of 200 kB."""
+    name = uuid4().hex
+    document = plan(
+        items("list", count=count),
+        action(
+            "reader",
+            ["list"],
+            inputs={"name": f"{name}-${{list.output.name}}", "query.first": "${list.output.items[0].index}"},
+            condition={"if": "size(${list.output.items}) * 2.5 >= 2.5", "then": "execute", "else": "fail"},
+        ),
+        action("each", ["list"], forEach="${list.output.few}", inputs={"name": f"{name}-${{item.index}}"}),
+    )
+    document["expectedOutcome"] = {
+        "description": "it is the list",
+        "validations": [
+            {"name": "name", "reference": "${list.output.name}", "operator": "equals", "value": "list"},
+        ],
+    }
+    state = execute_plan.delay(document).get(timeout=TIMEOUT_S)
+    assert state["status"] == "completed", state.get("error")
+    result = state["actionStates"]["list"]["result"]
+    assert ("outputLocation" in result) is (count == ITEMS)
+    [sent] = service.requests_to(f"/echo/{name}-list")
+    assert sent["query"]["first"] == "0"
+    assert len(service.requests_to(f"/echo/{name}-0")) == 1
+
+
+def test_a_guard_keeps_a_reference_from_being_read(service: Service):
+    """Where the action failed, it has no output; the condition does not hold, and nothing is sent."""
+    name = uuid4().hex
+    _, state = run(
+        action(
+            "check",
+            actionDefinitionId="status",
+            inputs={"code": 422, "name": name},
+            errorHandling={"continueOnFailure": True},
+        ),
+        action(
+            "reader",
+            ["check"],
+            inputs={"name": name},
+            condition={"if": "${check.status} == 'completed' && ${check.output.x}", "then": "execute", "else": "skip"},
+        ),
+    )
+    assert state["status"] == "completed", state.get("error")
+    result = state["actionStates"]["reader"]["result"]
+    assert (result["status"], "does not hold" in result["reason"]) == ("skipped", True)
+    assert service.requests_to(f"/echo/{name}") == []
+
+
 def test_elements_of_a_list_are_read_one_by_one():
     """Each has a location of its own; a dependent reads those that it names."""
     execution_id, state = run(
