@@ -42,6 +42,11 @@ class Settings(BaseModel):
     """For how many seconds an execution and its outputs are kept after its last change."""
     visibility_timeout_s: int = Field(default=30, ge=3)
     """After how many seconds another worker gets the message of a worker that has died."""
+    unsafe_durability: Literal["memory", "replica", "disk"] | None = None
+    """How safe Redis has to keep it that an unsafe request was sent, before its first byte leaves.
+
+    Where it is not set, as safe as Redis can within 50 ms.
+    """
     # `loopback` is a string, which counts as true: compare with `is True`.
     allow_private_networks: bool | Literal["loopback"] = False
     """Whether actions may connect to private, loopback and link-local addresses.
@@ -100,7 +105,7 @@ class Settings(BaseModel):
         read_host_list(value)
         return value
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "unsafe_durability", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

@@ -2,11 +2,13 @@
 
 import signal
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from chaos.harness.chaos_plans import many
 from chaos.harness.cluster import cluster
+from chaos.options import thorough
 from helpers.watched_redis import watched_redis
 
 # From the moment that the sentinels have a new primary.
@@ -61,4 +63,24 @@ def test_primary_is_killed(watched_world, watched, verdict, dice):
     world.wait_for_ends(60)
     assert world.canary() < GOES_ON_WITHIN_S
     check_that_nobody_ended(world, workers)
-    verdict(world, may_overlap=True)
+    verdict(world, may_overlap=True, may_forget=True)
+
+
+@thorough
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_primary_is_cut_off(watched_world, watched, verdict, dice, pool):
+    """It stands still, nobody gets a FIN, and when it wakes up it takes itself for the primary still."""
+    world = watched_world
+    world.add_workers(2, "--pool", pool, "--concurrency", "8")
+    workers = list(world.workers)
+    world.canary()
+    world.submit(many(dice, 20, delay_ms=600))
+    primary = fail_over(world, watched, signal.SIGSTOP)
+    world.submit(many(dice, 10, delay_ms=600))
+    time.sleep(2)  # as long as it stays away
+    primary.process.send_signal(signal.SIGCONT)
+    world.note("the old primary is back")
+    world.wait_for_ends(90)
+    assert world.canary() < GOES_ON_WITHIN_S
+    check_that_nobody_ended(world, workers)
+    verdict(world, may_overlap=True, may_forget=True)
