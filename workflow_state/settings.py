@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from workflow_state.errors import SettingsError
 from workflow_state.hosts import read_host_list
+from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
 
 PREFIX = "WORKFLOW_STATE_"
 
@@ -24,7 +25,7 @@ class Settings(BaseModel):
     """
 
     redis_url: str | None = None
-    """The Redis server that is broker and result backend, as in redis://HOST:6379/0.
+    """The Redis server that is broker and result backend, as in redis://HOST:6379/0, or the sentinels that know it.
 
     Where it is not set, `workflow-state` starts a server of its own, and workers use localhost.
     """
@@ -41,6 +42,11 @@ class Settings(BaseModel):
     """For how many seconds an execution and its outputs are kept after its last change."""
     visibility_timeout_s: int = Field(default=30, ge=3)
     """After how many seconds another worker gets the message of a worker that has died."""
+    unsafe_durability: Literal["memory", "replica", "disk"] | None = None
+    """How safe Redis has to keep it that an unsafe request was sent, before its first byte leaves.
+
+    Where it is not set, as safe as Redis can within 50 ms.
+    """
     # `loopback` is a string, which counts as true: compare with `is True`.
     allow_private_networks: bool | Literal["loopback"] = False
     """Whether actions may connect to private, loopback and link-local addresses.
@@ -69,8 +75,8 @@ class Settings(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://", "redis+socket://")):
-            raise ValueError("must start with redis://, rediss:// or redis+socket://")
+        if value is not None and not value.startswith(("redis://", "rediss://", "redis+socket://", SENTINEL_SCHEME)):
+            raise ValueError("must start with redis://, rediss://, redis+socket:// or sentinel://")
         return value and _checked_redis_url(value)
 
     @field_validator("actions", mode="before")
@@ -99,7 +105,7 @@ class Settings(BaseModel):
         read_host_list(value)
         return value
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "unsafe_durability", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -108,8 +114,14 @@ class Settings(BaseModel):
 def _checked_redis_url(url: str) -> str:
     """Return the URL as Celery takes it: rediss:// has to say that the server's certificate is checked.
 
+    A sentinel:// URL stays as it is written; engine/sentinel.py makes of it what Celery needs.
+
     Raises ValueError, whose message has nothing of the URL, because a password may be in it.
     """
+    if url.startswith(SENTINEL_SCHEME):
+        if not read_sentinel_url(url).master_name:
+            raise ValueError("does not say which primary the sentinels watch: add ?master_name=NAME")
+        return url
     try:
         parts = urlsplit(url)
         port_is_right = parts.port != 0

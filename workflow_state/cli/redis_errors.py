@@ -15,6 +15,7 @@ from redis.exceptions import (
 
 from workflow_state.client.connections import redis_address
 from workflow_state.settings import PREFIX
+from workflow_state.store.durability import NotSafeError
 
 REDIS_ERRORS: Final = (RedisError, OperationalError)
 _UNREACHABLE: Final = "Redis can't be reached"
@@ -22,6 +23,9 @@ _UNREACHABLE: Final = "Redis can't be reached"
 
 def describe_redis_error(error: Exception) -> list[str]:
     """Return lines that say what is wrong with the server, and what to do next."""
+    if isinstance(error, NotSafeError):
+        # Redis was reached.
+        return [str(error)]
     message = _describe(error)
     if not message.startswith(_UNREACHABLE):
         return [message]

@@ -5,10 +5,10 @@ An application needs none of it: the other functions of the client connect by th
 
 from typing import Any
 
-from kombu.utils.url import maybe_sanitize_url
 from redis import ConnectionPool
 
 from workflow_state.celery import app
+from workflow_state.redis_url import shown_address
 from workflow_state.store.connection import redis_client
 
 
@@ -29,4 +29,4 @@ def connection_pool() -> ConnectionPool:
 
 def redis_address() -> str:
     """Return the URL of Redis without its password, to be shown."""
-    return str(maybe_sanitize_url(str(app.conf.result_backend)))
+    return shown_address(str(app.conf.result_backend))

@@ -5,7 +5,8 @@ commands that it sends, and wraps two commands in MULTI and EXEC. Here each chan
 commands go out as they are, in one round trip. A server that dies between them leaves a message that the sweep finds
 missing (sweep.py). So does a worker that dies between BRPOP and noting what it took.
 
-Celery takes it by `Celery(amqp=…)`. Transports other than plain Redis stay what they are.
+The same holds where sentinels say which Redis it is. Celery takes it by `Celery(amqp=…)`. Other transports stay what
+they are.
 """
 
 from collections.abc import Callable, Iterator
@@ -66,8 +67,12 @@ class _QoS(kombu_redis.QoS):
                 yield acquired.pipeline(transaction=False)
 
 
-class _Channel(kombu_redis.Channel):
-    QoS = _QoS
+class _LeanChannel:
+    """What a channel does differently, whether it knows its Redis by an address or by sentinels."""
+
+    QoS: Any = _QoS
+    # kombu's own, which is None once the channel was closed.
+    connection: Any
     # JSON is text already.
     body_encoding: Any = None
 
@@ -82,14 +87,14 @@ class _Channel(kombu_redis.Channel):
             return super()._create_client(asynchronous=True)  # type: ignore[misc]
         # The pool is another one after a fork, and after a connection was lost.
         client = self._kept_client
-        if client is None or client.connection_pool is not self.pool:
+        if client is None or client.connection_pool is not self.pool:  # type: ignore[attr-defined] # kombu's channel
             client = self._kept_client = super()._create_client()  # type: ignore[misc]
         return client
 
     def _put(self, queue: str, message: Any, _publish_batch: Any = None, **options: Any) -> None:
         if queue in self._expires:  # type: ignore[attr-defined]
             # Celery's own, for answers to `inspect`: kombu renews their time with each message.
-            super()._put(queue, message, _publish_batch=_publish_batch, **options)  # type: ignore[call-arg]
+            super()._put(queue, message, _publish_batch=_publish_batch, **options)  # type: ignore[misc]
             return
         key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))  # type: ignore[attr-defined]
         if _publish_batch is not None:
@@ -119,6 +124,14 @@ def _find_noted_problem(noted: bytes) -> str | None:
     return find_envelope_problem(raw)
 
 
+class _Channel(_LeanChannel, kombu_redis.Channel):
+    """A channel to the Redis at one address."""
+
+
+class _SentinelChannel(_LeanChannel, kombu_redis.SentinelChannel):
+    """A channel to whichever Redis is the primary."""
+
+
 class _Transport(kombu_redis.Transport):
     Channel = _Channel
 
@@ -127,6 +140,17 @@ class _Transport(kombu_redis.Transport):
             drop(f"from {queue}", problem)
             return
         super()._deliver(message, queue)
+
+
+class _SentinelTransport(kombu_redis.SentinelTransport):
+    Channel = _SentinelChannel
+
+
+# By kombu's own class.
+_TRANSPORTS: dict[Any, Any] = {
+    kombu_redis.Transport: _Transport,
+    kombu_redis.SentinelTransport: _SentinelTransport,
+}
 
 
 class _LeanMixin:
@@ -142,7 +166,7 @@ class _LeanMixin:
     def get_transport_cls(self) -> Any:
         """Return the class that kombu makes the transport of."""
         found = super().get_transport_cls()  # type: ignore[misc]
-        return _Transport if found is kombu_redis.Transport else found
+        return _TRANSPORTS.get(found, found)
 
 
 class _PooledConnection(_LeanMixin, PooledConnection):

@@ -16,6 +16,7 @@ from celery.app.defaults import NAMESPACES, flatten
 from celery.utils.imports import cwd_in_path
 
 from workflow_state.engine.callbacks import route_callback
+from workflow_state.engine.sentinel import with_sentinels
 from workflow_state.errors import SettingsError
 from workflow_state.settings import get_settings
 from workflow_state.store.names import use_key_prefix
@@ -83,7 +84,7 @@ def load_configuration() -> dict[str, Any]:
     if problem := find_contradiction(settings):
         raise SettingsError(problem)
     use_key_prefix((settings[MERGED_SETTINGS[0]] or {}).get(_PREFIX, ""))
-    return settings
+    return with_sentinels(settings)
 
 
 def find_contradiction(settings: Mapping[str, Any]) -> str | None:

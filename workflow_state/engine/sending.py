@@ -24,10 +24,14 @@ from workflow_state.schema import (
     ErrorDetail,
 )
 from workflow_state.store.claims import HeldBack, await_retry
+from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections
+from workflow_state.store.durability import NotSafeError
 from workflow_state.store.permits import Permit, pause_definition, return_permit, take_permit
 
 # With Retry-After they ask for a pause that is not this action's alone.
 _PAUSING = frozenset({429, 503})
+_UNSAFE_MARK_PAUSE_S = 1.0
+_REDIS_IS_AWAY_PAUSE_S = 0.2
 
 
 def send(
@@ -49,6 +53,8 @@ def send(
         time.sleep(permit.delay_s)
         hooks.attempt(definition.id, claim.attempt)
         answer = execute_http_action(definition, inputs, context)
+    except NotSafeError as error:
+        return _put_off(attempt, error)
     except HttpActionError as error:
         return _end_or_retry(attempt, definition, error)
     finally:
@@ -65,6 +71,24 @@ def _hold_back(attempt: Attempt, definition: ActionDefinition, permit: Permit) -
     _note_retry(attempt, message.attempt, permit.delay_s, attempt.trace, permit.held_back)
     reason = WorkflowStateError(f"held back by a {permit.held_back} of {definition.id!r}")
     return RetryLater(message, permit.delay_s, reason)
+
+
+def _put_off(attempt: Attempt, error: NotSafeError) -> RetryLater:
+    """Have the same attempt come again, whose mark *sent* is not safe: nothing has left. That uses up no retry.
+
+    While Redis is away it waits here, for as long as that lasts. Whoever found the mark later without this note would
+    have to take the outcome for unknown.
+    """
+    attempt.log.warn("not sent yet: its mark is not safe, to be tried again", error=str(error))  # noqa: G010 - ours
+    message = replace(attempt.work.message, attempt=attempt.claim.attempt)
+    while True:
+        try:
+            _note_retry(attempt, message.attempt, _UNSAFE_MARK_PAUSE_S, attempt.trace, "durability")
+        except CONNECTION_ERRORS:
+            forget_connections(attempt.work.client)
+            time.sleep(_REDIS_IS_AWAY_PAUSE_S)
+        else:
+            return RetryLater(message, _UNSAFE_MARK_PAUSE_S, WorkflowStateError("held back: its mark is not safe"))
 
 
 def _end_or_retry(

@@ -21,6 +21,7 @@ from redis import Redis
 
 from workflow_state.schema import ActionExecutionState
 from workflow_state.store.connection import CONNECTION_ERRORS, in_batches
+from workflow_state.store.durability import run_unsafe_mark
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.leases import begin_holder, current_holders, end_holder, incarnation, is_over, process_name
 from workflow_state.store.names import progress_key, record_key, worker_key
@@ -160,8 +161,8 @@ def _find_over(store: ExecutionStore, step: str) -> _Over | None:
     return None
 
 
-HeldBack = Literal["limit", "pause"]
-"""Why an attempt has no permit (permits.py)."""
+HeldBack = Literal["limit", "pause", "durability"]
+"""Why an attempt is not sent now: it has no permit (permits.py), or its mark is not safe (durability.py)."""
 
 Whereabouts = Literal["nowhere", "running", "waiting"] | float
 """Where a step without a result is.
@@ -198,10 +199,12 @@ def whereabouts(claim: Mapping[str, Any] | None, leases: Mapping[str, Mapping[st
 def mark_sent(client: Redis, claim: Claim) -> None:
     """Note that an unsafe request is about to leave: from here on only its answer tells whether it arrived.
 
-    Raises ClaimLostError where another worker has taken the attempt over meanwhile; then nothing may be sent.
+    When it returns, the note is as safe as it has to be: a failover does not lose it. Raises NotSafeError where it is
+    not, or where Redis can't be reached, and ClaimLostError where another worker has taken the attempt over meanwhile.
+    Then nothing may be sent.
     """
     progress = progress_key(claim.execution_id)
-    if not run_script(client, "mark_sent", {"progress": progress}, {"step": claim.step, "holder": claim.holder}):
+    if not run_unsafe_mark(client, "mark_sent", {"progress": progress}, {"step": claim.step, "holder": claim.holder}):
         raise ClaimLostError(f"{claim.step} was taken over by another worker")
 
 
@@ -217,8 +220,8 @@ def await_retry(
     """Note that the claimed attempt has ended in a retry, which is due in `delay_s`.
 
     The trace so far and the next attempt's message (JSON) are kept. Where the attempt was `held_back`, nothing was
-    sent, and the same attempt comes again. Returns False where the execution has used up its retries; then nothing may
-    be published. Raises ClaimLostError where another worker has taken the attempt over
+    sent, a mark *sent* of it goes, and the same attempt comes again. Returns False where the execution has used up its
+    retries; then nothing may be published. Raises ClaimLostError where another worker has taken the attempt over
     meanwhile.
     """
     next_attempt_at = datetime.now(UTC) + timedelta(seconds=delay_s)

@@ -85,4 +85,14 @@ def expiry_key() -> str:
     return key_of("expiry")
 
 
+def durability_key() -> str:
+    """Return the key of the primary's time as primary in which it was last seen with a replica (durability.py)."""
+    return key_of("durability")
+
+
+def durability_probe_key() -> str:
+    """Return the key that a process writes to find out how long it takes until a write is safe."""
+    return key_of("durability:probe")
+
+
 EXPIRE_TASK = f"{TASK_PREFIX}expire_outputs"

@@ -28,9 +28,9 @@ from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, Execution
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import alarm_of
 from workflow_state.store.connection import in_batches
+from workflow_state.store.durability import NotSafeError, run_registration
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import alarms_key, index_key
-from workflow_state.store.scripts import run_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def register_execution(
 ) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
 
-    Raises ExecutionConflictError where the id belongs to an execution of another plan.
+    Raises ExecutionConflictError where the id belongs to an execution of another plan, and NotSafeError where no
+    replica has confirmed it in time: then it may be submitted again under the same id.
     """
     levels = schedule_levels(plan.actions)
     fields: dict[str, str] = {
@@ -83,20 +84,23 @@ def register_execution(
 
 def _register(store: ExecutionStore, fields: Mapping[str, str], *, after_s: float) -> Any:
     """Store the fields of a new record, and have a worker look at it after that time; return the script's answer."""
-    answer: Any = run_script(
-        store.client,
-        "register_execution",
-        {"record": store.record, "index": index_key(), "alarms": alarms_key()},
-        {
-            "execution": store.execution_id,
-            "digest": fields["digest"],
-            "submitted_ms": int(time.time() * 1000),
-            "retention_s": store.retention_s,
-            "alarm": alarm_of(store.execution_id),
-            "first_look_s": after_s,
-            "fields": [part for field in fields.items() for part in field],
-        },
-    )
+    keys = {"record": store.record, "index": index_key(), "alarms": alarms_key()}
+    arguments: dict[str, Any] = {
+        "execution": store.execution_id,
+        "digest": fields["digest"],
+        "submitted_ms": int(time.time() * 1000),
+        "retention_s": store.retention_s,
+        "alarm": alarm_of(store.execution_id),
+        "first_look_s": after_s,
+        "fields": [part for field in fields.items() for part in field],
+    }
+    try:
+        answer = run_registration(store.client, "register_execution", keys, arguments)
+    except NotSafeError as error:
+        raise NotSafeError(
+            f"execution {store.execution_id} was written, but a failover could still lose it: {error}. "
+            "Submit the same plan again under the same id"
+        ) from error
     if answer == b"conflict":
         raise ExecutionConflictError(
             f"execution {store.execution_id!r} exists already, with a different plan; submit this plan under another id"

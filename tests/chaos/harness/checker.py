@@ -39,6 +39,8 @@ class Run:
     """Definitions of which no request may be repeated."""
     may_overlap: bool = False
     """Whether a worker was stopped past its lease: what it was sending goes on beside the new run."""
+    may_forget: bool = False
+    """Whether a failover lost results that nobody waited for: what is safe to repeat is sent again, and ends later."""
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ def _check_action(
         tell("wrong", text=f"{name} was sent {late_s:.2f} s after it had ended")
     for dependency in action.get("dependencies", []):
         ended = state["actionStates"][dependency].get("completedAt")
-        if ended and sent[0]["at"] < _seconds(ended) - _TOLERANCE_S:
+        if ended and sent[0]["at"] < _seconds(ended) - _TOLERANCE_S and not run.may_forget:
             tell("wrong", text=f"{name} was sent before {dependency} had ended")
 
 
@@ -182,7 +184,7 @@ def _check_number(
     report.extra += extra
     begun, ended = sent[0]["at"], sent[-1]["at"]
     reasons = [fault for fault in run.faults if begun - 1 <= fault.at <= ended + 1]
-    if extra > len(reasons):
+    if extra > len(reasons) and not run.may_forget:
         report.add("wrong", execution_id, f"{name} was sent {extra} times too often, with {len(reasons)} faults")
 
 

@@ -66,6 +66,8 @@ class Cluster:
     """More environment for the workers, such as another way to Redis."""
     faults: list[Fault] = field(default_factory=list)
     plans: dict[str, Any] = field(default_factory=dict)
+    url: str = ""
+    """Where Redis is, if it is not the cluster's own."""
 
     @property
     def socket(self) -> Path:
@@ -75,7 +77,7 @@ class Cluster:
     @property
     def redis_url(self) -> str:
         """The same, as a URL."""
-        return f"redis+socket://{self.socket}?virtual_host=0"
+        return self.url or f"redis+socket://{self.socket}?virtual_host=0"
 
     def note(self, kind: str) -> None:
         """Note a fault, right after it was done."""
@@ -199,12 +201,16 @@ class Cluster:
 
 
 @contextmanager
-def cluster(folder: Path, service: Service, app: str = "workflow_state") -> Iterator[Cluster]:
-    """Run a Redis and a client; workers are added by the test. All of it has ended when the block has."""
+def cluster(folder: Path, service: Service, app: str = "workflow_state", url: str = "") -> Iterator[Cluster]:
+    """Run a Redis and a client; workers are added by the test. All of it has ended when the block has.
+
+    With `url` that Redis is used, and none is started.
+    """
     (folder / "actions.yaml").write_text(DEFINITIONS.format(url=service.url))
-    made = Cluster(folder, service, app=app)
+    made = Cluster(folder, service, app=app, url=url)
     try:
-        start_redis(made)
+        if not url:
+            start_redis(made)
         made.restart_client()
         yield made
     finally:

@@ -1,4 +1,4 @@
--- Note that a claimed attempt has ended in a retry, or is held back for a permit.
+-- Note that a claimed attempt has ended in a retry, or is held back: for a permit, or because its mark is not safe.
 --
 -- include: own_claim
 -- keys:
@@ -12,7 +12,7 @@
 --   trace            text: the trace so far (JSON)
 --   message          text: the message of the next attempt (JSON)
 --   free_retries     number: how often an execution is retried, besides twice for each action that has begun
---   held_back        text?: why nothing was sent, so that the same attempt comes again: 'limit' or 'pause'
+--   held_back        text?: why nothing was sent, so that the same attempt comes again: 'limit', 'pause' or 'durability'
 --
 -- Answers 1; 0 where the claim is another holder's; -1 where the execution has used up its retries.
 -- May be repeated: a retry that is noted already is not counted again.
@@ -27,7 +27,8 @@ if claim.status ~= 'retrying' and not held_back then
 end
 claim.status = 'retrying'
 claim.nextAttemptAt = next_attempt_at
-if held_back then claim.heldBack = true end
+-- Nothing left, whatever an unsafe attempt had marked before it found that the mark is not safe.
+if held_back then claim.heldBack, claim.sent = true, nil end
 if held_back == 'pause' then claim.pauses = (claim.pauses or 0) + 1 end
 claim.dueAt = tonumber(redis.call('TIME')[1]) + delay_s
 redis.call('HSET', progress, step, cjson.encode(claim), step .. ':trace', trace, step .. ':message', message)

@@ -18,6 +18,8 @@
 local known = redis.call('HGET', record, 'digest')
 if known then
   if known ~= digest then return 'conflict' end
+  -- Written once more, so that the caller may wait for a replica to have it: one waits for one's own writes only.
+  redis.call('HSET', record, 'digest', known)
   return redis.call('HGET', record, 'status')
 end
 -- Not all at once: Lua's stack has an end.
