@@ -13,9 +13,8 @@ from redis.exceptions import (
     RedisError,
 )
 
-from workflow_state.client.connections import redis_address
+from workflow_state.client.connections import NotSafeError, redis_address
 from workflow_state.settings import PREFIX
-from workflow_state.store.durability import NotSafeError
 
 REDIS_ERRORS: Final = (RedisError, OperationalError)
 _UNREACHABLE: Final = "Redis can't be reached"

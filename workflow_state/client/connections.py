@@ -9,6 +9,7 @@ from redis import ConnectionPool
 
 from workflow_state.celery import app
 from workflow_state.redis_url import shown_address
+from workflow_state.store.connection import NotSafeError as NotSafeError  # noqa: PLC0414 - the faces ask here
 from workflow_state.store.connection import redis_client
 
 

@@ -24,8 +24,7 @@ from workflow_state.schema import (
     ErrorDetail,
 )
 from workflow_state.store.claims import HeldBack, await_retry
-from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections
-from workflow_state.store.durability import NotSafeError
+from workflow_state.store.connection import CONNECTION_ERRORS, NotSafeError, forget_connections
 from workflow_state.store.permits import Permit, pause_definition, return_permit, take_permit
 
 # With Retry-After they ask for a pause that is not this action's alone.

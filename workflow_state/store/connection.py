@@ -20,6 +20,10 @@ CONNECTION_ERRORS = (RedisError, OperationalError, BatchPublishError, Connection
 _AWAY = (RedisConnectionError, RedisTimeoutError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
 
 
+class NotSafeError(RedisConnectionError):
+    """A write was not confirmed as safe within its time; it may be there, and it may get lost (durability.py)."""
+
+
 @contextmanager
 def broker_errors() -> Iterator[None]:
     """Raise a BrokerUnavailableError for whatever goes wrong with Redis in the block; also a decorator."""
@@ -27,6 +31,8 @@ def broker_errors() -> Iterator[None]:
         yield
     except BrokerUnavailableError:
         raise
+    except NotSafeError as error:
+        raise BrokerUnavailableError(str(error)) from error
     except CONNECTION_ERRORS as error:
         is_away = isinstance(error, _AWAY)
         what = "Redis can't be reached" if is_away else "Redis refuses what it is asked"

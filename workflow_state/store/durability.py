@@ -22,10 +22,10 @@ from typing import Any
 
 from redis import Redis
 from redis.client import Pipeline
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from workflow_state.settings import get_settings
+from workflow_state.store.connection import NotSafeError
 from workflow_state.store.names import durability_key, durability_probe_key
 from workflow_state.store.scripts import Argument, run_script, run_script_beside
 
@@ -42,10 +42,6 @@ _PROBE_TTL_S = 60
 _NOTE_TTL_S = 3_600
 # The one that answered last, its successor, and the old one that wakes up.
 _MOST_SERVERS = 3
-
-
-class NotSafeError(RedisConnectionError):
-    """A write was not confirmed as safe within its time; it may be there, and it may get lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,8 @@ from workflow_state.rules.states import Record
 from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import alarm_of
-from workflow_state.store.connection import in_batches
-from workflow_state.store.durability import NotSafeError, run_registration
+from workflow_state.store.connection import NotSafeError, in_batches
+from workflow_state.store.durability import run_registration
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import alarms_key, index_key
 

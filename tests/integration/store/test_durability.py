@@ -15,7 +15,8 @@ from redis.sentinel import Sentinel
 from workflow_state.engine.local import local_redis
 from workflow_state.settings import get_settings
 from workflow_state.store import durability
-from workflow_state.store.durability import NotSafeError, run_registration, run_unsafe_mark
+from workflow_state.store.connection import NotSafeError
+from workflow_state.store.durability import run_registration, run_unsafe_mark
 
 HOLDER = "its-holder"
 
