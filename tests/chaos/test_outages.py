@@ -5,11 +5,17 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 
+import httpx
 import pytest
 from chaos.harness import steady_caller as caller
+from chaos.harness.chaos_plans import many
 from chaos.harness.cluster import environment_of, start_redis
 from chaos.options import thorough
+from helpers.command import COMMAND
+from helpers.servers import free_port
+from helpers.waiting import in_time
 
 _BACK_WITHIN_S = 5
 # A plan's own requests, and a machine that does other things beside.
@@ -75,6 +81,16 @@ def judge(log, outages):
     return wrong
 
 
+def take_over_plans(world, log):
+    """Have the checker look at each of the service's executions that it knows the end of."""
+    world.plans |= {entry["id"]: caller.plan_for(entry["id"]) for entry in log if entry["call"] == "final"}
+
+
+def end_after(read_log, moment):
+    """Return when the first `.get()` returned after this moment, None where none has so far."""
+    return min((entry["at"] for entry in read_log() if entry["call"] == "final" and entry["at"] > moment), default=None)
+
+
 @pytest.mark.parametrize("pool", ["threads", "processes"])
 @pytest.mark.parametrize("away_s", [4, pytest.param(8, marks=thorough), pytest.param(25, marks=thorough)])
 def test_redis_away(world, verdict, pool, away_s):
@@ -83,20 +99,124 @@ def test_redis_away(world, verdict, pool, away_s):
     world.canary()
     worker = world.workers[0]
     with steady_caller(world) as read_log:
-        world.wait_for(lambda: any(entry["call"] == "final" for entry in read_log()), "the service has had an answer")
+        world.wait_for(lambda: end_after(read_log, 0), "the service has had an answer")
         world.wait_for(lambda: world.under_way() > 0, "a request is under way")
         outages = [outage(world, away_s)]
         back = outages[0][1]
-        world.wait_for(
-            lambda: any(entry["at"] > back for entry in read_log() if entry["call"] == "final"),
-            "an execution has ended since",
-            timeout_s=30,
-        )
-        first = min(entry["at"] for entry in read_log() if entry["call"] == "final" and entry["at"] > back)
+        first = world.wait_for(lambda: end_after(read_log, back), "an execution has ended since", timeout_s=30)
         assert worker.poll() is None, "the worker has exited"
         time.sleep(3)  # more calls, after all is well again
     log = read_log()
     assert not (wrong := judge(log, outages)), "\n".join(wrong[:20])
     assert first - back < _BACK_WITHIN_S + _SLACK_S, f"{first - back:.1f} s until the first plan was done"
+    take_over_plans(world, log)
     world.wait_for_ends(60)
     assert world.workers[0] is worker, "the worker was started anew"
+    verdict(world)
+
+
+@thorough
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_ten_outages(world, verdict, dice, pool):
+    """After each of them the service answers again within five seconds, and nothing grows in it or in the worker."""
+    world.add_workers(1, "--pool", pool, "--concurrency", "4")
+    world.canary()
+    worker, outages, sizes, after_s = world.workers[0], [], [], []
+    with steady_caller(world) as read_log:
+        for away_s in dice.sample([1, 2, 3, 4, 5, 8, 13, 20, 30, 60], 10):
+            outages.append(outage(world, away_s))
+            back = outages[-1][1]
+            first = world.wait_for(partial(end_after, read_log, back), "an execution has ended since", timeout_s=30)
+            after_s.append(first - back)
+            time.sleep(5)  # the most that it may need; then its size is that of rest
+            sizes.append(caller.size_of(worker.pid))
+    log = read_log()
+    assert not (wrong := judge(log, outages)), "\n".join(wrong[:20])
+    assert max(after_s) < _BACK_WITHIN_S + _SLACK_S, after_s
+    of_service = [entry for entry in log if entry["call"] == "size"]
+    for of_one in (sizes, of_service):
+        begun, ended = of_one[1], of_one[-1]
+        assert ended["descriptors"] <= begun["descriptors"] + 10, of_one
+        assert ended["threads"] <= begun["threads"] + 3, of_one
+        assert ended["rss_kb"] <= begun["rss_kb"] * 1.3, of_one
+    take_over_plans(world, log)
+    world.wait_for_ends(60)
+    assert world.workers[0] is worker, "the worker was started anew"
+    verdict(world)
+
+
+def test_a_worker_that_starts_before_redis(world, verdict, dice):
+    """It waits, and takes work once Redis is there."""
+    plans = many(dice, 3)
+    world.submit(plans)
+    world.redis.kill()
+    world.redis.wait()
+    world.note("SIGKILL to Redis")
+    world.add_workers(1, "--concurrency", "4")
+    worker = world.workers[0]
+    time.sleep(4)  # it tries, and fails, several times
+    start_redis(world)
+    world.wait_for_ends(30)
+    assert world.workers[0] is worker, "the worker was started anew"
+    verdict(world)
+
+
+def test_who_watches_goes_on(world, verdict, dice):
+    """The command that watches, and the run page: its lists answer 503 meanwhile, its stream goes on to the end."""
+    world.add_workers(1, "--concurrency", "4")
+    world.canary()
+    (execution_id, plan) = next(iter(many(dice, 1, delay_ms=1).items()))
+    plan["actions"][0]["inputs"]["query.delay_ms"] = 6_000
+    world.submit({execution_id: plan})
+    world.wait_for(lambda: world.under_way() > 0, "a request is under way")
+    with command(world, "status", execution_id, "--watch", "--json") as watching, page(world) as client:
+        with client.stream("GET", f"/api/executions/{execution_id}/events") as stream:
+            lines = stream.iter_lines()
+            next(lines)
+            world.redis.kill()
+            world.redis.wait()
+            world.note("SIGKILL to Redis")
+            assert in_time(_BACK_WITHIN_S, partial(client.get, "/api/executions")).status_code == 503
+            time.sleep(2)  # an outage that both notice
+            start_redis(world)
+            assert any(line == "event: end" for line in lines)
+        assert client.get(f"/api/executions/{execution_id}").json()["status"] == "completed"
+        shown, said = watching.communicate(timeout=30)
+    assert (watching.returncode, json.loads(shown)["status"]) == (0, "completed"), said
+    assert b"waiting until it is there again" in said
+    world.wait_for_ends(30)
+    verdict(world)
+
+
+@contextmanager
+def command(world, *arguments):
+    """Run the command beside the test."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_of(world)
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@contextmanager
+def page(world):
+    """Serve the run page by the command, and yield a client of it."""
+    port = free_port()
+    with (
+        command(world, "web", "--port", str(port)),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client,
+    ):
+        world.wait_for(lambda: _answers(client), "the page is served")
+        yield client
+
+
+def _answers(client):
+    try:
+        return client.get("/api/executions").status_code == 200
+    except httpx.ConnectError:
+        return False

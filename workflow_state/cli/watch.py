@@ -17,7 +17,7 @@ from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import confirm_action, get_execution_state, read_plan
 from workflow_state.engine.local import Engine, require_running
-from workflow_state.errors import ConfirmationError
+from workflow_state.errors import BrokerUnavailableError, ConfirmationError
 from workflow_state.plans.levels import show_levels
 from workflow_state.rules.states import ENDED
 from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
@@ -25,6 +25,7 @@ from workflow_state.views import text as display
 
 _POLL_S = 0.1
 _NO_WORKER_S = 10
+_AWAY_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator
         if watching.answer:
             _answer_all(state, watching.answer)
         reading_s = time.monotonic()
-        state = get_execution_state(state.id)
+        state = _read_patiently(state.id, watching)
         yield state
         # A huge plan's state takes long to read: a tenth of the time is enough to spend on looking.
         time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)) if state.status not in ENDED else 0)
@@ -138,8 +139,24 @@ def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator
             warned = True
 
 
+def _read_patiently(execution_id: str, watching: Watching) -> ExecutionState:
+    """Return the state; while Redis is away, say so once and wait for it. The execution does so too."""
+    told = False
+    while True:
+        try:
+            return get_execution_state(execution_id)
+        except BrokerUnavailableError as error:
+            if watching.engine:
+                # Its own Redis does not come back.
+                require_running(watching.engine)
+            if not told:
+                click.echo(f"{error}; waiting until it is there again", err=True)
+                told = True
+            time.sleep(_AWAY_POLL_S)
+
+
 def _answer_all(state: ExecutionState, answer: Callable[[ConfirmationState], bool]) -> None:
     for confirmation in state.confirmations:
         if confirmation.confirmed is None:
-            with suppress(ConfirmationError):  # its time ran out, or another answered, meanwhile
+            with suppress(ConfirmationError, BrokerUnavailableError):  # too late, answered by another, or Redis is away
                 confirm_action(state.id, confirmation.action_id, answer(confirmation), digest=confirmation.digest)

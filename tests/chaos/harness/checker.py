@@ -41,6 +41,8 @@ class Run:
     """Whether a worker was stopped past its lease: what it was sending goes on beside the new run."""
     may_forget: bool = False
     """Whether a failover lost results that nobody waited for: what is safe to repeat is sent again, and ends later."""
+    revoked: frozenset[str] = frozenset()
+    """Executions that were revoked: they may end cancelled."""
 
 
 @dataclass(slots=True)
@@ -130,6 +132,8 @@ def _check_end(run: Run, report: Report, execution_id: str, state: Mapping[str, 
     report.unknown += len(unknown)
     if unknown and not run.faults:
         report.add("wrong", execution_id, f"the outcome of {unknown} is unknown, though nothing was done to it")
+    if state["status"] == "cancelled" and execution_id in run.revoked:
+        return
     if state["status"] != "completed" and not unknown:
         report.add("wrong", execution_id, f"it {state['status']}: {state.get('error')}")
 

@@ -56,6 +56,14 @@ def resume(execution_id: str) -> str:
         return str(error)
 
 
+def revoke(task_id: str, verb: str) -> None:
+    """Revoke a task as Celery's users do: by a handle, by the control command, or as Flower's button does."""
+    if verb == "handle":
+        execute_plan.AsyncResult(task_id).revoke(terminate=True)
+    else:
+        app.control.revoke(task_id, terminate=verb == "terminate", signal="SIGKILL")
+
+
 def publish(task: str, arguments: list[Any]) -> None:
     """Put a message on the queue past everything that would refuse it."""
     app.send_task(task, arguments, queue="workflow_state")
@@ -83,7 +91,7 @@ def main() -> None:
     """Answer until stdin ends."""
     # Which may change how messages are published (doubling.py).
     importlib.import_module(os.environ["CHAOS_APP"])
-    functions = {call.__name__: call for call in (submit, states, unended, confirm, resume, publish)}
+    functions = {call.__name__: call for call in (submit, states, unended, confirm, resume, revoke, publish)}
     # The answers' own stream: nothing else that is printed may get between them.
     answers, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:

@@ -5,7 +5,6 @@ It ends when its stdin does, after every `.get()` has returned, and writes `{cal
 """
 
 import json
-import os
 import sys
 import threading
 import time
@@ -69,13 +68,14 @@ def wait_for(log: Log, execution_id: str, handle: Any) -> None:
         log.write(call="final", at=time.time(), id=execution_id, status=state["status"])
 
 
-def size() -> dict[str, int]:
-    """Return how much this process holds."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":" in line)
+def size_of(process: int | str = "self") -> dict[str, int]:
+    """Return how much a process holds."""
+    folder = Path(f"/proc/{process}")
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines() if ":" in line)
     return {
         "rss_kb": int(status["VmRSS"].split()[0]),
-        "descriptors": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - of this very process
-        "threads": threading.active_count(),
+        "descriptors": len(list((folder / "fd").iterdir())),
+        "threads": int(status["Threads"]),
     }
 
 
@@ -96,10 +96,10 @@ def main() -> None:
         log.call("list", lambda: list_executions(limit=5))
         waiting = [thread for thread in waiting if thread.is_alive()]
         if len(waiting) < 3:
-            log.write(call="size", at=time.time(), **size())
+            log.write(call="size", at=time.time(), **size_of())
     for thread in waiting:
         thread.join()
-    log.write(call="end", at=time.time(), **size())
+    log.write(call="end", at=time.time(), **size_of())
 
 
 if __name__ == "__main__":
