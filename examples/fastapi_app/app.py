@@ -12,13 +12,12 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from following import follow
-from kombu.exceptions import OperationalError
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
-from redis.exceptions import RedisError
 from starlette.requests import ClientDisconnect
 
 from workflow_state import (
+    BrokerUnavailableError,
     ConfirmationError,
     ExecutionConflictError,
     ExecutionNotFoundError,
@@ -41,8 +40,7 @@ STATUS_CODES: dict[type[Exception], int] = {
     # An Idempotency-Key that can't be an execution's id, for example.
     WorkflowStateError: 400,
     # Redis is away. Nothing was done that must not be done again: send the same request later.
-    RedisError: 503,
-    OperationalError: 503,
+    BrokerUnavailableError: 503,
 }
 
 app = FastAPI(title="Plans of HTTP actions")

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
-from redis.exceptions import RedisError
 
-from workflow_state import ExecutionNotFoundError, ExecutionState, get_execution_state
+from workflow_state import BrokerUnavailableError, ExecutionNotFoundError, ExecutionState, get_execution_state
 
 POLL_S = 0.25
 ENDED = frozenset({"completed", "failed", "cancelled"})
@@ -90,7 +89,7 @@ async def _keep_looking(execution_id: str, watch: Watch) -> None:
         await asyncio.sleep(pause_s)
         began_s = time.monotonic()
         view = watch.view
-        with suppress(RedisError):  # it may be back the next time
+        with suppress(BrokerUnavailableError):  # it may be back the next time
             try:
                 view = await to_thread.run_sync(_look, execution_id, limiter=_threads)
             except ExecutionNotFoundError:

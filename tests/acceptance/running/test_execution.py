@@ -311,8 +311,8 @@ def test_nothing_is_left_on_the_queue():
     wait_until(lambda: not any(execution_id in message for message in messages()), "everything is acknowledged")
     stored = [*client.scan_iter("workflow_state:*"), *client.scan_iter("celery-*")]
     assert len(stored) >= 5
-    # -2 is a key that has run out meanwhile.
-    assert [key for key in stored if client.ttl(key) == -1] == []
+    # -2 is a key that has run out meanwhile. Those of kombu last as long as there are messages.
+    assert [key for key in stored if client.ttl(key) == -1 and b"unacked" not in key] == []
 
 
 def test_the_worker_logs_one_json_object_a_line(worker: Path):

@@ -82,7 +82,7 @@ def test_twenty_actions_need_one_token_and_leave_no_secret(redis_url, tmp_path):
     assert [entry["response"]["status"] for entry in trace] == [401, 200, 200]
     everything = json.dumps([states, dumps]) + log_file.read_text()
     assert "[redacted]" in json.dumps(dumps[2])
-    assert [f"{execution_id}.a19" in json.dumps(each) for each in dumps] == [True] * 3
+    assert [f"{execution_id}~a19" in json.dumps(each) for each in dumps] == [True] * 3
     assert [secret for secret in (SECRET, *server.tokens) if secret in everything] == []
 
 

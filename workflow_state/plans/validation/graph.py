@@ -8,7 +8,7 @@ from workflow_state.errors import PlanProblem
 from workflow_state.plans.graphs import find_cycles, show_cycle
 from workflow_state.plans.levels import TOO_MANY_SHARE, find_places, find_waiting, leads_to
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
-from workflow_state.wording import find_near_miss, shown
+from workflow_state.wording import shown
 
 _MAX_IDS_SHOWN: Final = 10
 # How many actions may be visited while it is found out whether the dependencies that a fix adds make a cycle.
@@ -40,11 +40,9 @@ def check_dependencies(plan: PlanOutline, action: ActionOutline) -> None:
 
 def _suggest_dependency(plan: PlanOutline, action: ActionOutline, dependency: str) -> str:
     """Return what was probably meant; never the action itself, nor one that waits for it."""
-    names = [known for known in plan.by_id if known != action.id]
-    near = find_near_miss(dependency, names) if plan.searches_left > 0 else None
-    suggestion = plan.suggest(dependency, names)
-    if suggestion and near and not waits_for(plan, near, action.id):
-        return suggestion
+    near = plan.find_near(dependency, (known for known in plan.by_id if known != action.id))
+    if near and not waits_for(plan, near, action.id):
+        return f"did you mean '{shown(near)}'?"
     few = len(plan.by_id) <= _MAX_IDS_SHOWN
     return f"the actions of the plan are {', '.join(map(shown, plan.by_id))}" if few else ""
 

@@ -7,6 +7,7 @@ for near misses and for fixes that make no cycle; they have a budget.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, Final
 
 from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
@@ -31,7 +32,7 @@ from workflow_state.plans.validation.misplaced import find_misplaced
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline, read_outline
 from workflow_state.plans.validation.types import check_headers, check_input_types, check_output_path, find_types
 from workflow_state.schema import ActionDefinition
-from workflow_state.wording import find_near_miss, shown
+from workflow_state.wording import shown
 
 _OPERATORS_WITH_VALUE: Final = frozenset({"equals", "contains", "matches"})
 
@@ -172,17 +173,13 @@ def _try_reference(plan: PlanOutline, action: ActionOutline | None, text: str) -
 def _suggest_root(plan: PlanOutline, action: ActionOutline | None, reference: ParsedReference) -> str:
     """Return the action or `inputs` that was probably meant, unless it can't be read there."""
     name = reference.action_id
-    names = (
-        ("inputs", *plan.by_id)
-        if action is None
-        else ("inputs", *(known for known in plan.by_id if known != action.id))
-    )
-    suggestion = plan.suggest(name, names)
-    near = find_near_miss(name, names) if suggestion else None
+    others = (known for known in plan.by_id if action is None or known != action.id)
+    near = plan.find_near(name, chain(("inputs",), others))
     if near is None or (action and near != "inputs" and waits_for(plan, near, action.id)):
         return ""
     found = _try_reference(plan, action, f"${{{near}{reference.text[2 + len(name) :]}")
-    return "" if any(problem["code"] == "unknown_reference" for problem in found) else suggestion
+    is_wrong_too = any(problem["code"] == "unknown_reference" for problem in found)
+    return "" if is_wrong_too else f"did you mean '{shown(near)}'?"
 
 
 def _check_misplaced(plan: PlanOutline, action: ActionOutline, path: str, text: str) -> None:

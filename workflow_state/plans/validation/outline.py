@@ -79,12 +79,16 @@ class PlanOutline:
         self.problems.append(problem)
         return problem
 
+    def find_near(self, name: str, known: Iterable[str]) -> str | None:
+        """Return the known name that was probably meant, for the first mistakes; None where no name is near."""
+        if self.searches_left <= 0:
+            return None
+        self.searches_left -= 1
+        return find_near_miss(name, known)
+
     def suggest(self, name: str, known: Iterable[str]) -> str:
         """Return `did you mean …?` for the first mistakes, and nothing where no name is near."""
-        if self.searches_left <= 0:
-            return ""
-        self.searches_left -= 1
-        near = find_near_miss(name, known)
+        near = self.find_near(name, known)
         return f"did you mean '{shown(near)}'?" if near else ""
 
 

@@ -13,8 +13,9 @@ from workflow_state.actions.execute import execute_http_action
 from workflow_state.actions.http.failures import parse_retry_after
 from workflow_state.actions.network.client import close_client
 from workflow_state.actions.storage.outputs import read_stored
-from workflow_state.engine.contents import with_contents
+from workflow_state.engine.contents import with_stored_values
 from workflow_state.errors import HttpActionError
+from workflow_state.plans.resolving import resolve_value
 from workflow_state.schema import ActionDefinition
 
 JSON = "application/json"
@@ -297,7 +298,8 @@ def test_what_is_stored_is_read_as_the_same(server, body, content_type, declared
     result = post(server, body, ("Content-Type", content_type), declared=declared)
     assert result.output["stored"] is True
     scope = {"a": {"status": "completed", "result": result.to_json_data()}}
-    assert with_contents("${a.output.content}", scope)["a"]["result"]["output"]["content"] == content
+    read = resolve_value("${a.output.content}", with_stored_values(scope))
+    assert read == content
 
 
 def test_lines_are_without_known_secrets(server, monkeypatch):
