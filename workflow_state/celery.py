@@ -14,6 +14,7 @@ from workflow_state.engine.expiry import Expiry
 from workflow_state.engine.intake import Intake
 from workflow_state.engine.lease import Lease, keep_child_alive
 from workflow_state.engine.result_backend import OVERRIDES, never_subscribe
+from workflow_state.engine.rights import refuse_missing_rights
 from workflow_state.engine.sweep import Alarm
 from workflow_state.errors import SettingsError, WorkflowStateError
 from workflow_state.settings import get_settings
@@ -48,7 +49,7 @@ def check_command(instance: Any = None, options: Mapping[str, Any] | None = None
 
 @worker_init.connect
 def begin_worker(sender: Any = None, **_: Any) -> None:
-    """Check the queues, the action definitions and the storage before the pool forks, and begin a new incarnation.
+    """Check the queues, the definitions, the storage and the rights before the pool forks, and begin an incarnation.
 
     Where one of them is wrong, the worker does not start. A worker of another application, whose tasks submit plans,
     is none of ours.
@@ -62,6 +63,7 @@ def begin_worker(sender: Any = None, **_: Any) -> None:
         # out: a worker whose outputs all fit into the state does not need it.
         if get_settings().storage_url:
             check_storage()
+        refuse_missing_rights(app)
     except WorkflowStateError as error:
         # Celery swallows other exceptions of a signal's receiver, and starts all the same.
         raise SystemExit(f"Error: {error}") from error

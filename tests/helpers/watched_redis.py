@@ -64,8 +64,8 @@ class Watched:
 def watched_redis(folder: Path, *, down_after_ms: int = 1_000, replicas: int = 1) -> Iterator[Watched]:
     """Run all of it until the block ends; the replica is in step, and the sentinels know each other."""
     with ExitStack() as stack:
-        data = [stack.enter_context(_data_node(folder, 0, None))]
-        data += [stack.enter_context(_data_node(folder, number + 1, data[0].port)) for number in range(replicas)]
+        data = [stack.enter_context(data_node(folder, 0, None))]
+        data += [stack.enter_context(data_node(folder, number + 1, data[0].port)) for number in range(replicas)]
         sentinels = [stack.enter_context(_sentinel(folder, number, data[0].port, down_after_ms)) for number in range(3)]
         made = Watched(tuple(data), tuple(sentinels))
         wait_until(lambda: _is_in_step(made, replicas), "the replica is in step, and the sentinels know each other")
@@ -73,7 +73,8 @@ def watched_redis(folder: Path, *, down_after_ms: int = 1_000, replicas: int = 1
 
 
 @contextmanager
-def _data_node(folder: Path, number: int, primary_port: int | None) -> Iterator[Node]:
+def data_node(folder: Path, number: int = 0, primary_port: int | None = None) -> Iterator[Node]:
+    """Run a server with an append-only file until the block ends, a replica where a primary is named."""
     port = free_port()
     settings = {
         "port": str(port),

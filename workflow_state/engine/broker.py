@@ -28,8 +28,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from workflow_state.engine.malformed import MISREAD, drop, find_envelope_problem, where_raised
 from workflow_state.store.names import TASK_PREFIX
 
-_CONNECT_AGAIN_AFTER_S = 0.5
-_CONNECT_AGAIN_AT_LATEST_AFTER_S = 2.0
+# When to connect again, by the names of kombu's options.
+_SOON_S = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
 _COMPACT = (",", ":")
 # A worker takes one of these where a header is missing.
 _SAYS_NOTHING: tuple[Any, ...] = (None, {}, "{}", [], [None, None], (None, None))
@@ -154,14 +154,15 @@ _TRANSPORTS: dict[Any, Any] = {
 
 
 class _LeanMixin:
-    def _ensure_connection(self, errback: Any = None, max_retries: int | None = None, **options: Any) -> Any:
-        """Connect, and try again soon: kombu waits longer each time, after a minute for half a minute."""
-        soon = {
-            "interval_start": _CONNECT_AGAIN_AFTER_S,
-            "interval_step": _CONNECT_AGAIN_AFTER_S,
-            "interval_max": _CONNECT_AGAIN_AT_LATEST_AFTER_S,
-        }
-        return super()._ensure_connection(errback, max_retries, **{**soon, **options})  # type: ignore[misc]
+    def _ensure_connection(
+        self, errback: Any = None, max_retries: int | None = None, *intervals_s: float, **options: Any
+    ) -> Any:
+        """Connect, and try again soon: kombu waits longer each time, after a minute for half a minute.
+
+        Who publishes says by `intervals_s` how long to wait: from, a step more each time, up to.
+        """
+        given_s = dict(zip(_SOON_S, intervals_s, strict=False))
+        return super()._ensure_connection(errback, max_retries, **{**_SOON_S, **given_s, **options})  # type: ignore[misc]
 
     def get_transport_cls(self) -> Any:
         """Return the class that kombu makes the transport of."""

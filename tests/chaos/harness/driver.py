@@ -16,7 +16,12 @@ from redis.exceptions import RedisError
 
 from workflow_state import confirm_action, execute_plan, get_execution_state, resume_execution
 from workflow_state.celery import app
-from workflow_state.errors import ConfirmationError, ExecutionConflictError, ExecutionNotFoundError
+from workflow_state.errors import (
+    BrokerUnavailableError,
+    ConfirmationError,
+    ExecutionConflictError,
+    ExecutionNotFoundError,
+)
 from workflow_state.store.connection import CONNECTION_ERRORS
 
 _PATIENCE_S = 60
@@ -81,7 +86,7 @@ def _patiently(call: Callable[[], Any]) -> Any:
     while True:
         try:
             return call()
-        except (*CONNECTION_ERRORS, RedisError):
+        except (*CONNECTION_ERRORS, RedisError, BrokerUnavailableError):
             if time.monotonic() > deadline_s:
                 raise
             time.sleep(0.1)
