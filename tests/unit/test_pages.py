@@ -15,7 +15,9 @@ from helpers.plans import action
 
 import workflow_state
 from workflow_state.actions.definitions.files import read_definition_files
+from workflow_state.celery import app
 from workflow_state.cli.commands import commands
+from workflow_state.engine.rights import acl_rules
 from workflow_state.plans.validation.validator import validate_plan_with
 from workflow_state.schema import ErrorDetail
 
@@ -33,6 +35,14 @@ def test_what_is_made_from_the_code_is_up_to_date(monkeypatch):
     tables = importlib.import_module("tables")
     for page in tables.PAGES:
         assert tables.with_tables(page.read_text()) == page.read_text(), f"{page.name}: make docs"
+
+
+def test_the_rights_of_the_operating_guide_are_those_that_a_worker_looks_for():
+    """Each key, channel and command, and no other."""
+    page = (ROOT / "docs/how-to/operate.md").read_text()
+    (block,) = re.findall(r"^ACL SETUSER (.*?)^```", page, re.DOTALL | re.MULTILINE)
+    rights = {word for word in block.split() if word[0] in "~&+"}
+    assert rights == set(acl_rules(app))
 
 
 def test_each_public_name_is_in_the_reference():
