@@ -488,6 +488,7 @@ DOUBLING = "\n".join(
         ("openapi: 3.0.0\npaths: []", "'paths' is no mapping"),
         (b"\xff", "not UTF-8"),
         (DOUBLING, "more than 5000000"),
+        ("openapi: 3.0.0\nx: &a [*a]", "contains itself"),
         ("a: &a\n  b: *a", "can't be read"),
     ],
 )

@@ -15,7 +15,7 @@ from workflow_state.errors import ActionDefinitionError
 from workflow_state.json_schema.local_references import resolve_local
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
-# YAML aliases can put one value in many places. It is counted each time.
+# YAML aliases can put one value in many places. It counts in each of them.
 _MAX_NODES = 5_000_000
 _MAX_DEPTH = 200
 _MAX_REFERENCES = 20
@@ -51,7 +51,8 @@ def read_openapi(text: bytes) -> Json:
     try:
         source = text.decode("utf-8-sig")
         data = json.loads(source) if source.lstrip()[:1] == "{" else yaml.load(source, _DocumentLoader)  # noqa: S506 - a safe one
-        document = _Copy().copy(data, 0)
+        _measure(data, {})
+        document = _copy(data)
     except UnicodeDecodeError:
         raise ActionDefinitionError("the document is not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -78,24 +79,39 @@ def _require_version(document: Any) -> Json:
     return document
 
 
-class _Copy:
-    """One deep copy without shared parts, which counts how large it is so far."""
+def _measure(value: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Return how many values a copy would have, and how many levels.
 
-    def __init__(self) -> None:
-        self._nodes = 0
-
-    def copy(self, value: Any, depth: int) -> Any:
-        self._nodes += 1
-        if self._nodes > _MAX_NODES or depth > _MAX_DEPTH:
+    Each object is looked into once, however many places YAML aliases put it in. `known` has what was found, by id; None
+    stands for an object that is being looked into. Raises ValueError for one that is too large, too deep, or in itself.
+    """
+    if not isinstance(value, dict | list):
+        return 1, 0
+    if id(value) not in known:
+        known[id(value)] = None
+        children = value.values() if isinstance(value, dict) else value
+        measured = [_measure(child, known) for child in children]
+        size = 1 + sum(nodes for nodes, _ in measured)
+        depth = 1 + max((levels for _, levels in measured), default=0)
+        if size > _MAX_NODES or depth > _MAX_DEPTH:
             raise ValueError(f"it has more than {_MAX_NODES} values or {_MAX_DEPTH} levels")
-        if isinstance(value, dict):
-            # YAML reads the key of a response, 200, as a number.
-            return {_as_text(key): self.copy(child, depth + 1) for key, child in value.items()}
-        if isinstance(value, list):
-            return [self.copy(child, depth + 1) for child in value]
-        if isinstance(value, str):
-            return _LONE_SURROGATE.sub("\ufffd", value)
-        return value if isinstance(value, bool | int | float) or value is None else str(value)
+        known[id(value)] = size, depth
+    found = known[id(value)]
+    if found is None:
+        raise ValueError("a part of it contains itself")
+    return found
+
+
+def _copy(value: Any) -> Any:
+    """Return a deep copy without shared parts, of JSON data only."""
+    if isinstance(value, dict):
+        # YAML reads the key of a response, 200, as a number.
+        return {_as_text(key): _copy(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_copy(child) for child in value]
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\ufffd", value)
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
 
 
 def _as_text(key: Any) -> str:
