@@ -150,7 +150,7 @@ def _is_in_step(made: Watched, replicas: int) -> bool:
                 return False
     for node in made.sentinels:
         with node.connection() as connection:
-            state = connection.sentinel_master(MASTER_NAME)
+            state = connection.sentinel_masters()[MASTER_NAME]
             if int(state["num-other-sentinels"]) < len(made.sentinels) - 1 or int(state["num-slaves"]) < replicas:
                 return False
     return True
