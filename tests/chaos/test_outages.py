@@ -49,10 +49,10 @@ def steady_caller(world):
 
 def outage(world, duration_s):
     """Kill Redis, start it again after so many seconds, and return when it was away."""
+    left = time.time()
     world.redis.kill()
     world.redis.wait()
     world.note("SIGKILL to Redis")
-    left = time.time()
     time.sleep(duration_s)  # the outage itself
     start_redis(world)
     return left, time.time()
