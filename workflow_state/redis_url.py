@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 SENTINEL_SCHEME = "sentinel://"
 
+_AUTHORITY = re.compile(r"([a-z+]+://)([^/?#]*)(.*)", re.DOTALL)
 _DEFAULT_PORT = 26379
 _MASTER_NAMES = ("master_name", "master", "service_name")
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -87,7 +88,7 @@ def shown_address(url: str) -> str:
     """Return the URL of a Redis, or of several sentinels, without passwords and options."""
     shown = []
     for chunk in _chunks(url):
-        parts = urlsplit(chunk)
+        parts = _split_several(chunk)
         login, _, hosts = parts.netloc.rpartition("@")
         name, colon, _ = login.partition(":")
         masked = f"{name}{':**' if colon else ''}@" if login else ""
@@ -103,9 +104,21 @@ def _chunks(url: str) -> list[str]:
     return [part if "://" in part else f"{SENTINEL_SCHEME}{part}" for part in parts if part]
 
 
+def _split_several(url: str) -> SplitResult:
+    """Return the parts of a URL that may name several hosts.
+
+    Some versions of Python take the brackets of an address for a mistake where another host stands before them.
+    """
+    found = _AUTHORITY.match(url)
+    if found is None:
+        return urlsplit(url)
+    scheme, authority, rest = found.groups()
+    return urlsplit(f"{scheme}host{rest}")._replace(netloc=authority)
+
+
 def _split(chunk: str) -> SplitResult:
     try:
-        parts = urlsplit(chunk)
+        parts = _split_several(chunk)
     except ValueError as error:
         raise ValueError("is no URL; a password with special characters has to be percent-encoded") from error
     if parts.scheme != "sentinel" or parts.fragment:
