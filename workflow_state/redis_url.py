@@ -16,6 +16,7 @@ SENTINEL_SCHEME = "sentinel://"
 
 _AUTHORITY = re.compile(r"([a-z+]+://)([^/?#]*)(.*)", re.DOTALL)
 _DEFAULT_PORT = 26379
+_NO_URL = "is no URL; a password with special characters has to be percent-encoded"
 _MASTER_NAMES = ("master_name", "master", "service_name")
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _KNOWN = (
@@ -120,7 +121,7 @@ def _split(chunk: str) -> SplitResult:
     try:
         parts = _split_several(chunk)
     except ValueError as error:
-        raise ValueError("is no URL; a password with special characters has to be percent-encoded") from error
+        raise ValueError(_NO_URL) from error
     if parts.scheme != "sentinel" or parts.fragment:
         raise ValueError("is no URL of sentinels; a password with special characters has to be percent-encoded")
     return parts
@@ -133,6 +134,9 @@ def _read_hosts(chunk: SplitResult) -> list[tuple[str, int]]:
 def _read_host(text: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
+    except ValueError as error:
+        raise ValueError(_NO_URL) from error
+    try:
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise ValueError(
