@@ -553,3 +553,13 @@ def test_headers_that_a_plan_can_set():
     given = definition(url="https://api.test/{header}")
     actions = [{"id": "a", "actionDefinitionId": "api.call", "inputs": inputs}]
     assert find_logic_problems({"name": "n", "actions": actions}, {"api.call": given}) == []
+
+
+@pytest.mark.parametrize("name", ["header.Authorization ", "header. authorization", "header.\uff21uthorization"])
+def test_a_header_with_credentials_is_known_however_it_is_written(name):
+    """The worker would refuse it too, but the plan with the token would have been stored by then."""
+    plan = {"name": "p", "actions": [{"id": "a", "actionDefinitionId": "d", "inputs": {name: "Bearer t0ken"}}]}
+    with pytest.raises(PlanValidationError) as caught:
+        validate_plan_with(None, plan)
+    assert [problem["code"] for problem in caught.value.errors] == ["bad_input"]
+    assert "t0ken" not in str(caught.value)

@@ -5,6 +5,7 @@ it two things are checked: its literal parts, and what does not depend on the re
 properties and the number of entries.
 """
 
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -82,7 +83,9 @@ def check_headers(plan: PlanOutline, action: ActionOutline, definition: ActionDe
     credentials = definition.credential_headers if definition else CREDENTIAL_HEADERS
     own = {name.lower() for name in definition.endpoint.headers} if definition else set()
     for key, value in action.inputs.items():
-        header = str(key).removeprefix("header.") if str(key).startswith("header.") else ""
+        # However it is written: a name that only looks like another one is refused by the worker, and its value stored.
+        written = unicodedata.normalize("NFKC", str(key)).strip()
+        header = written.removeprefix("header.").strip() if written.startswith("header.") else ""
         if value is None or header.lower() not in credentials | own:
             continue
         why = "carries credentials" if header.lower() in credentials else "is the definition's own"
