@@ -12,6 +12,7 @@ import atexit
 import json
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -26,6 +27,9 @@ MAX_BYTES = 1_000_000
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 
 _origins: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+
+
+_ENDS_WITHIN_S = 45
 
 
 class ForkedPython(subprocess.Popen):
@@ -50,6 +54,11 @@ class ForkedPython(subprocess.Popen):
     def _try_wait(self, wait_flags: int) -> tuple[int, int]:
         if wait_flags == os.WNOHANG and not select.select([self._status], [], [], 0)[0]:
             return 0, 0
+        if not select.select([self._status], [], [], _ENDS_WITHIN_S)[0]:
+            # A test that waits for ever would hold up the whole run, and say nothing.
+            os.kill(self.pid, signal.SIGKILL)
+            if not select.select([self._status], [], [], _ENDS_WITHIN_S)[0]:
+                return self.pid, signal.SIGKILL
         told = os.read(self._status, 4)
         os.close(self._status)
         # Nothing is told where the origin has been ended.
