@@ -2,7 +2,7 @@
 
 Celery's own consumer gives up after twenty tries to reconnect: whoever waits gets "the application must be restarted",
 and from then on every `.get()` of that process times out, although the executions complete. Here a lost connection is
-no end. Whoever waits tries to connect again, about once a second, until its result is there or its own time is over.
+no end. Whoever waits tries to connect again, twice a second, until its result is there or its own time is over.
 With each new connection the results that were missed are read, and all that somebody waits for is subscribed to again.
 """
 
