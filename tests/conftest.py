@@ -3,10 +3,14 @@
 import os
 import random
 import signal
+from collections.abc import Iterator
 
 import pytest
 from chaos.harness.checker import Report, table
 from hypothesis import HealthCheck, settings
+
+from workflow_state.actions.definitions.catalog import forget_definition_files
+from workflow_state.settings import get_settings
 
 # The other processes have it from this one's environment.
 os.environ["CHAOS_SEED"] = os.environ.get("CHAOS_SEED") or str(random.randrange(2**31))
@@ -21,6 +25,16 @@ settings.register_profile("suite", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("suite")
 
 _reports: dict[str, Report] = {}
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_environment() -> Iterator[None]:
+    """Have no test see the settings that another one read under an environment of its own, nor leave it such."""
+    yield
+    known = get_settings() if get_settings.cache_info().currsize else None
+    get_settings.cache_clear()
+    if known and known.actions != get_settings().actions:
+        forget_definition_files()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -49,9 +50,12 @@ def redis_url(definitions: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         }
         get_settings.cache_clear()
         catalog.forget_catalog()
-        # pytest's collection looks at the tasks that a test module imports, and that makes Celery read its settings.
+        # pytest's collection looks at the tasks that a test module imports, and that makes Celery read its settings; a
+        # test that ran before may have had it connect. Which tests a process of the run has had is chance.
         importlib.reload(celeryconfig)
         app.conf.update(load_configuration())
+        app._pool = app._backend_cache = None  # noqa: SLF001 - Celery has no verb for it
+        app._local = threading.local()  # noqa: SLF001 - likewise
         yield url
         app.close()
 

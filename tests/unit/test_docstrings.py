@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 
 from workflow_state.actions.definitions.catalog import forget_catalog
+from workflow_state.settings import get_settings
 
 
 @pytest.mark.parametrize(
@@ -14,6 +15,7 @@ from workflow_state.actions.definitions.catalog import forget_catalog
 def test_an_example_gives_what_its_docstring_says(name, monkeypatch):
     """In a process where no definitions are known, whatever other tests have registered."""
     monkeypatch.delenv("WORKFLOW_STATE_ACTIONS", raising=False)
+    get_settings.cache_clear()
     forget_catalog()
     outcome = doctest.testmod(import_module(f"workflow_state.{name}"))
     assert outcome.attempted > 0
