@@ -82,7 +82,7 @@ def test_a_person_finds_an_executions_tasks_and_the_way_back(flower, tmp_path):
         found = wait_until(lambda: len(rows()) == 4 and all(handle.id in row for row in rows()) and rows(), "4 tasks")
         for name in ("first", "second", "third"):
             assert sum(f"execute_action.{name}" in row and "SUCCESS" in row for row in found) == 1
-        browser.get(f"{flower.address}/task/{handle.id}.second")
+        browser.get(f"{flower.address}/task/{handle.id}~second")
         page = wait_until(lambda: (text := texts("body")[0]) and "Root" in text and text, "its page")
         assert f"('{handle.id}', 'second')" in page
         # The execution's own task, whose page has the same id as `workflow-state status`.
