@@ -12,6 +12,7 @@ import pytest
 from helpers.oauth_server import token_server
 from helpers.waiting import in_time, wait_until
 
+from workflow_state.actions import execute
 from workflow_state.actions.auth import oauth
 from workflow_state.actions.auth.credentials import resolve_grant
 from workflow_state.actions.auth.oauth import forget_tokens, obtain_token
@@ -146,10 +147,13 @@ def test_a_token_is_used_until_shortly_before_its_end(server, monkeypatch, lifet
 
 def test_an_old_token_is_replaced(server):
     server.lifetime = 1
+    began_s = time.monotonic()
     call(server)
     call(server)
-    assert len(server.token_requests) == 1
-    wait_until(lambda: call(server) and len(server.token_requests) == 2, "another token is asked for")
+    # It is used for half of its time. A machine that was busy for longer has asked for another one already.
+    assert len(server.token_requests) == 1 or time.monotonic() - began_s > server.lifetime / 2
+    server.token_requests.clear()
+    wait_until(lambda: call(server) and len(server.token_requests) == 1, "another token is asked for")
 
 
 # --- A token that is refused
@@ -416,8 +420,11 @@ def test_the_hook_before_sending_is_for_the_action_alone(server):
 
 
 @pytest.mark.parametrize("delay_s", [0, 0.4])
-def test_what_is_not_wanted_any_more_after_a_long_wait_is_not_sent(server, delay_s):
+def test_what_is_not_wanted_any_more_after_a_long_wait_is_not_sent(server, delay_s, monkeypatch):
     """A token that came at once needs no question, which costs a look at Redis."""
+    if not delay_s:
+        # Even at once may take a while on a busy machine.
+        monkeypatch.setattr(execute, "_LONG_WAIT_S", 30)
     asked = []
     context = ActionContext(execution_id="run", action_id="a", is_wanted=lambda: bool(asked.append(1)))
     server.delay_s = delay_s
