@@ -15,7 +15,7 @@ from celery import Celery, current_app
 from celery.canvas import Signature, maybe_signature
 from kombu import Queue
 
-from workflow_state.store.names import TASK_PREFIX
+from workflow_state.store.names import QUEUE, TASK_PREFIX
 
 CALLBACK_OPTIONS = ("link", "link_error", "chain", "chord")
 """Options of `apply_async` that hold signatures of what comes after."""
@@ -69,6 +69,14 @@ def _queue_of(app: Celery, task: str) -> str:
     router: Any = app.amqp.router
     queue: str = router.route({}, task)["queue"].name
     return queue
+
+
+def route_ours(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """Return where a task of ours goes, None for the others: the first of Celery's `task_routes`.
+
+    So no route of a team's celeryconfig is asked about our tasks. It may take them elsewhere, or not know them.
+    """
+    return {"queue": QUEUE} if name.startswith(TASK_PREFIX) else None
 
 
 def route_callback(

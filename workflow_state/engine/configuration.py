@@ -15,7 +15,7 @@ from typing import Any
 from celery.app.defaults import NAMESPACES, flatten
 from celery.utils.imports import cwd_in_path
 
-from workflow_state.engine.callbacks import route_callback
+from workflow_state.engine.callbacks import route_callback, route_ours
 from workflow_state.engine.sentinel import with_sentinels
 from workflow_state.errors import SettingsError
 from workflow_state.settings import get_settings
@@ -75,10 +75,10 @@ def load_configuration() -> dict[str, Any]:
     kept = {**KEPT_SETTINGS, **(dict.fromkeys(CONNECTION_SETTINGS, "") if get_settings().redis_url else {})}
     settings = {name: value for name, value in {**ours, **theirs}.items() if name in ours or name not in kept}
     settings |= {name: ours[name] for name in kept if name in ours}
-    # Ours name their queue themselves; what our application does not know is somebody's callback.
+    # Theirs are not asked about ours; what our application does not know is somebody's callback.
     routes = theirs.get("task_routes") or []
     to_theirs = partial(route_callback, theirs.get("task_default_queue"))
-    settings["task_routes"] = [*(routes if isinstance(routes, list | tuple) else [routes]), to_theirs]
+    settings["task_routes"] = [route_ours, *(routes if isinstance(routes, list | tuple) else [routes]), to_theirs]
     for name in MERGED_SETTINGS:
         settings[name] = {**ours.get(name, {}), **(theirs.get(name) or {}), **_our_options(ours.get(name, {}))}
     if problem := find_contradiction(settings):

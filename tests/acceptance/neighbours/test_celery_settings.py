@@ -53,6 +53,12 @@ task_routes = {"workflow_state.*": {"queue": "nobody_reads_this"}, "*": "nor_thi
 broker_transport_options = {"priority_steps": [0, 3, 6, 9], "visibility_timeout": 43200, "unacked_key": "unacked"}
 result_backend_transport_options = {"retry_policy": {"timeout": 5.0}}
 """
+ROUTED_BY_NAME = """
+def route(name, args, kwargs, options, task=None, **more):
+    return {"team.notify": {"queue": "team"}}[name]
+
+task_routes = route
+"""
 
 
 @pytest.fixture
@@ -111,6 +117,13 @@ def test_dictionaries_are_merged_and_routes_do_not_take_our_tasks(start, service
     process, log, url = start(ROUTED)
     assert process.poll() is None, log
     assert completes(url, service) == "completed"
+
+
+def test_routes_that_know_their_own_tasks_only_are_not_asked_about_ours(start, service: Service):
+    process, log, url = start(ROUTED_BY_NAME)
+    assert process.poll() is None, log
+    assert completes(url, service) == "completed"
+    assert "Traceback" not in log
 
 
 @pytest.mark.parametrize(
