@@ -62,4 +62,6 @@ def _guard(consumer: Any, receive: Callable[[Any], None]) -> Callable[[Any], Non
 
 def _keep_ending(app: Celery, headers: dict[str, Any]) -> None:
     """Take from a message of ours what would keep its execution from ending."""
+    # The end of an execution, and of an action, is a result; an application may want none of its own tasks'.
+    headers.pop("ignore_result", None)
     cancel_where_stamp_is_revoked(app, headers)
