@@ -115,7 +115,9 @@ class _SturdyMixin:
         return super().mark_as_failure(task_id, exc, *args, **kwargs)  # type: ignore[misc]
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        return isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
+        # A worker has an answer to keep. Who asks for a result, by `ready()` say, would be held up by an outage.
+        is_passing = isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
+        return _in_worker and is_passing
 
 
 def _is_action(request: Any) -> bool:
