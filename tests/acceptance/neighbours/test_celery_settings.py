@@ -45,6 +45,8 @@ KEPT = {
     "worker_prefetch_multiplier": 0,
     "control_exchange": "celery",
     "result_backend_always_retry": False,
+    "result_backend_max_retries": 0,
+    "task_default_rate_limit": "1/h",
 }
 ROUTED = """
 from kombu import Queue
@@ -130,6 +132,7 @@ def test_routes_that_know_their_own_tasks_only_are_not_asked_about_ours(start, s
     ("config", "arguments", "named"),
     [
         ("task_always_eager = True", [], "task_always_eager"),
+        ("CELERY_ALWAYS_EAGER = True", [], "task_always_eager"),
         ("broker_transport_options = {'global_keyprefix': 'a:'}", [], "global_keyprefix"),
         ("", ["--autoscale", "4,1"], "--autoscale"),
         ("worker_pool = 'gevent'", [], "gevent"),
