@@ -76,6 +76,7 @@ result_chord_expires = _settings.retention_s
 # An answer that can't be stored because Redis is away is kept until it can be. Its request was sent, and may not be
 # sent twice.
 result_backend_always_retry = True
+result_backend_max_retries = float("inf")
 result_backend_max_sleep_between_retries_ms = 2_000
 # A task's arguments belong in its message, not once more in its result.
 result_extended = False
@@ -87,6 +88,7 @@ task_ignore_result = False
 task_store_eager_result = False
 # For a team's own tasks: these would change ours.
 task_annotations = None
+task_default_rate_limit = None
 # Ours are JSON, written as it is.
 task_compression = None
 result_compression = None

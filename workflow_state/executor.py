@@ -20,6 +20,7 @@ from celery.exceptions import Ignore, Reject
 
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
+from workflow_state.engine.callbacks import call_callbacks
 from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level, store_of
@@ -77,6 +78,8 @@ def execute_plan(self: PlanTask, plan: Any = None) -> Any:
             logger.error("A plan came under an id that is taken, and was dropped: %s", error)  # noqa: TRY400 - no defect
             raise Ignore from error
         final = refused or _continue_execution(self, 0)
+        if final is not None:
+            call_callbacks(self, final)
     if final is None:
         # Raised here, and by none of the functions below: Celery copies and formats the traceback of each Ignore, which
         # costs more than starting a level does.
@@ -93,6 +96,8 @@ def execute_level(self: Task, level: int) -> Any:  # type: ignore[type-arg]
     """
     with requeued_on_connection_loss():
         final = _continue_execution(self, level)
+        if final is not None:
+            call_callbacks(self, final)
     if final is None:
         raise Ignore
     return final

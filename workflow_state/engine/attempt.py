@@ -12,12 +12,12 @@ from celery import Task
 
 from workflow_state.actions.definitions.catalog import load_action_definition
 from workflow_state.engine.confirmation import ask_for_confirmation
-from workflow_state.engine.deciding import decide, end_at_once
+from workflow_state.engine.deciding import decide, end_at_once, outcome_unknown
 from workflow_state.engine.messages import ActionMessage
 from workflow_state.engine.outcomes import Outcome, RetryLater, Waiting, WithoutEffect
 from workflow_state.engine.sending import send
 from workflow_state.engine.settling import alternative_of, finish, settle
-from workflow_state.engine.work import Attempt, Work, end_unsent
+from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.states import with_unneeded
@@ -28,7 +28,7 @@ from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
 )
-from workflow_state.store.claims import Claim, ClaimLostError, claimed, read_failure, read_trace
+from workflow_state.store.claims import Claim, ClaimLostError, claimed, is_marked_sent, read_failure, read_trace
 from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.permits import pause_key
@@ -114,14 +114,23 @@ def _send_if_wanted(
     except CONNECTION_ERRORS:
         raise
     except WorkflowStateError as error:
-        detail = _describe(error)
+        ended = end_unsent(attempt, ActionFailure(error=_describe(error)))
     except Exception as error:
-        # A defect of ours. Raised, it would leave the chord without its body, and the execution without an end.
+        # A defect of ours, or a soft time limit of Celery's. Raised, it would leave the chord without its body, and the
+        # execution without an end.
         logger.exception("Action %s of execution %s failed by a defect", work.action.id, work.execution_id)
-        detail = ErrorDetail(
-            category=ErrorCategory.STATE_INCONSISTENT,
-            message=f"an internal error ({type(error).__name__}); the worker's log has the details",
-        )
+        ended = _end_by_defect(attempt, error)
+    return ended
+
+
+def _end_by_defect(attempt: Attempt, error: Exception) -> ActionExecutionState:
+    """Return how a step ends by an error that nobody foresaw; an unsafe request may have been sent by then."""
+    work = attempt.work
+    message = f"an internal error ({type(error).__name__}); the worker's log has the details"
+    if is_marked_sent(work.store, attempt.claim):
+        told = f"{message}. The request had been sent: the outcome is unknown"
+        return end_sent(attempt, outcome_unknown(work.action, told))
+    detail = ErrorDetail(category=ErrorCategory.STATE_INCONSISTENT, message=message)
     return end_unsent(attempt, ActionFailure(error=detail))
 
 

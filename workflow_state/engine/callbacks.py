@@ -8,14 +8,18 @@ submits, which knows it. One that comes without (a chain whose first task is the
 the celeryconfig beside our worker, or Celery's own default.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from celery import Celery, current_app
-from celery.canvas import Signature, maybe_signature
+from celery import Celery, Task, current_app
+from celery.canvas import Signature, maybe_signature, signature
 from kombu import Queue
 
-from workflow_state.store.names import TASK_PREFIX
+from workflow_state.store.connection import LOST_CONNECTION
+from workflow_state.store.names import QUEUE, TASK_PREFIX
+
+logger = logging.getLogger(__name__)
 
 CALLBACK_OPTIONS = ("link", "link_error", "chain", "chord")
 """Options of `apply_async` that hold signatures of what comes after."""
@@ -69,6 +73,37 @@ def _queue_of(app: Celery, task: str) -> str:
     router: Any = app.amqp.router
     queue: str = router.route({}, task)["queue"].name
     return queue
+
+
+def call_callbacks(task: Task, final: Any) -> None:  # type: ignore[type-arg]
+    """Publish what the caller has linked to an execution, in place of Celery, which gets to see none of it.
+
+    One that can't be published is told in the log, and the execution has ended all the same: its queue may not be ours
+    to write to, say. Celery would take that for a failure of the execution, and keep its message. Raises a connection
+    error where Redis can't be reached.
+    """
+    request = task.request
+    callbacks, chain = list(request.callbacks or ()), list(request.chain or ())
+    request.callbacks = request.chain = None
+    after: list[tuple[Any, dict[str, Any]]] = [(callback, {}) for callback in callbacks]
+    if chain:
+        after.append((chain[-1], {"chain": chain[:-1]}))
+    place: dict[str, Any] = {"parent_id": request.id, "root_id": request.root_id or request.id}
+    for callback, options in after:
+        try:
+            signature(callback, app=task.app).apply_async((final,), **place, **options)
+        except LOST_CONNECTION:
+            raise
+        except Exception:
+            logger.exception("A callback of execution %s could not be published, and is not called", request.id)
+
+
+def route_ours(name: str, *_: Any, **__: Any) -> dict[str, str] | None:
+    """Return where a task of ours goes, None for the others: the first of Celery's `task_routes`.
+
+    So no route of a team's celeryconfig is asked about our tasks. It may take them elsewhere, or not know them.
+    """
+    return {"queue": QUEUE} if name.startswith(TASK_PREFIX) else None
 
 
 def route_callback(

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from celery.app import defaults
 from celery.app.defaults import NAMESPACES, flatten
 from celery.utils.imports import cwd_in_path
 
-from workflow_state.engine.callbacks import route_callback
+from workflow_state.engine.callbacks import route_callback, route_ours
 from workflow_state.engine.sentinel import with_sentinels
 from workflow_state.errors import SettingsError
 from workflow_state.settings import get_settings
@@ -47,11 +48,13 @@ KEPT_SETTINGS: Mapping[str, str] = {
     "task_ignore_result": "an action's result is what its level waits for",
     "task_store_eager_result": "nothing of ours runs eagerly",
     "task_annotations": _OURS_DEFAULT,
+    "task_default_rate_limit": "it is for a team's own tasks, ours have the rateLimit of a definition",
     "result_extended": "a result would hold the inputs once more",
     "result_expires": "states and results live equally long: set WORKFLOW_STATE_RETENTION_S",
     "result_failure_expires": "states and results live equally long: set WORKFLOW_STATE_RETENTION_S",
     "result_chord_expires": "a level may wait for a person as long as its execution lives",
     "result_backend_always_retry": "an answer that can't be stored now would be lost",
+    "result_backend_max_retries": "an answer that can't be stored now would be lost",
     "worker_prefetch_multiplier": "a worker would hold back messages that others could run",
 }
 """What correctness rests on, each with what would break: a team's celeryconfig can't change these for our workers."""
@@ -75,10 +78,10 @@ def load_configuration() -> dict[str, Any]:
     kept = {**KEPT_SETTINGS, **(dict.fromkeys(CONNECTION_SETTINGS, "") if get_settings().redis_url else {})}
     settings = {name: value for name, value in {**ours, **theirs}.items() if name in ours or name not in kept}
     settings |= {name: ours[name] for name in kept if name in ours}
-    # Ours name their queue themselves; what our application does not know is somebody's callback.
+    # Theirs are not asked about ours; what our application does not know is somebody's callback.
     routes = theirs.get("task_routes") or []
     to_theirs = partial(route_callback, theirs.get("task_default_queue"))
-    settings["task_routes"] = [*(routes if isinstance(routes, list | tuple) else [routes]), to_theirs]
+    settings["task_routes"] = [route_ours, *(routes if isinstance(routes, list | tuple) else [routes]), to_theirs]
     for name in MERGED_SETTINGS:
         settings[name] = {**ours.get(name, {}), **(theirs.get(name) or {}), **_our_options(ours.get(name, {}))}
     if problem := find_contradiction(settings):
@@ -157,6 +160,9 @@ def _have_their_own() -> bool:
 
 
 def settings_in(module: str) -> dict[str, Any]:
-    """Return those of a module's names that are settings of Celery."""
+    """Return those of a module's names that are settings of Celery, such as `BROKER_URL` by their names of today."""
     known = {setting[0] for setting in flatten(NAMESPACES)}
-    return {name: value for name, value in vars(importlib.import_module(module)).items() if name in known}
+    new_names: Mapping[str, str] = defaults._TO_NEW_KEY  # type: ignore[attr-defined]  # noqa: SLF001 - Celery's own table
+    found = vars(importlib.import_module(module))
+    old = {new_names[name]: value for name, value in found.items() if name in new_names}
+    return {**old, **{name: value for name, value in found.items() if name in known}}

@@ -33,7 +33,7 @@ def end_at_once(attempt: Attempt, *, is_cancelled: bool) -> ActionExecutionState
     action, claim = attempt.work.action, attempt.claim
     if claim.was_sent:
         # Even where the execution was cancelled since: a resumed one must not send it again unasked.
-        return end_sent(attempt, _outcome_unknown(action))
+        return end_sent(attempt, outcome_unknown(action))
     if is_cancelled:
         return end_unsent(attempt, ActionSkip(reason=CANCELLED))
     if claim.losses >= _MAX_LOSSES:
@@ -107,13 +107,15 @@ def _end_of_whole_list(elements: Sequence[Any], *, is_alternative: bool) -> Acti
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
 
 
-def _outcome_unknown(action: PlannedAction) -> ActionFailure:
-    """Return the end of an unsafe request whose worker died after it began to send: it is not sent a second time."""
+def outcome_unknown(
+    action: PlannedAction, message: str = "the worker was lost after the request had been sent: the outcome is unknown"
+) -> ActionFailure:
+    """Return the end of an unsafe request that was begun and never read to its end: it is not sent a second time."""
     return ActionFailure(
         error=ErrorDetail(
             category=ErrorCategory.STATE_INCONSISTENT,
             code=OUTCOME_UNKNOWN,
-            message="the worker was lost after the request had been sent: the outcome is unknown",
+            message=message,
             context={"actionDefinitionId": action.action_definition_id},
             suggestion="find out at the server whether it was done; then resume with --assume-done VALUE "
             "(assume_done=…), the output that it had, where it was done, or with --send-again (send_again=…) where it "

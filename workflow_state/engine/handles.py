@@ -10,7 +10,14 @@ from workflow_state.store.execution import open_store
 
 
 class ExecutionHandle(AsyncResult):  # type: ignore[type-arg]
-    """An execution, as Celery's AsyncResult: `id`, `get(timeout=…)` for its final state, `ready()` and all the rest."""
+    """An execution, as Celery's AsyncResult: `id`, `get(timeout=…)` for its final state, `ready()` and all the rest.
+
+    `get()` waits through an outage of Redis. `ready()`, `status` and the others raise BrokerUnavailableError.
+    """
+
+    @broker_errors()
+    def _get_task_meta(self) -> Any:
+        return super()._get_task_meta()  # type: ignore[misc] # the stubs lack it
 
     @broker_errors()
     def revoke(self, *_: Any, **__: Any) -> None:

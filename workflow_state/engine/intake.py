@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from celery import bootsteps
+from celery import Celery, bootsteps
 
+from workflow_state.engine.cancelling import cancel_where_stamp_is_revoked
 from workflow_state.engine.malformed import MISREAD, describe_message, drop, find_task_problem, where_raised
 from workflow_state.engine.messages import ActionMessage
 from workflow_state.store.names import ACTION_TASK, TASK_PREFIX
@@ -46,6 +47,8 @@ def _guard(consumer: Any, receive: Callable[[Any], None]) -> Callable[[Any], Non
             drop(describe_message(message), problem)
             message.reject_log_error(logger, consumer.connection_errors)
             return
+        if message.headers["task"] in functions:
+            _keep_ending(consumer.app, message.headers)
         try:
             receive(message)
         except MISREAD as error:
@@ -55,3 +58,10 @@ def _guard(consumer: Any, receive: Callable[[Any], None]) -> Callable[[Any], Non
                 message.reject_log_error(logger, consumer.connection_errors)
 
     return on_task_received
+
+
+def _keep_ending(app: Celery, headers: dict[str, Any]) -> None:
+    """Take from a message of ours what would keep its execution from ending."""
+    # The end of an execution, and of an action, is a result; an application may want none of its own tasks'.
+    headers.pop("ignore_result", None)
+    cancel_where_stamp_is_revoked(app, headers)

@@ -22,7 +22,7 @@ Celery's own does five things that this one does not:
 import json
 from typing import Any
 
-from billiard.exceptions import TimeLimitExceeded
+from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery import states
 from celery.backends.redis import RedisBackend, SentinelBackend
 from kombu.utils.json import dumps
@@ -37,6 +37,9 @@ _COMPACT = (",", ":")
 
 # Redis takes no writes now, but it will again.
 _PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
+
+# The sweep sends again what they end.
+_TIME_LIMITS = (TimeLimitExceeded, SoftTimeLimitExceeded)
 
 _in_worker = False
 
@@ -110,12 +113,14 @@ class _SturdyMixin:
     def mark_as_failure(self, task_id: str, exc: BaseException, *args: Any, **kwargs: Any) -> Any:
         request = args[1] if len(args) > 1 else kwargs.get("request")
         is_ours = str(getattr(request, "task", None)).startswith(TASK_PREFIX)
-        if _is_action(request) or (is_ours and isinstance(exc, TimeLimitExceeded)):
+        if _is_action(request) or (is_ours and isinstance(exc, _TIME_LIMITS)):
             return None
         return super().mark_as_failure(task_id, exc, *args, **kwargs)  # type: ignore[misc]
 
     def exception_safe_to_retry(self, exc: BaseException) -> bool:
-        return isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
+        # A worker has an answer to keep. Who asks for a result, by `ready()` say, would be held up by an outage.
+        is_passing = isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
+        return _in_worker and is_passing
 
 
 def _is_action(request: Any) -> bool:

@@ -4,16 +4,25 @@ Celery's own consumer gives up after twenty tries to reconnect: whoever waits ge
 and from then on every `.get()` of that process times out, although the executions complete. Here a lost connection is
 no end. Whoever waits tries to connect again, twice a second, until its result is there or its own time is over.
 With each new connection the results that were missed are read, and all that somebody waits for is subscribed to again.
+
+One thread of all that wait tries to connect, and holds up none of the others: a Redis that says nothing takes seconds.
+
+A child of a fork (a web server's worker, say) listens by a connection of its own. Celery sees to that for its own
+processes only.
 """
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 from celery.backends.redis import ResultConsumer  # type: ignore[attr-defined] # the stubs lack it
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from workflow_state.store.connection import forget_connections
 
 logger = logging.getLogger(__name__)
 
@@ -24,38 +33,77 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
     """Celery's consumer of results, which takes an outage for what it is: something that passes."""
 
     _pubsub: Any = None
+    _connecting: Lock
     _tried_at_s = float("-inf")
-    _is_away = False
+    _must_connect = False
+    _is_told = False
+    _process = 0
+
+    def _reset_sync(self) -> None:
+        """Make the locks, at the beginning and in the child of a fork."""
+        super()._reset_sync()
+        self._connecting = Lock()
+        self._process = os.getpid()
+
+    def _begin_in_child(self) -> None:
+        """Leave the connection and the locks of the process that this one was forked off to it."""
+        if self._process != os.getpid():
+            self._reset_sync()
+            self._pubsub, self._must_connect = None, bool(self.subscribed_to)
 
     @contextmanager
     def reconnect_on_error(self) -> Iterator[None]:
-        """Connect anew, once, where the connection was lost in the block; raise nothing if that fails as well."""
+        """Note that Redis is away, where the connection was lost in the block: the next `drain_events` connects."""
         try:
             yield
-        except RedisTimeoutError:
-            self._connect_anew()
+        except RedisTimeoutError as error:
+            self._note_loss(error)
         except TimeoutError:
             # Nothing came in the time that the caller gave: no error.
             raise
-        except self._connection_errors:
-            self._connect_anew()
+        except self._connection_errors as error:
+            self._note_loss(error)
+
+    def _note_loss(self, error: Exception) -> None:
+        self._must_connect = True
+        if not self._is_told:
+            self._is_told = True
+            logger.warning("Redis is away, results are waited for once it is there again: %s", error)
+
+    def drain_events(self, timeout: float | None = None) -> Any:
+        """Wait for a result, or for the time to try again to connect."""
+        self._begin_in_child()
+        if not self._must_connect:
+            return super().drain_events(timeout)
+        pause_s = self._tried_at_s + _CONNECT_EVERY_S - time.monotonic()
+        if pause_s <= 0 and self._connecting.acquire(blocking=False):
+            try:
+                self._connect_anew()
+            finally:
+                self._tried_at_s = time.monotonic()
+                self._connecting.release()
+            return None
+        wait_s = pause_s if pause_s > 0 else _CONNECT_EVERY_S
+        time.sleep(wait_s if timeout is None else min(wait_s, timeout))
+        return None
 
     def _connect_anew(self) -> None:
-        """Try once to connect, to read what was missed, and to subscribe again; the next `drain_events` tries again."""
-        self._tried_at_s = time.monotonic()
+        """Try once to connect, to read what was missed, and to subscribe again."""
         try:
-            self._close_pubsub()
-            self._reconnect_pubsub()
+            # Before the lock is held, which whoever begins to wait needs.
+            forget_connections(self.backend.client)
+            self.backend.client.ping()
+            with self._locked():
+                # First: whoever begins to wait after this subscribes by itself, and whoever did before is in the list.
+                self._must_connect = False
+                self._close_pubsub()
+                self._reconnect_pubsub()
         except self._connection_errors as error:
-            # Half a subscription is none.
-            self._close_pubsub()
-            if not self._is_away:
-                logger.warning("Redis is away, results are waited for once it is there again: %s", error)
-            self._is_away = True
+            self._note_loss(error)
         else:
-            if self._is_away:
+            if self._is_told:
                 logger.info("Redis is there again; the results that were missed have been read")
-            self._is_away = False
+            self._is_told = False
 
     def _close_pubsub(self) -> None:
         """Give the connection back, so that an outage costs no descriptors."""
@@ -63,30 +111,29 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
         if pubsub is not None:
             pubsub.close()
 
-    def drain_events(self, timeout: float | None = None) -> Any:
-        """Wait for a result, or for the time to try again to connect."""
-        if self._pubsub is None and self.subscribed_to:
-            pause_s = self._tried_at_s + _CONNECT_EVERY_S - time.monotonic()
-            if pause_s > 0:
-                time.sleep(min(pause_s, timeout if timeout is not None else pause_s))
-                return None
-            with self._locked():
-                if self._pubsub is None:
-                    self._connect_anew()
-            return None
-        return super().drain_events(timeout)
-
     def consume_from(self, task_id: str) -> None:
         """Subscribe to a result; while Redis is away it is noted, and subscribed to with the next connection."""
-        with self._locked():
-            if self._pubsub is None and self.subscribed_to:
-                self.subscribed_to.add(self._get_key_for_task(task_id))
-                self._connect_anew()
-                return
+        self._begin_in_child()
+        if not self._must_connect:
             with self.reconnect_on_error():
                 super().consume_from(task_id)
+            return
+        key = self._get_key_for_task(task_id)
+        self._pending_unsubscribe.discard(key)
+        self.subscribed_to.add(key)
+        if not self._must_connect:
+            with self._locked(), self.reconnect_on_error():
+                if self._pubsub is not None:
+                    self._pubsub.subscribe(key)
 
     def on_wait_for_pending(self, result: Any, **kwargs: Any) -> None:
         """Read what is there already; while Redis is away the next connection does."""
-        with self.reconnect_on_error():
-            super().on_wait_for_pending(result, **kwargs)
+        self._begin_in_child()
+        if not self._must_connect:
+            with self.reconnect_on_error():
+                super().on_wait_for_pending(result, **kwargs)
+
+    def cancel_for(self, task_id: str) -> None:
+        """Listen for a result no more. A handle says so when it is thrown away, in each process that has it."""
+        self._begin_in_child()
+        super().cancel_for(task_id)

@@ -47,7 +47,11 @@ _OPTIONS_OF_PUBLISHING = frozenset(
 )
 
 
-_ROUTE_OF_SIGNATURE = {"exchange": QUEUE, "routing_key": QUEUE}
+# These are ours whatever the caller says: a message that is elsewhere, or written otherwise, is read by no worker of
+# ours, and an end that is not stored is none. `group.apply_async(queue=…)` says them for each of its tasks.
+_OPTIONS_OF_OURS = frozenset(
+    {"compression", "exchange", "exchange_type", "ignore_result", "queue", "routing_key", "serializer"}
+)
 
 
 class LevelTask(Task):  # type: ignore[type-arg]
@@ -97,12 +101,11 @@ class PlanTask(LevelTask):
     def _register_and_publish(
         self, plan: ExecutionPlan, execution_id: str, resumed: ResumeReport | None, options: dict[str, Any]
     ) -> AsyncResult[Any]:
-        # Our own signature's: here the queue is known, and made where it is not there yet.
-        routed = {name: value for name, value in options.items() if (name, value) not in _ROUTE_OF_SIGNATURE.items()}
-        options = {**address_callbacks(self.app, routed), "task_id": execution_id}
+        theirs = {name: value for name, value in options.items() if name not in _OPTIONS_OF_OURS}
+        options = {**address_callbacks(self.app, theirs), "task_id": execution_id}
         # Not Celery's own `expires`: a worker that discards a message for its age tells nobody, least of all the sweep.
-        expires_at = _point_in_time(options.pop("expires", None))
-        begins_at = _point_in_time(options.get("countdown") or options.get("eta"))
+        expires_at = _point_in_time("expires", options.pop("expires", None))
+        begins_at = _begin_of(options)
         kept = {name: value for name, value in options.items() if name not in _OPTIONS_OF_PUBLISHING}
         message = self.app.signature(LEVEL_TASK, args=(0,), options=kept, immutable=True)
         delay_s = max(0, (begins_at - datetime.now(UTC)).total_seconds()) if begins_at else 0
@@ -124,9 +127,9 @@ class PlanTask(LevelTask):
         """Return a signature that any application can publish, as part of a chain or a chord of its own.
 
         It names our exchange, not our queue: Celery would note a queue among those that the other application's
-        workers read.
+        workers read. It is written as JSON, whatever that application writes.
         """
-        return super().signature(*args, **kwargs).set(exchange=QUEUE, routing_key=QUEUE)
+        return super().signature(*args, **kwargs).set(exchange=QUEUE, routing_key=QUEUE, serializer="json")
 
 
 class ActionTask(Task):  # type: ignore[type-arg]
@@ -154,11 +157,32 @@ class ActionTask(Task):  # type: ignore[type-arg]
         return super().apply_async(args, kwargs, **{**options, **shown})
 
 
-def _point_in_time(given: Any) -> datetime | None:
+def _begin_of(options: Mapping[str, Any]) -> datetime | None:
+    """Return when an execution is to begin, where its `countdown` or its `eta` says so."""
+    if countdown := options.get("countdown"):
+        if not isinstance(countdown, int | float):
+            raise _no_time("countdown", countdown)
+        return _point_in_time("countdown", countdown)
+    eta = options.get("eta")
+    if isinstance(eta, int | float):
+        raise _no_time("eta", eta)
+    return _point_in_time("eta", eta)
+
+
+def _point_in_time(name: str, given: Any) -> datetime | None:
     """Return the time that Celery would take an option for: seconds from now, a datetime, or ISO 8601."""
     if given is None:
         return None
-    if isinstance(given, int | float):
-        return datetime.now(UTC) + timedelta(seconds=given)
-    at = maybe_iso8601(given)
-    return maybe_make_aware(at) if at else None
+    try:
+        if isinstance(given, int | float):
+            return datetime.now(UTC) + timedelta(seconds=given)
+        at = maybe_iso8601(given)
+        return maybe_make_aware(at) if at else None
+    except (TypeError, ValueError, OverflowError):
+        raise _no_time(name, given) from None
+
+
+def _no_time(name: str, given: Any) -> WorkflowStateError:
+    return WorkflowStateError(
+        f"{name}={given!r} is no time: `eta` is a datetime, `countdown` a number of seconds, `expires` either of them"
+    )

@@ -208,6 +208,13 @@ def mark_sent(client: Redis, claim: Claim) -> None:
         raise ClaimLostError(f"{claim.step} was taken over by another worker")
 
 
+def is_marked_sent(store: ExecutionStore, claim: Claim) -> bool:
+    """Return whether this attempt has left the mark of an unsafe request (`mark_sent`). One round trip."""
+    raw: Any = store.client.hget(store.progress, claim.step)
+    found = json.loads(raw) if raw else {}
+    return bool(found.get("sent")) and found.get("holder") == claim.holder
+
+
 def await_retry(
     client: Redis,
     claim: Claim,

@@ -17,7 +17,14 @@ Item = TypeVar("Item")
 CONNECTION_ERRORS = (RedisError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
 
 
-_AWAY = (RedisConnectionError, RedisTimeoutError, OperationalError, BatchPublishError, ConnectionError, TimeoutError)
+LOST_CONNECTION = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    OperationalError,
+    BatchPublishError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 class NotSafeError(RedisConnectionError):
@@ -34,7 +41,7 @@ def broker_errors() -> Iterator[None]:
     except NotSafeError as error:
         raise BrokerUnavailableError(str(error)) from error
     except CONNECTION_ERRORS as error:
-        is_away = isinstance(error, _AWAY)
+        is_away = isinstance(error, LOST_CONNECTION)
         what = "Redis can't be reached" if is_away else "Redis refuses what it is asked"
         raise BrokerUnavailableError(f"{what}: {error}") from error
 

@@ -128,9 +128,9 @@ def register_refusal(store: ExecutionStore, name: str, plan_id: str, at: datetim
     _register(store, fields, after_s=0)
 
 
-def require_execution_id(text: str) -> str:
+def require_execution_id(text: Any) -> str:
     """Return the id if it is one; WorkflowStateError otherwise."""
-    if not re.fullmatch(EXECUTION_ID_PATTERN, text):
+    if not isinstance(text, str) or not re.fullmatch(EXECUTION_ID_PATTERN, text):
         raise WorkflowStateError(f"execution id {text!r} is not 1 to 128 of the characters A-Z a-z 0-9 _ . : -")
     return text
 

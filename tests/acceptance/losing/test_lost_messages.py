@@ -176,3 +176,17 @@ def test_a_hard_time_limit_ends_the_action_not_the_execution(redis, client, tmp_
         state = end_of(redis, execution_id)
     assert state["actionStates"]["slow"]["result"]["error"]["code"] == "workers_lost"
     assert len(service.requests_to(f"/echo/{name}")) == 5
+
+
+def test_a_soft_time_limit_does_not_have_an_unsafe_request_sent_again(redis, client, tmp_path, service: Service):
+    """It breaks off a request under way, of which nobody knows then what it did: no alternative stands in for it."""
+    name = uuid4().hex
+    first = action("pay", actionDefinitionId="post", inputs={"name": name, "query.delay_ms": 60_000})
+    first["errorHandling"] = {"alternativeActionId": "other"}
+    other = action("other", actionDefinitionId="post", inputs={"name": f"{name}-other"})
+    arguments = ("--pool", "processes", "--concurrency", "2", "--soft-time-limit", "1")
+    with forked_worker(redis, log_file=tmp_path / "w.log", environment=VARIABLES, extra_arguments=arguments):
+        state = end_of(redis, submit(redis, plan(first, other)))
+    assert state["actionStates"]["pay"]["result"]["error"]["code"] == "outcome_unknown"
+    assert state["actionStates"]["pay"]["attempts"] == 1
+    assert [entry["path"] for entry in service.requests_to(f"/echo/{name}")] == [f"/echo/{name}"]

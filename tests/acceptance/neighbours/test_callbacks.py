@@ -52,6 +52,18 @@ def told(redis_url):
         yield lambda name: [json.loads(raw) for raw in client.lrange(f"neighbour:{name}", 0, -1)]
 
 
+def test_a_callback_that_can_not_be_published_holds_up_nothing(neighbour, told):
+    """More of them than a worker has threads: each execution ends, and its other callbacks are called."""
+    name = uuid4().hex
+    bad = neighbour.notify.s(f"{name}-bad").set(serializer="no-such")
+    handles = [execute_plan.apply_async((PLAN,), link=[bad, neighbour.notify.s(name)]) for _ in range(20)]
+    assert {handle.get(timeout=30)["status"] for handle in handles} == {"completed"}
+    chained = (execute_plan.s(PLAN) | bad).apply_async()
+    assert chained.parent.get(timeout=30)["status"] == "completed"
+    wait_until(lambda: len(told(name)) == len(handles), "the others were called")
+    assert told(f"{name}-bad") == []
+
+
 def test_a_link_runs_on_the_teams_queue(neighbour, told):
     name = uuid4().hex
     handle = execute_plan.apply_async((PLAN,), link=neighbour.notify.s(name))

@@ -45,6 +45,8 @@ KEPT = {
     "worker_prefetch_multiplier": 0,
     "control_exchange": "celery",
     "result_backend_always_retry": False,
+    "result_backend_max_retries": 0,
+    "task_default_rate_limit": "1/h",
 }
 ROUTED = """
 from kombu import Queue
@@ -52,6 +54,12 @@ task_queues = [Queue("team_tasks")]
 task_routes = {"workflow_state.*": {"queue": "nobody_reads_this"}, "*": "nor_this"}
 broker_transport_options = {"priority_steps": [0, 3, 6, 9], "visibility_timeout": 43200, "unacked_key": "unacked"}
 result_backend_transport_options = {"retry_policy": {"timeout": 5.0}}
+"""
+ROUTED_BY_NAME = """
+def route(name, args, kwargs, options, task=None, **more):
+    return {"team.notify": {"queue": "team"}}[name]
+
+task_routes = route
 """
 
 
@@ -113,10 +121,18 @@ def test_dictionaries_are_merged_and_routes_do_not_take_our_tasks(start, service
     assert completes(url, service) == "completed"
 
 
+def test_routes_that_know_their_own_tasks_only_are_not_asked_about_ours(start, service: Service):
+    process, log, url = start(ROUTED_BY_NAME)
+    assert process.poll() is None, log
+    assert completes(url, service) == "completed"
+    assert "Traceback" not in log
+
+
 @pytest.mark.parametrize(
     ("config", "arguments", "named"),
     [
         ("task_always_eager = True", [], "task_always_eager"),
+        ("CELERY_ALWAYS_EAGER = True", [], "task_always_eager"),
         ("broker_transport_options = {'global_keyprefix': 'a:'}", [], "global_keyprefix"),
         ("", ["--autoscale", "4,1"], "--autoscale"),
         ("worker_pool = 'gevent'", [], "gevent"),

@@ -1,8 +1,10 @@
 """Ways to call `execute_plan` that are not `delay` and `apply_async`: they work, or are refused with nothing left."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from celery import group
 from helpers.plans import asking, plan
 from helpers.waiting import wait_for_question, wait_until
 
@@ -16,6 +18,7 @@ from workflow_state import (
     resume_execution,
 )
 from workflow_state.celery import app
+from workflow_state.client.executions import exists
 
 TIMEOUT_S = 30
 PLAN = plan(a=[])
@@ -90,3 +93,53 @@ def test_a_bad_plan_that_a_producer_sent_past_validation_is_listed(worker, docum
     listed = {summary.id: summary for summary in list_executions(limit=1000, status="failed")}
     assert handle.id in listed
     assert handle.id in {summary.id for summary in list_executions(limit=1000)}
+
+
+OF_THEIR_OWN_TASKS = {
+    "queue": "team",
+    "exchange": "team",
+    "routing_key": "team.x",
+    "serializer": "pickle",
+    "compression": "gzip",
+    "ignore_result": True,
+}
+
+
+def test_options_that_would_lose_a_plan_are_not_followed(worker):
+    """They go with a group to each of its tasks, also to ours. Nobody would read the message, or store the end."""
+    handle = execute_plan.apply_async((plan(a=[], b=["a"]),), **OF_THEIR_OWN_TASKS)
+    assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
+    [handle] = group(execute_plan.s(PLAN)).apply_async(queue="team", serializer="pickle")
+    assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
+
+
+def test_an_end_is_stored_for_a_producer_that_wants_no_results(worker):
+    handle = app.send_task("workflow_state.execute_plan", [plan(a=[], b=["a"])], ignore_result=True)
+    wait_until(lambda: app.backend.client.exists(f"celery-task-meta-{handle.id}"), "a worker has taken it")
+    wait_until(lambda: get_execution_state(handle.id).status == "completed", "it has completed")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"eta": 5},
+        {"eta": "tomorrow"},
+        {"countdown": "5"},
+        {"countdown": timedelta(seconds=5)},
+        {"countdown": float("nan")},
+        {"expires": timedelta(seconds=5)},
+        {"expires": 1e12},
+    ],
+    ids=str,
+)
+def test_what_is_no_time_is_refused_before_anything_is_registered(worker, options):
+    execution_id = f"no-time-{uuid4()}"
+    with pytest.raises(WorkflowStateError, match=f"^{next(iter(options))}=.* is no time"):
+        execute_plan.apply_async((PLAN,), task_id=execution_id, **options)
+    assert not exists(execution_id)
+
+
+@pytest.mark.parametrize("task_id", [5, b"bytes", ["a"]])
+def test_an_id_that_is_no_text_is_refused(worker, task_id):
+    with pytest.raises(WorkflowStateError, match="execution id"):
+        execute_plan.apply_async((PLAN,), task_id=task_id)

@@ -72,6 +72,25 @@ def test_revoking_what_has_ended_changes_nothing(worker, service: Service):
     assert get_execution_state(handle.id).to_json_data() == before
 
 
+@pytest.mark.parametrize("terminate", [False, True], ids=["", "terminate"])
+def test_revoking_a_stamp_cancels_each_execution_that_has_it(worker, service: Service, terminate):
+    """One whose request is under way, one that waits for its time, and one that is submitted afterwards."""
+    name, stamp = uuid4().hex, uuid4().hex
+    stamped = {"stamped_headers": ["tenant"], "tenant": [stamp, "other"]}
+    held = action("first", actionDefinitionId="hold", inputs={"name": name})
+    last = action("last", ["first"], actionDefinitionId="post", inputs={"name": f"{name}-last"})
+    running = execute_plan.apply_async((plan(held, last),), **stamped)
+    delayed = execute_plan.apply_async((plan(last, first=[]),), countdown=2, **stamped)
+    other = execute_plan.apply_async((plan(a=[]),), stamped_headers=["tenant"], tenant=["other"])
+    wait_until(lambda: service.requests_to(f"/hold/{name}"), "the first request is under way")
+    app.control.revoke_by_stamped_headers({"tenant": stamp}, terminate=terminate, reply=True)
+    service.released.add(name)
+    later = execute_plan.apply_async((plan(last, first=[]),), **stamped)
+    assert [each.get(timeout=TIMEOUT_S)["status"] for each in (running, delayed, later)] == ["cancelled"] * 3
+    assert other.get(timeout=TIMEOUT_S)["status"] == "completed"
+    assert service.requests_to(f"/echo/{name}-last") == []
+
+
 @pytest.mark.usefixtures("redis_url")
 def test_a_revoked_execution_sends_nothing_after_a_restart(tmp_path, service: Service):
     """Revoked while no worker runs: the wish is stored, and the worker that comes ends the execution."""

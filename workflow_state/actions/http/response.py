@@ -78,7 +78,10 @@ def _too_large(limit_bytes: int) -> MalformedResponseError:
 
 
 def _decompress(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
-    """Undo gzip (RFC 1952), several members too; no piece is larger than the limit by more than a byte."""
+    """Undo gzip (RFC 1952), several members too; no piece is larger than the limit by more than a byte.
+
+    Zeros behind a member are padding, as for gzip itself.
+    """
     decoder = zlib.decompressobj(wbits=31)
     complete = True
     try:
@@ -86,6 +89,9 @@ def _decompress(chunks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
             data = chunk
             while data:
                 if decoder.eof:
+                    data = data.lstrip(b"\0")
+                    if not data:
+                        break
                     decoder = zlib.decompressobj(wbits=31)
                 complete = False
                 yield decoder.decompress(data, limit_bytes + 1)

@@ -55,6 +55,16 @@ def test_gzip_is_undone_once(server):
     assert call(server).output == [1, 2]
 
 
+@pytest.mark.parametrize("padding", [b"\0", b"\0" * 70_000])
+def test_zeros_behind_gzip_are_padding(server, padding):
+    """Tapes and some proxies fill up with them, and gzip leaves them out: the POST has been answered."""
+    server.respond("200 OK", compressed(b"[1]") + padding, content_type="application/json", content_encoding="gzip")
+    assert call(server).output == [1]
+    two_members = compressed(b"[1,") + padding + compressed(b"2]")
+    server.respond("200 OK", two_members, content_type="application/json", content_encoding="gzip")
+    assert call(server).output == [1, 2]
+
+
 def compressed(data):
     """Compress without the time of day: names of tests are made of it, and two processes must make the same."""
     return gzip.compress(data, mtime=0)
