@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench recovery docs docs-site format clean pictures lock lowest
+.PHONY: check test chaos demo bench recovery docs docs-site format clean pictures lock lowest httpx2
 
 check:
 	./run check
@@ -53,6 +53,11 @@ lowest: $(UV)
 	$(UV) venv --quiet --clear --python 3.11 .venv-lowest
 	$(UV) pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
 	.venv-lowest/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+# What sends requests, by the successor of httpx (docs/internals/decisions/0046).
+httpx2:
+	WORKFLOW_STATE_HTTP_LIBRARY=httpx2 ./run test -n 2 tests/unit/actions tests/integration/actions \
+	    tests/acceptance/running/test_execution.py
 
 format:
 	.venv/bin/ruff check --fix .

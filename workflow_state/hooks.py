@@ -7,12 +7,18 @@ function for each hook. A hook must not raise.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import httpx
+
+class OutgoingRequest(Protocol):
+    """A request before it leaves, whichever library sends it: `url` has a scheme, a host and a port."""
+
+    method: str
+    url: Any
+    headers: Any
 
 
 def _do_nothing(*_: object) -> None:
@@ -42,7 +48,7 @@ retry: Callable[[str, str | None], None] = _do_nothing
 The category is None where nothing was sent: the attempt was held back, or waits for another one.
 """
 
-request: Callable[[httpx.Request], AbstractContextManager[Callable[[int], None]]] = _take_any_status
+request: Callable[[OutgoingRequest], AbstractContextManager[Callable[[int], None]]] = _take_any_status
 """Around each HTTP request until the headers of its answer are there. It may add headers to the request.
 
 It gives a function that is called with the status of the answer.

@@ -61,6 +61,11 @@ class Settings(BaseModel):
     """The largest response body that is read, in bytes after decompression."""
     inline_output_bytes: int = Field(default=64 * 2**10, ge=0)
     """The largest output that is kept in the state itself, in bytes; larger ones are stored."""
+    http_library: Literal["httpx", "httpx2"] = "httpx"
+    """The library that requests are sent with: `httpx`, or `httpx2`, which the extra of that name installs.
+
+    Each process reads it once, when it first needs the library.
+    """
     log_level: Literal["debug", "info", "warn", "error"] = "info"
     """The lowest level of log lines that are written."""
 
@@ -105,7 +110,7 @@ class Settings(BaseModel):
         read_host_list(value)
         return value
 
-    @field_validator("log_level", "unsafe_durability", mode="before")
+    @field_validator("http_library", "log_level", "unsafe_durability", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
@@ -143,6 +148,15 @@ def _read_environment() -> dict[str, str]:
     given = {name.lower(): value for name, value in os.environ.items() if value}
     variables = {name: f"{PREFIX}{name}".lower() for name in Settings.model_fields}
     return {name: given[variable] for name, variable in variables.items() if variable in given}
+
+
+def read_http_library() -> str:
+    """Return which library is named to send requests with, or an empty text, before all settings are read.
+
+    It is asked while modules are imported, when an application may not have set the others yet. That the name is one of
+    those that there are, `get_settings` checks.
+    """
+    return _read_environment().get("http_library", "").lower()
 
 
 @cache

@@ -12,6 +12,8 @@ _MAX_KEYS_SHOWN: Final = 10
 # Comparing takes time quadratic in the length of the names, and linear in their number.
 _MAX_NAME_COMPARED: Final = 64
 _MAX_NAMES_COMPARED: Final = 1_000
+# Line ends and tabs may stand in a text that is shown to people. No other control character may.
+_CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
@@ -22,6 +24,16 @@ def shown(text: str) -> str:
     """
     short = text if len(text) <= _MAX_TEXT_SHOWN else f"{text[:_MAX_TEXT_SHOWN]}…"
     return short.encode("utf-8", "backslashreplace").decode()
+
+
+def find_control_character(text: str) -> str:
+    r"""Return the first control character of a text as `U+001B`, or an empty text; line ends and tabs are none.
+
+    >>> find_control_character("a\x1b[31m"), find_control_character("two\nlines")
+    ('U+001B', '')
+    """
+    found = _CONTROL_CHARACTER.search(text)
+    return f"U+{ord(found[0]):04X}" if found else ""
 
 
 def describe(value: Any) -> str:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 from celery import current_task
 from celery.signals import before_task_publish, task_prerun, task_retry, task_success, worker_init, worker_ready
 from opentelemetry import metrics, trace
@@ -193,7 +192,7 @@ def _tell_retry_of_others(sender: Any, **told: Any) -> None:
 
 
 @contextmanager
-def _follow_request(request: httpx.Request) -> Iterator[Callable[[int], None]]:
+def _follow_request(request: hooks.OutgoingRequest) -> Iterator[Callable[[int], None]]:
     """Follow one request, until the headers of its response are there."""
     attributes: dict[str, str | int] = {
         "http.request.method": request.method,

@@ -8,7 +8,7 @@ input or an answer may have a secret in it.
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -17,12 +17,11 @@ from typing import Any, Final
 import jsonschema_rs
 
 from workflow_state.errors import ActionDefinitionError
-from workflow_state.json_schema.local_references import resolve_local
+from workflow_state.json_schema.expansion import MAX_EXPANDED, children, count_expanded
 from workflow_state.wording import describe, did_you_mean, shown
 
 MAX_SCHEMA_BYTES: Final = 256 * 1024
 MAX_SCHEMA_DEPTH: Final = 64
-MAX_EXPANDED: Final = 100_000
 MAX_MISMATCHES: Final = 20
 
 _MAX_REGEX_BYTES: Final = 2**20
@@ -145,7 +144,7 @@ def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 def _find_unbounded(schema: Mapping[str, Any]) -> SchemaProblem | None:
     level: list[Any] = [schema]
     for _ in range(MAX_SCHEMA_DEPTH):
-        level = [child for value in level for child in _children(value)]
+        level = [child for value in level for child in children(value)]
         if not level:
             break
     else:
@@ -156,51 +155,9 @@ def _find_unbounded(schema: Mapping[str, Any]) -> SchemaProblem | None:
         return SchemaProblem((), "holds a number that JSON does not have")
     if size > MAX_SCHEMA_BYTES:
         return SchemaProblem((), f"has {size} bytes of JSON, and at most {MAX_SCHEMA_BYTES} are allowed")
-    if _count_expanded(schema) > MAX_EXPANDED:
+    if count_expanded(schema) > MAX_EXPANDED:
         return SchemaProblem((), f"has references that multiply to more than {MAX_EXPANDED} schemas for one value")
     return None
-
-
-def _count_expanded(root: Mapping[str, Any]) -> int:
-    """Return how many schemas at most are applied to one value, with references and alternatives followed.
-
-    A schema with two references to a schema with two references, and so on thirty times, would take a validator
-    minutes. Each schema is counted once and remembered. A schema that leads back to itself adds nothing: the validator
-    stops there as well.
-    """
-    counts: dict[int, int] = {}
-    largest = 0
-    pending = [(root, False)]
-    while pending:
-        schema, is_counted = pending.pop()
-        if not isinstance(schema, Mapping) or (id(schema) in counts and not is_counted):
-            continue
-        at_once = _applied_at_once(root, schema)
-        if is_counted:
-            counts[id(schema)] = min(1 + sum(counts.get(id(part), 1) for part in at_once), MAX_EXPANDED + 1)
-            largest = max(largest, counts[id(schema)])
-            continue
-        counts[id(schema)] = 1
-        pending.append((schema, True))
-        below = (part for value in schema.values() for part in (value, *_children(value)))
-        pending += [(part, False) for part in (*below, *at_once)]
-    return largest
-
-
-def _applied_at_once(root: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Any]:
-    """Return the schemas that are applied to the same value as this one."""
-    parts = [schema[keyword] for keyword in ("not", "if", "then", "else") if keyword in schema]
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        parts += schema[keyword] if isinstance(schema.get(keyword), list) else []
-    if "$ref" in schema:
-        parts.append(resolve_local(root, schema["$ref"]))
-    return [part for part in parts if isinstance(part, Mapping)]
-
-
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        return iter(value.values())
-    return iter(value if isinstance(value, list) else ())
 
 
 def _explain_refusal(error: ValueError) -> SchemaProblem:

@@ -8,13 +8,13 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import httpcore
 import pytest
 from helpers.waiting import in_time
 
 from workflow_state.actions.execute import ActionContext, execute_http_action
 from workflow_state.actions.network.client import close_client
 from workflow_state.actions.network.deadline import DeadlineBackend
+from workflow_state.actions.network.library import httpcore
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition
 from workflow_state.settings import get_settings

@@ -193,7 +193,9 @@ def test_every_problem_of_every_file_is_reported_with_its_line(folder):
         ("a.json", "{'id': 'a'}", "a.json:1: is not JSON"),
         ("a.yaml", "? [a]\n: b\n", "a.yaml:1: the name of a field must be text"),
         ("a.yaml", "id: " + "[" * 5_000 + "\n", "a.yaml"),
-        ("a.yaml", "id: " + "9" * 5_000 + "\n", "a.yaml"),
+        ("a.yaml", "id: a\nx: " + "9" * 5_000 + "\n", "a.yaml:2: an integer has thousands of digits; write it as text"),
+        ("a.yaml", "id: a\nx: 0x" + "f" * 5_000 + "\n", "a.yaml:2: an integer has thousands of digits"),
+        ("a.json", '{"id": ' + "9" * 5_000 + "}", "a.json: an integer has thousands of digits; write it as text"),
         ("a.yaml", "id: a\x00\n", "can't be read"),
     ],
 )
@@ -303,6 +305,8 @@ def test_without_a_folder_the_setting_is_named(monkeypatch):
             "authentication.scope is not a list of words",
         ),
         ({"timeout": 3}, "timeout is not a field"),
+        ({"name": "a\x1b[31m"}, "name contains the control character U+001B"),
+        ({"description": "a\nb\x00"}, "description contains the control character U+0000"),
     ],
 )
 def test_a_definition_that_could_not_be_sent_is_refused(change, said):

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_state.actions.http.request import BuiltRequest, build_request
+from workflow_state.actions.network.library import httpx
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 

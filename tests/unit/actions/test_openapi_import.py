@@ -477,6 +477,15 @@ DOUBLING = "\n".join(
 )
 
 
+# Each mapping has the pairs of the one before it, and one more: thousands of lines stand for millions of pairs.
+GROWING = "\n".join(
+    ["a0: &a0 {k0: 1}", *(f"a{n}: &a{n} {{<<: *a{n - 1}, k{n}: 1}}" for n in range(1, 2_000))]
+)  # fmt: skip
+MERGED_TWICE = "\n".join(
+    ["a0: &a0 {k: 1}", *(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 8)}], k{n}: 1}}" for n in range(1, 9))]
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -490,11 +499,34 @@ DOUBLING = "\n".join(
         (DOUBLING, "more than 5000000"),
         ("openapi: 3.0.0\nx: &a [*a]", "contains itself"),
         ("a: &a\n  b: *a", "can't be read"),
+        (GROWING, "merges more than 500000 values"),
+        ("a: &a\n  <<: *a", "contains itself"),
+        ("openapi: 3.0.0\nx:\n  y: " + "9" * 5_000, "an integer has thousands of digits; write it as text at line 3"),
+        ("openapi: 3.0.0\nx: 0x" + "f" * 5_000, "an integer has thousands of digits"),
+        ('{"openapi": "3.0.0", "x": ' + "9" * 5_000 + "}", "an integer has thousands of digits"),
+        ('openapi: 3.0.0\ninfo: {title: "a\\e[31m"}', r"info\.title contains the control character U\+001B"),
+        ('{"openapi": "3.0.0", "info": {"title": "a", "version": "\\u0000"}}', r"info\.version .* U\+0000"),
     ],
 )
 def test_a_document_that_cannot_be_read_is_refused(text, words):
     with pytest.raises(ActionDefinitionError, match=words):
         read_openapi(text if isinstance(text, bytes) else text.encode())
+
+
+def test_merges_within_merges_take_no_memory():
+    """PyYAML before 6.0.4 made 16 million pairs of these nine lines."""
+    assert len(read_openapi(f"openapi: 3.0.0\n{MERGED_TWICE}".encode())["a8"]) == 9
+
+
+def test_an_operation_with_a_control_character_is_refused_alone():
+    report = import_openapi(
+        read_openapi(
+            b"""{"openapi": "3.0.0", "servers": [{"url": "https://x.example"}], "paths": {
+            "/a": {"get": {"summary": "a\\u001b[31m", "responses": {}}}, "/b": {"get": {"responses": {}}}}}"""
+        )
+    )
+    assert report.refused == ["GET /a: name contains the control character U+001B"]
+    assert [definition["id"] for definition in report.definitions] == ["get.b"]
 
 
 def test_yaml_is_read_by_the_core_schema_with_anchors():

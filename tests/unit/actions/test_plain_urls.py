@@ -1,10 +1,10 @@
 """URLs of definitions that are taken without asking httpx."""
 
-import httpx
 from hypothesis import given
 from hypothesis import strategies as st
 
 from workflow_state.actions.http.url_template import PLAIN_URL
+from workflow_state.actions.network.library import httpx
 
 
 @given(st.from_regex(PLAIN_URL, fullmatch=True))

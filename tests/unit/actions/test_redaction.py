@@ -5,7 +5,6 @@ import json
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +20,7 @@ from workflow_state.actions.http.redaction import (
     redact_url,
 )
 from workflow_state.actions.http.trace import MAX_BODY_CHARACTERS, trace_body, trace_request
+from workflow_state.actions.network.library import httpx
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 

@@ -1,9 +1,9 @@
 """What follows a redirect, and what may go along."""
 
-import httpx
 import pytest
 
 from workflow_state.actions.http.redirects import MAX_REDIRECTS, RedirectRefusedError, is_redirect, make_next_request
+from workflow_state.actions.network.library import httpx
 
 HEADERS = {
     "Accept": "application/json",

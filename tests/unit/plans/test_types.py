@@ -34,6 +34,76 @@ def doubling(levels):
     return {"$ref": "#/$defs/a0", "$defs": {**twice, f"a{levels}": {"type": "string"}}}
 
 
+def named(twice_to):
+    """Return schemas `d0` to `d30`, each of which stands for the next one twice, as `twice_to` says."""
+    return {f"d{level}": twice_to(level, f"d{level + 1}") for level in range(30)} | {"d30": {"minProperties": 1}}
+
+
+def both(reference):
+    return {"allOf": [reference] * 2}
+
+
+DRAFT_7 = "http://json-schema.org/draft-07/schema#"
+# A validator takes a minute for each of these, and an hour with six levels more.
+MULTIPLYING = {
+    "dependentSchemas": {
+        "$ref": "#/$defs/d0",
+        "$defs": named(lambda _, below: {"dependentSchemas": {key: {"$ref": f"#/$defs/{below}"} for key in "ab"}}),
+    },
+    "dependencies": {
+        "$schema": DRAFT_7,
+        "allOf": [{"$ref": "#/definitions/d0"}],
+        "definitions": named(
+            lambda _, below: {"dependencies": {key: {"$ref": f"#/definitions/{below}"} for key in "ab"}}
+        ),
+    },
+    "$anchor": {
+        "$ref": "#d0",
+        "$defs": named(lambda level, below: {"$anchor": f"d{level}", **both({"$ref": f"#{below}"})}),
+    },
+    "$dynamicRef": {
+        "$dynamicRef": "#d0",
+        "$defs": named(lambda level, below: {"$dynamicAnchor": f"d{level}", **both({"$dynamicRef": f"#{below}"})}),
+    },
+    "$id, relative": {
+        "$id": "http://x.example/root",
+        "$ref": "d0",
+        "$defs": named(lambda level, below: {"$id": f"d{level}", **both({"$ref": below})}),
+    },
+    "$id, written in two ways": {
+        "$ref": "HTTP://X.example/%64%30",
+        "$defs": named(
+            lambda level, below: {"$id": f"http://x.example/d{level}", **both({"$ref": f"HTTP://x.EXAMPLE/{below}"})}
+        ),
+    },
+    "$id of a scheme with no rules": {
+        "$id": "foo://x/root",
+        "$ref": "foo://x/d0",
+        "$defs": named(lambda level, below: {"$id": f"d{level}", **both({"$ref": f"foo://x/{below}"})}),
+    },
+    "a pointer below an $id": {
+        "$ref": "#/$defs/inner",
+        "$defs": {
+            "inner": {
+                "$id": "http://x.example/inner",
+                "$ref": "#/$defs/d0",
+                "$defs": named(lambda _, below: both({"$ref": f"#/$defs/{below}"})),
+            }
+        },
+    },
+    "$id as an anchor": {
+        "$schema": DRAFT_7,
+        "allOf": [{"$ref": "#d0"}],
+        "definitions": named(lambda level, below: {"$id": f"#d{level}", **both({"$ref": f"#{below}"})}),
+    },
+    "id as an anchor": {
+        "$schema": "http://json-schema.org/draft-04/schema#",
+        "allOf": [{"$ref": "#d0"}],
+        "definitions": named(lambda level, below: {"id": f"#d{level}", **both({"$ref": f"#{below}"})}),
+    },
+}
+
+
 # --- Schemas ---------------------------------------------------------------------------------------------------
 
 
@@ -70,6 +140,26 @@ def test_a_schema_that_cannot_be_used_is_refused(schema, path, words):
         compile_schema(schema)
 
 
+@pytest.mark.parametrize("schema", MULTIPLYING.values(), ids=MULTIPLYING)
+def test_a_schema_that_multiplies_is_refused_whatever_its_references_are(schema):
+    problem = find_schema_problem(schema)
+    assert problem is not None
+    assert "multiply" in problem.message
+
+
+def test_references_that_may_mean_many_schemas_are_refused_at_once():
+    """Two thousand references, each to a name that two thousand schemas have."""
+    schema = {
+        "allOf": [{"$dynamicRef": "#a"} for _ in range(2_000)],
+        "$defs": {f"d{level}": {"$id": f"x{level}", "$dynamicAnchor": "a"} for level in range(2_000)},
+    }
+    started_s = time.process_time()
+    problem = find_schema_problem(schema)
+    assert time.process_time() - started_s < 1
+    assert problem is not None
+    assert "multiply" in problem.message
+
+
 @pytest.mark.parametrize(
     "schema",
     [
@@ -78,6 +168,9 @@ def test_a_schema_that_cannot_be_used_is_refused(schema, path, words):
         {"$schema": "https://json-schema.org/draft/2020-12/schema", "prefixItems": [{"type": "string"}]},
         {"$ref": "https://json-schema.org/draft/2020-12/schema"},
         {"$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}}}}, "$ref": "#/$defs/node"},
+        {"$defs": {"node": {"$anchor": "n", "properties": {"next": {"$ref": "#n"}}}}, "$ref": "#n"},
+        {"$dynamicAnchor": "n", "properties": {"next": {"$dynamicRef": "#n"}}},
+        {"$ref": "a", "$defs": {"a": {"$id": "a", "$ref": "#/$defs/b", "$defs": {"b": {"type": "string"}}}}},
         {"x-vendor": 1, "example": {}},
         doubling(10),
     ],

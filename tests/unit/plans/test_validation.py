@@ -317,6 +317,13 @@ def test_a_value_that_json_does_not_have_is_one_problem(value, path):
     assert found(plan_of(act("a"), inputs={"x": value})) == [("schema", f"/inputs{path}")]
 
 
+def test_a_control_character_in_a_title_is_a_problem():
+    """Line ends and tabs are none, and a message may have any."""
+    asks = {"required": True, "title": "Pay\x1b[2K?", "message": "\x1b"}
+    plan = plan_of(act("a", userConfirmation=asks), act("b", userConfirmation={**asks, "title": "a\n\tb"}))
+    assert found({**plan, "name": "a\x00"}) == [("schema", "/name"), ("schema", "/actions/0/userConfirmation/title")]
+
+
 def test_an_integer_too_long_for_a_message_is_no_crash():
     """Python refuses to write it, so nothing may try."""
     assert found({10**5_000: 1} | plan_of(act("a"), description=10**5_000)) == [

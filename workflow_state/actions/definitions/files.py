@@ -22,6 +22,9 @@ from workflow_state.schema import ActionDefinition
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
+# Python neither reads nor writes an integer of more than 4,300 digits; a hexadecimal one grows by a fifth.
+_MAX_INTEGER_CHARACTERS = 3_500
+
 _Location = definition_rules.Path
 TAG = "tag:yaml.org,2002:"
 CORE_SCHEMA = {
@@ -48,6 +51,21 @@ class _CoreLoader(_SafeLoader):  # type: ignore[misc]
 
 for _name, (_pattern, _first) in CORE_SCHEMA.items():
     _CoreLoader.add_implicit_resolver(TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
+
+
+class EnormousIntegerError(ValueError):
+    """An integer is too long to be read or written; `line` is where it stands, from 1, or 0 where nobody knows."""
+
+    def __init__(self, line: int = 0) -> None:
+        super().__init__("an integer has thousands of digits; write it as text")
+        self.line = line
+
+
+def read_integer(text: str, line: int = 0) -> int:
+    """Return the integer that the text is in JSON or in YAML's core schema. Raises EnormousIntegerError."""
+    if len(text) > _MAX_INTEGER_CHARACTERS:
+        raise EnormousIntegerError(line)
+    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
 
 
 @dataclass(slots=True)
@@ -127,6 +145,8 @@ def _read_file(path: Path, findings: _Findings) -> None:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
         findings.problems.append(f"{path}{line}: is not YAML: {error.problem or error.context}")
+    except EnormousIntegerError as error:
+        findings.problems.append(f"{path}{f':{error.line}' if error.line else ''}: {error}")
     except (yaml.YAMLError, ValueError) as error:
         findings.problems.append(f"{path}: can't be read: {' '.join(str(error).split())}")
     except RecursionError:
@@ -188,7 +208,7 @@ def _parse_json_file(path: Path, text: str, problems: list[str]) -> Iterator[_Do
 
     There is JSON that the YAML parser can't read, such as a name of a thousand characters. Then the lines are unknown.
     """
-    data = json.loads(text)
+    data = json.loads(text, parse_int=read_integer)
     walk = _Walk(path, problems)
     # Each line keeps its number.
     readable = _UNKNOWN_TO_YAML.sub("\ufffd", _join_surrogates(path, text, problems).replace("\t", " "))
@@ -263,8 +283,7 @@ def _read_scalar(node: yaml.Node, walk: _Walk) -> Any:
         case "bool":
             return text.lower() == "true"
         case "int":
-            # A number of more than 4,300 digits can't be read; it is wrong in every field.
-            return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+            return read_integer(text, node.start_mark.line + 1)
         case "float":
             return float(text)
         case _:

@@ -25,7 +25,7 @@ from workflow_state.schema import (
     ResponseRules,
     RetryPolicy,
 )
-from workflow_state.wording import did_you_mean
+from workflow_state.wording import did_you_mean, find_control_character
 
 Path = tuple[str | int, ...]
 
@@ -81,11 +81,18 @@ def _word(kind: str, message: str, path: Path) -> str:
 def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
     """Return every reason why requests of the definition could not be sent; an empty list where there is none."""
     return [
+        *_check_texts(definition),
         *_check_url(definition),
         *_check_headers(definition),
         *_check_authentication(definition),
         *_check_schemas(definition),
     ]
+
+
+def _check_texts(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    for name, text in (("id", definition.id), ("name", definition.name), ("description", definition.description)):
+        if character := find_control_character(text or ""):
+            yield DefinitionProblem((name,), f"contains the control character {character}")
 
 
 def _check_schemas(definition: ActionDefinition) -> Iterator[DefinitionProblem]:

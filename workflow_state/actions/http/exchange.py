@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.http.content_type import choose_content_type, declared_content_type
@@ -21,6 +20,7 @@ from workflow_state.actions.http.response import MalformedResponseError, read_bo
 from workflow_state.actions.http.trace import cut, make_entry, trace_body, trace_request, trace_response
 from workflow_state.actions.network.client import get_client
 from workflow_state.actions.network.deadline import Exchange
+from workflow_state.actions.network.library import httpx
 from workflow_state.errors import HttpActionError
 from workflow_state.json_schema.compiled import CompiledSchema
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorDetail, HttpTraceEntry

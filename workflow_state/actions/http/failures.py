@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import httpx
-
 from workflow_state.actions.http.redirects import is_sent_after_acting
 from workflow_state.actions.network.deadline import Exchange
 from workflow_state.actions.network.egress import explain_refusal
+from workflow_state.actions.network.library import httpx
 from workflow_state.schema import MAY_BE_DONE, ActionDefinition, Effect, ErrorCategory, ErrorDetail
 
 MAX_RETRY_AFTER_MS = 300_000

@@ -3,8 +3,6 @@
 import json
 from datetime import UTC, datetime
 
-import httpx
-
 from workflow_state.actions.http.exchange import (
     MAX_EXCERPT_CHARACTERS,
     OUTPUT_MISMATCH,
@@ -24,6 +22,7 @@ from workflow_state.actions.http.request import IDEMPOTENCY_KEY
 from workflow_state.actions.http.response import MalformedResponseError
 from workflow_state.actions.http.trace import cut, trace_body
 from workflow_state.actions.network.deadline import Exchange
+from workflow_state.actions.network.library import httpx
 from workflow_state.errors import SettingsError, StorageError
 from workflow_state.schema import MAY_BE_DONE, Effect, ErrorCategory, ErrorDetail, HttpActionResult
 

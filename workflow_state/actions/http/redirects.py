@@ -7,7 +7,7 @@ because a server can redirect an action anywhere, and credentials must not go th
 import re
 from collections.abc import Sequence
 
-import httpx
+from workflow_state.actions.network.library import httpx
 
 MAX_REDIRECTS = 5
 

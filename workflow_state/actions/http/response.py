@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.http.content_type import charset_of, is_json, is_json_lines, is_text, media_type_of
 from workflow_state.actions.http.redaction import map_strings
+from workflow_state.actions.network.library import httpx
 
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 308

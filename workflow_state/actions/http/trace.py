@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-import httpx
 from pydantic import JsonValue
 
 from workflow_state.actions.http.content_type import media_type_of
 from workflow_state.actions.http.redaction import Scrub, redact_form, redact_headers, redact_json, redact_url
 from workflow_state.actions.http.request import FORM_CONTENT_TYPE
 from workflow_state.actions.http.response import MalformedResponseError, decode_text, parse_value
+from workflow_state.actions.network.library import httpx
 from workflow_state.schema import HttpTraceEntry, TracedRequest, TracedResponse
 
 MAX_BODY_CHARACTERS = 2_048

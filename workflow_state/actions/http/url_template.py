@@ -98,7 +98,7 @@ def find_url_problem(url: str) -> str | None:
     """Return why a URL without placeholders can't be sent, or None where it can."""
     if PLAIN_URL.fullmatch(url):
         return None
-    import httpx  # noqa: PLC0415 - it takes longer to import than a plan to validate, and is seldom needed for that
+    from workflow_state.actions.network.library import httpx  # noqa: PLC0415 - it takes longer to import than a plan to validate, and is seldom needed for that
 
     try:
         httpx.URL(url)

@@ -13,11 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpcore
-import httpx
-
 from workflow_state import hooks
 from workflow_state.actions.network.deadline import DeadlineBackend, DeadlineStream
+from workflow_state.actions.network.library import httpcore, httpx
 
 KEEPALIVE_EXPIRY_S = 5
 MAX_IDLE_CONNECTIONS = 50
@@ -66,7 +64,7 @@ def close_client() -> None:
 
 def _make_client() -> httpx.Client:
     # httpx logs full URLs at INFO, and httpcore logs response headers at DEBUG: both can hold secrets.
-    for name in ("httpx", "httpcore"):
+    for name in (httpx.__name__, httpcore.__name__):
         logging.getLogger(name).setLevel(logging.WARNING)
     return httpx.Client(
         transport=PooledTransport(),

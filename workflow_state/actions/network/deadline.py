@@ -22,9 +22,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-import httpcore
-
 from workflow_state.actions.network.egress import Governing, get_rules, refuse_addresses, refuse_host
+from workflow_state.actions.network.library import httpcore
 from workflow_state.actions.network.lookup import MAX_LOOKUPS, AddressInfo, look_up
 
 

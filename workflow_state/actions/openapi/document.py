@@ -10,14 +10,17 @@ from typing import Any
 
 import yaml
 
-from workflow_state.actions.definitions.files import CORE_SCHEMA, TAG
+from workflow_state.actions.definitions.files import CORE_SCHEMA, TAG, EnormousIntegerError, read_integer
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.json_schema.local_references import resolve_local
+from workflow_state.wording import find_control_character
 
 MAX_DOCUMENT_BYTES = 32 * 2**20
-# YAML aliases can put one value in many places. It counts in each of them.
+# YAML aliases can put one value in many places. It counts in each of them. So does a pair that is merged (`<<: *name`).
 _MAX_NODES = 5_000_000
+_MAX_MERGED = 500_000
 _MAX_DEPTH = 200
+_CONTAINS_ITSELF = "a part of it contains itself"
 _MAX_REFERENCES = 20
 _VERSION = re.compile(r"3\.[0-9]+\.[0-9]+(-.+)?")
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -34,13 +37,33 @@ class _DocumentLoader(_FastLoader):  # type: ignore[misc]
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  PyYAML's own interface
 
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._merged = 0
+        self._being_merged: set[int] = set()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge what `<<` names, after it has been counted: a few lines of merges can stand for gigabytes."""
+        if id(node) in self._being_merged:
+            raise ValueError(_CONTAINS_ITSELF)
+        self._being_merged.add(id(node))
+        for key, value in node.value:
+            if key.tag == TAG + "merge":
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for source in sources:
+                    if isinstance(source, yaml.MappingNode):
+                        self.flatten_mapping(source)
+                        self._merged += len(source.value)
+                    if self._merged > _MAX_MERGED:
+                        raise ValueError(f"it merges more than {_MAX_MERGED} values")
+        super().flatten_mapping(node)
+        self._being_merged.discard(id(node))
+
 
 for _name, (_pattern, _first) in CORE_SCHEMA.items():
     _DocumentLoader.add_implicit_resolver(TAG + _name, re.compile(f"^(?:{_pattern})$"), _first)
 _DocumentLoader.add_implicit_resolver(TAG + "merge", re.compile("^<<$"), ["<"])
-_DocumentLoader.add_constructor(
-    TAG + "int", lambda _, node: int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value)
-)
+_DocumentLoader.add_constructor(TAG + "int", lambda _, node: read_integer(node.value, node.start_mark.line + 1))
 _DocumentLoader.add_constructor(TAG + "float", lambda _, node: float(node.value))
 
 
@@ -50,7 +73,7 @@ def read_openapi(text: bytes) -> Json:
         raise ActionDefinitionError(f"the document has more than {MAX_DOCUMENT_BYTES // 2**20} MiB")
     try:
         source = text.decode("utf-8-sig")
-        data = json.loads(source) if source.lstrip()[:1] == "{" else yaml.load(source, _DocumentLoader)  # noqa: S506 - a safe one
+        data = _parse(source)
         _measure(data, {})
         document = _copy(data)
     except UnicodeDecodeError:
@@ -59,9 +82,26 @@ def read_openapi(text: bytes) -> Json:
         raise ActionDefinitionError(f"the document is not JSON: line {error.lineno}: {error.msg}") from None
     except yaml.YAMLError as error:
         raise ActionDefinitionError(f"the document is not YAML: {' '.join(str(error).split())}") from None
+    except EnormousIntegerError as error:
+        place = f" at line {error.line}" if error.line else ""
+        raise ActionDefinitionError(f"the document can't be read: {error}{place}") from None
     except (RecursionError, ValueError) as error:
         raise ActionDefinitionError(f"the document can't be read: {error}") from None
-    return _require_version(document)
+    return _require_plain_title(_require_version(document))
+
+
+def _parse(source: str) -> Any:
+    if source.lstrip()[:1] == "{":
+        return json.loads(source, parse_int=read_integer)
+    return yaml.load(source, _DocumentLoader)  # noqa: S506 - a safe one
+
+
+def _require_plain_title(document: Json) -> Json:
+    info = document.get("info")
+    for name in ("title", "version"):
+        if isinstance(info, dict) and (character := find_control_character(str(info.get(name, "")))):
+            raise ActionDefinitionError(f"the document's info.{name} contains the control character {character}")
+    return document
 
 
 def _require_version(document: Any) -> Json:
@@ -98,7 +138,7 @@ def _measure(value: Any, known: dict[int, tuple[int, int] | None]) -> tuple[int,
         known[id(value)] = size, depth
     found = known[id(value)]
     if found is None:
-        raise ValueError("a part of it contains itself")
+        raise ValueError(_CONTAINS_ITSELF)
     return found
 
 

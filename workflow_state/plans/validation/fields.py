@@ -4,7 +4,7 @@ The words are for people and for language models that repair their plans. So the
 nothing of pydantic.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -26,7 +26,7 @@ from workflow_state.schema import (
     PlannedAction,
     UserConfirmation,
 )
-from workflow_state.wording import describe, did_you_mean, shown
+from workflow_state.wording import describe, did_you_mean, find_control_character, shown
 
 # The model at each place of a plan; indexes of lists are left out.
 _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
@@ -78,10 +78,25 @@ def parse_plan(data: Any) -> tuple[ExecutionPlan | None, list[PlanProblem]]:
     What is inside a field that may be any JSON is left to `document`, which finds every value that JSON does not have.
     """
     try:
-        return ExecutionPlan.model_validate(data), []
+        plan = ExecutionPlan.model_validate(data)
+        return plan, [*_check_titles(plan)]
     except ValidationError as error:
         details = error.errors(include_url=False)
     return None, [_explain(detail, data) for detail in details if not _is_no_json(detail)]
+
+
+def _check_titles(plan: ExecutionPlan) -> Iterator[PlanProblem]:
+    """Yield a problem for each title with a control character: it stands in one line, in terminals and in logs."""
+    titles = [("/name", plan.name)]
+    titles += [
+        (f"/actions/{position}/userConfirmation/title", action.user_confirmation.title)
+        for position, action in enumerate(plan.actions)
+        if action.user_confirmation is not None
+    ]
+    for pointer, title in titles:
+        if character := find_control_character(title):
+            name = pointer.rpartition("/")[2]
+            yield make_problem("schema", pointer, f"'{name}' contains the control character {character}")
 
 
 def _is_no_json(detail: ErrorDetails) -> bool:

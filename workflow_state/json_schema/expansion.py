@@ -1,0 +1,152 @@
+"""How many schemas a validator applies to one value, with every way to refer to another schema followed. Pure.
+
+A schema with two references to a schema with two references, and so on thirty times, would take a validator minutes.
+`$ref` is one such way. `$dynamicRef`, `$recursiveRef`, `$anchor`, `$id` and `dependentSchemas` are others.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote, urldefrag, urljoin
+
+from workflow_state.json_schema.local_references import resolve_local
+
+MAX_EXPANDED: Final = 100_000
+
+_IDS: Final = ("$id", "id")
+_ANCHORS: Final = ("$anchor", "$dynamicAnchor")
+_REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+_ONE_EACH: Final = ("not", "if", "then", "else")
+_LISTS: Final = ("allOf", "anyOf", "oneOf")
+_MAPS: Final = ("dependentSchemas", "dependencies")
+# The schemas of JSON Schema itself, which the validator brings along.
+_META_SCHEMAS: Final = ("http://json-schema.org/", "https://json-schema.org/")
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Index:
+    """Where references can lead: the schemas by their URI, and by the name of their anchor; the base URI of each."""
+
+    root: Schema
+    resources: dict[str, list[Schema]] = field(default_factory=dict)
+    anchors: dict[str, list[Schema]] = field(default_factory=dict)
+    bases: dict[int, str] = field(default_factory=dict)
+
+
+def count_expanded(root: Schema) -> int:
+    """Return how many schemas at most are applied to one value; `MAX_EXPANDED` + 1 stands for more than that.
+
+    Each schema is counted once and remembered. A schema that leads back to itself adds nothing: the validator stops
+    there as well. A reference that can be read in several ways counts as the largest of what it may mean.
+    """
+    index = _index(root)
+    counts: dict[int, int] = {}
+    largest = looked_at = 0
+    pending: list[tuple[Any, bool]] = [(root, False)]
+    while pending:
+        schema, is_counted = pending.pop()
+        if not isinstance(schema, Mapping) or (id(schema) in counts and not is_counted):
+            continue
+        parts, targets = _parts_at_once(schema), _targets(index, schema)
+        # A thousand references that may each mean a thousand schemas would take long to count.
+        looked_at += sum(len(choices) for choices in targets)
+        if looked_at > MAX_EXPANDED:
+            return MAX_EXPANDED + 1
+        if is_counted:
+            count = 1 + sum(counts.get(id(part), 1) for part in parts)
+            count += sum(max(counts.get(id(target), 1) for target in choices) for choices in targets)
+            counts[id(schema)] = min(count, MAX_EXPANDED + 1)
+            largest = max(largest, counts[id(schema)])
+            continue
+        counts[id(schema)] = 1
+        pending.append((schema, True))
+        pending += [(part, False) for part in (*_below(schema), *parts)]
+        pending += [(target, False) for choices in targets for target in choices]
+    return largest
+
+
+def _parts_at_once(schema: Schema) -> list[Schema]:
+    """Return the schemas within this one that are applied to the same value."""
+    parts = [schema[keyword] for keyword in _ONE_EACH if keyword in schema]
+    for keyword in _LISTS:
+        parts += schema[keyword] if isinstance(schema.get(keyword), list) else []
+    for keyword in _MAPS:
+        parts += schema[keyword].values() if isinstance(schema.get(keyword), Mapping) else []
+    return [part for part in parts if isinstance(part, Mapping)]
+
+
+def _targets(index: _Index, schema: Schema) -> list[list[Schema]]:
+    """Return for each reference of the schema what it may stand for; the list of a reference is never empty."""
+    references = (schema[keyword] for keyword in _REFERENCES if isinstance(schema.get(keyword), str))
+    found = (_resolve(index, index.bases.get(id(schema), ""), reference) for reference in references)
+    return [choices for choices in found if choices]
+
+
+def _resolve(index: _Index, base: str, reference: str) -> list[Schema]:
+    """Return every schema that the reference may stand for. Rather one too many: what it misses is not bounded."""
+    uri, fragment = _split(base, reference)
+    if fragment and not fragment.startswith("/"):
+        return index.anchors.get(unquote(fragment), [])
+    resources = index.resources.get(uri, [])
+    if reference.startswith("#"):
+        # What a pointer starts from below an `$id` is read in two ways: the document, or the part with the `$id`.
+        resources = [index.root, *resources]
+    elif not resources and not uri.startswith(_META_SCHEMAS):
+        # The validator may know two ways to write a URI for the same which are different ones here.
+        resources = [schema for schemas in index.resources.values() for schema in schemas]
+    targets = (resolve_local(resource, f"#{fragment}") for resource in resources)
+    return [target for target in targets if isinstance(target, Mapping)]
+
+
+def _index(root: Schema) -> _Index:
+    index = _Index(root)
+    pending: list[tuple[Any, str]] = [(root, "")]
+    while pending:
+        value, base = pending.pop()
+        if isinstance(value, Mapping):
+            base = _note_names(index, value, base)
+            index.bases[id(value)] = base
+        pending += [(child, base) for child in children(value)]
+    index.resources.setdefault("", []).append(root)
+    return index
+
+
+def _note_names(index: _Index, schema: Schema, base: str) -> str:
+    """Note the names of a schema, and return the base of the references in it."""
+    for keyword in _ANCHORS:
+        if isinstance(schema.get(keyword), str):
+            index.anchors.setdefault(schema[keyword], []).append(schema)
+    for keyword in _IDS:
+        if isinstance(schema.get(keyword), str):
+            uri, fragment = _split(base, schema[keyword])
+            # The older drafts write an anchor as the `$id` "#name".
+            if fragment:
+                index.anchors.setdefault(unquote(fragment), []).append(schema)
+            if not schema[keyword].startswith("#"):
+                index.resources.setdefault(uri, []).append(schema)
+                base = uri
+    return base
+
+
+def _split(base: str, reference: str) -> tuple[str, str]:
+    """Return the URI that the reference leads to, in a form to compare, and its fragment."""
+    try:
+        uri, fragment = urldefrag(urljoin(base, reference))
+    except ValueError:
+        uri, _, fragment = reference.partition("#")
+    return unquote(uri).casefold(), fragment
+
+
+def _below(schema: Schema) -> Iterator[Any]:
+    for value in schema.values():
+        yield value
+        yield from children(value)
+
+
+def children(value: Any) -> Iterator[Any]:
+    """Return the values of a mapping or a list; none of anything else."""
+    if isinstance(value, Mapping):
+        return iter(value.values())
+    return iter(value if isinstance(value, list) else ())
