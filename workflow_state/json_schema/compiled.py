@@ -7,6 +7,7 @@ input or an answer may have a secret in it.
 """
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from workflow_state.errors import ActionDefinitionError
-from workflow_state.json_schema.expansion import MAX_EXPANDED, children, count_expanded
+from workflow_state.json_schema.expansion import MAX_EXPANDED, MAX_EXPANDED_BELOW, children, count_expanded
 from workflow_state.wording import describe, did_you_mean, shown
 
 MAX_SCHEMA_BYTES: Final = 256 * 1024
@@ -28,8 +29,10 @@ _MAX_REGEX_BYTES: Final = 2**20
 _MAX_OPTIONS_SHOWN: Final = 10
 _MAX_NAMES_SHOWN: Final = 3
 _CACHED_SCHEMAS: Final = 512
+_FIRST_SAMPLED: Final = 8
 _MAX_SAMPLED: Final = 1_000
 _MAX_SAMPLED_DEPTH: Final = 12
+_QUICK_S: Final = 0.02
 
 Path = tuple[str | int, ...]
 
@@ -55,23 +58,36 @@ class CompiledSchema:
 
         Of a large or deep value only mismatches of its first scalars are told, or where there are none of these, that
         the value does not fit. The library collects every error of every branch before it gives the first one, which
-        can take minutes for a large value.
+        can take minutes for a large value, and for a deep one where the schema has alternatives within alternatives.
         """
         try:
             if self._validator.is_valid(value):
                 return []
-            sample, is_whole = _sample(value)
+            return self._look_deeper(value, limit) or [Mismatch((), (), "", "does not fit the schema")]
+        except UnicodeEncodeError:
+            return [Mismatch((), (), "", "holds half a character (a lone surrogate)")]
+        except (ValueError, TypeError, OverflowError):
+            return [Mismatch((), (), "", "is no JSON value")]
+
+    def _look_deeper(self, value: Any, limit: int) -> "list[Mismatch]":
+        """Return the mismatches of the value's upper levels: of as many as can be looked at in a moment.
+
+        A level more, and twice as many values, may take many times as long. So they are looked at only where what came
+        before was quick.
+        """
+        found: list[Mismatch] = []
+        for depth in range(1, _MAX_SAMPLED_DEPTH + 1):
+            started_s = time.thread_time()
+            sample, is_whole = _sample(value, min(_FIRST_SAMPLED << depth, _MAX_SAMPLED), depth)
             errors = (
                 error
                 for error in self._validator.iter_errors(sample)
                 if is_whole or not isinstance(error.instance, dict | list)
             )
-            found = [_explain(error) for error in islice(errors, limit)]
-            return found or [Mismatch((), (), "", "does not fit the schema")]
-        except UnicodeEncodeError:
-            return [Mismatch((), (), "", "holds half a character (a lone surrogate)")]
-        except (ValueError, TypeError, OverflowError):
-            return [Mismatch((), (), "", "is no JSON value")]
+            found = [_explain(error) for error in islice(errors, limit)] or found
+            if is_whole or time.thread_time() - started_s > _QUICK_S:
+                break
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +158,7 @@ def _compile(schema: dict[str, Any]) -> jsonschema_rs.Validator:
 
 
 def _find_unbounded(schema: Mapping[str, Any]) -> SchemaProblem | None:
-    level: list[Any] = [schema]
+    level: list[Any] = [dict(schema)]
     for _ in range(MAX_SCHEMA_DEPTH):
         level = [child for value in level for child in children(value)]
         if not level:
@@ -155,8 +171,12 @@ def _find_unbounded(schema: Mapping[str, Any]) -> SchemaProblem | None:
         return SchemaProblem((), "holds a number that JSON does not have")
     if size > MAX_SCHEMA_BYTES:
         return SchemaProblem((), f"has {size} bytes of JSON, and at most {MAX_SCHEMA_BYTES} are allowed")
-    if count_expanded(schema) > MAX_EXPANDED:
+    expansion = count_expanded(schema)
+    if expansion.at_once > MAX_EXPANDED:
         return SchemaProblem((), f"has references that multiply to more than {MAX_EXPANDED} schemas for one value")
+    if expansion.below > MAX_EXPANDED_BELOW:
+        why = f"has parts that multiply, level by level, to more than {MAX_EXPANDED_BELOW} schemas for one value"
+        return SchemaProblem((), why)
     return None
 
 
@@ -185,17 +205,17 @@ def _shorten(message: str) -> str:
     return shown(why.partition("\n")[0].rpartition("; Retrieval is disabled")[0] or why.partition("\n")[0])
 
 
-def _sample(value: Any) -> tuple[Any, bool]:
-    """Return a copy of the first values, taken level by level, and whether these are all."""
+def _sample(value: Any, count: int, levels: int) -> tuple[Any, bool]:
+    """Return a copy of so many values of so many levels, taken level by level, and whether these are all."""
     top: list[Any] = [None]
-    is_whole, left = True, _MAX_SAMPLED
+    is_whole, left = True, count
     pending: deque[tuple[Any, int, Any, Any]] = deque([(value, 0, top, 0)])
     while pending:
         source, depth, parent, key = pending.popleft()
         if not isinstance(source, dict | list):
             parent[key] = source
             continue
-        size = min(len(source), left if depth < _MAX_SAMPLED_DEPTH else 0)
+        size = min(len(source), left if depth < levels else 0)
         is_whole = is_whole and size == len(source)
         left -= size
         entries: Any = islice(source.items() if isinstance(source, dict) else enumerate(source), size)

@@ -1,10 +1,12 @@
 """How many schemas a validator applies to one value, with every way to refer to another schema followed. Pure.
 
+They multiply at once, as in `allOf`, or level by level, as in `items` within `allOf` within `items`.
+
 A schema with two references to a schema with two references, and so on thirty times, would take a validator minutes.
 `$ref` is one such way. `$dynamicRef`, `$recursiveRef`, `$anchor`, `$id` and `dependentSchemas` are others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote, urldefrag, urljoin
@@ -12,6 +14,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 from workflow_state.json_schema.local_references import resolve_local
 
 MAX_EXPANDED: Final = 100_000
+MAX_EXPANDED_BELOW: Final = 1_000_000
 
 _IDS: Final = ("$id", "id")
 _ANCHORS: Final = ("$anchor", "$dynamicAnchor")
@@ -19,6 +22,16 @@ _REFERENCES: Final = ("$ref", "$dynamicRef", "$recursiveRef")
 _ONE_EACH: Final = ("not", "if", "then", "else")
 _LISTS: Final = ("allOf", "anyOf", "oneOf")
 _MAPS: Final = ("dependentSchemas", "dependencies")
+# What is applied to every entry of a value that has no schema of its own, and what is applied to one entry.
+_OF_ALL_ENTRIES: Final = (
+    "items",
+    "additionalItems",
+    "unevaluatedItems",
+    "contains",
+    "additionalProperties",
+    "unevaluatedProperties",
+)
+_OF_ONE_ENTRY: Final = ("properties", "prefixItems", "items")
 # The schemas of JSON Schema itself, which the validator brings along.
 _META_SCHEMAS: Final = ("http://json-schema.org/", "https://json-schema.org/")
 
@@ -35,36 +48,75 @@ class _Index:
     bases: dict[int, str] = field(default_factory=dict)
 
 
-def count_expanded(root: Schema) -> int:
-    """Return how many schemas at most are applied to one value; `MAX_EXPANDED` + 1 stands for more than that.
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """How many schemas at most are applied to one value at once, and to one value below it, level by level."""
+
+    at_once: int
+    below: int
+
+
+def count_expanded(root: Schema) -> Expansion:
+    """Return how many schemas at most are applied to one value. What is above a maximum is that maximum and 1.
 
     Each schema is counted once and remembered. A schema that leads back to itself adds nothing: the validator stops
-    there as well. A reference that can be read in several ways counts as the largest of what it may mean.
+    there, or remembers what came of it. A reference that can be read in several ways counts as the largest of what it
+    may mean.
     """
+    # JSON data has no other mappings than dicts, and that is the quickest to ask.
+    root = dict(root)
     index = _index(root)
     counts: dict[int, int] = {}
-    largest = looked_at = 0
-    pending: list[tuple[Any, bool]] = [(root, False)]
+    below: dict[int, int] = {}
+    looked_at = 0
+    # A schema is looked into, and counted after all that it leads to: then the second entry has what it leads to.
+    pending: list[tuple[Any, tuple[list[Schema], list[list[Schema]]] | None]] = [(root, None)]
     while pending:
-        schema, is_counted = pending.pop()
-        if not isinstance(schema, Mapping) or (id(schema) in counts and not is_counted):
+        schema, leads_to = pending.pop()
+        if leads_to is not None:
+            counts[id(schema)] = min(1 + _add_up(counts, *leads_to), MAX_EXPANDED + 1)
+            deeper = _count_entries(counts, below, schema) + _add_up(below, *leads_to)
+            below[id(schema)] = min(deeper, MAX_EXPANDED_BELOW + 1)
+            continue
+        if not isinstance(schema, dict) or id(schema) in counts:
             continue
         parts, targets = _parts_at_once(schema), _targets(index, schema)
         # A thousand references that may each mean a thousand schemas would take long to count.
         looked_at += sum(len(choices) for choices in targets)
         if looked_at > MAX_EXPANDED:
-            return MAX_EXPANDED + 1
-        if is_counted:
-            count = 1 + sum(counts.get(id(part), 1) for part in parts)
-            count += sum(max(counts.get(id(target), 1) for target in choices) for choices in targets)
-            counts[id(schema)] = min(count, MAX_EXPANDED + 1)
-            largest = max(largest, counts[id(schema)])
-            continue
+            return Expansion(MAX_EXPANDED + 1, 0)
         counts[id(schema)] = 1
-        pending.append((schema, True))
-        pending += [(part, False) for part in (*_below(schema), *parts)]
-        pending += [(target, False) for choices in targets for target in choices]
-    return largest
+        pending.append((schema, (parts, targets)))
+        pending += [(part, None) for part in (*_below(schema), *parts)]
+        pending += [(target, None) for choices in targets for target in choices]
+    return Expansion(max(counts.values(), default=0), max(below.values(), default=0))
+
+
+def _add_up(counts: Mapping[int, int], parts: Sequence[Schema], targets: Sequence[Sequence[Schema]]) -> int:
+    """Return the sum for what a schema consists of, and for the largest of what each of its references may mean."""
+    total = sum(counts.get(id(part), 1) for part in parts)
+    return total + sum(max(counts.get(id(target), 1) for target in choices) for choices in targets)
+
+
+def _count_entries(counts: Mapping[int, int], below: Mapping[int, int], schema: Schema) -> int:
+    """Return how many schemas at most are applied to one entry of a value, or to something within that entry.
+
+    The schemas of two properties are applied to two values, so the larger one counts.
+    """
+
+    def largest(entry: Any) -> int:
+        return max(counts.get(id(entry), 1), below.get(id(entry), 0)) if isinstance(entry, dict) else 0
+
+    total = sum(largest(schema.get(keyword)) for keyword in _OF_ALL_ENTRIES)
+    total += sum(map(largest, children(schema.get("patternProperties"))))
+    return total + max(
+        (largest(entry) for key in _OF_ONE_ENTRY for entry in _entries_of(schema.get(key), key)), default=0
+    )
+
+
+def _entries_of(value: Any, keyword: str) -> Iterator[Any]:
+    # `items` is one schema for all entries, or in the older drafts a list with one for each.
+    return iter(()) if keyword == "items" and isinstance(value, dict) else children(value)
 
 
 def _parts_at_once(schema: Schema) -> list[Schema]:
@@ -73,8 +125,8 @@ def _parts_at_once(schema: Schema) -> list[Schema]:
     for keyword in _LISTS:
         parts += schema[keyword] if isinstance(schema.get(keyword), list) else []
     for keyword in _MAPS:
-        parts += schema[keyword].values() if isinstance(schema.get(keyword), Mapping) else []
-    return [part for part in parts if isinstance(part, Mapping)]
+        parts += schema[keyword].values() if isinstance(schema.get(keyword), dict) else []
+    return [part for part in parts if isinstance(part, dict)]
 
 
 def _targets(index: _Index, schema: Schema) -> list[list[Schema]]:
@@ -97,7 +149,7 @@ def _resolve(index: _Index, base: str, reference: str) -> list[Schema]:
         # The validator may know two ways to write a URI for the same which are different ones here.
         resources = [schema for schemas in index.resources.values() for schema in schemas]
     targets = (resolve_local(resource, f"#{fragment}") for resource in resources)
-    return [target for target in targets if isinstance(target, Mapping)]
+    return [target for target in targets if isinstance(target, dict)]
 
 
 def _index(root: Schema) -> _Index:
@@ -105,7 +157,7 @@ def _index(root: Schema) -> _Index:
     pending: list[tuple[Any, str]] = [(root, "")]
     while pending:
         value, base = pending.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             base = _note_names(index, value, base)
             index.bases[id(value)] = base
         pending += [(child, base) for child in children(value)]
@@ -147,6 +199,6 @@ def _below(schema: Schema) -> Iterator[Any]:
 
 def children(value: Any) -> Iterator[Any]:
     """Return the values of a mapping or a list; none of anything else."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return iter(value.values())
     return iter(value if isinstance(value, list) else ())

@@ -91,6 +91,25 @@ MULTIPLYING = {
             }
         },
     },
+    "items within items": {
+        "$ref": "#/$defs/d0",
+        "$defs": named(lambda _, below: {"items": both({"$ref": f"#/$defs/{below}"})}),
+    },
+    "a property of two parts": {
+        "$ref": "#/$defs/d0",
+        "$defs": named(
+            lambda _, below: {"anyOf": [{"properties": {"a": {"$ref": f"#/$defs/{below}"}}} for _ in range(2)]}
+        ),
+    },
+    "a property that is declared and matches a pattern": {
+        "$ref": "#/$defs/d0",
+        "$defs": named(
+            lambda _, below: {
+                "properties": {"a": {"$ref": f"#/$defs/{below}"}},
+                "patternProperties": {"^a": {"$ref": f"#/$defs/{below}"}},
+            }
+        ),
+    },
     "$id as an anchor": {
         "$schema": DRAFT_7,
         "allOf": [{"$ref": "#d0"}],
@@ -172,6 +191,11 @@ def test_references_that_may_mean_many_schemas_are_refused_at_once():
         {"$dynamicAnchor": "n", "properties": {"next": {"$dynamicRef": "#n"}}},
         {"$ref": "a", "$defs": {"a": {"$id": "a", "$ref": "#/$defs/b", "$defs": {"b": {"type": "string"}}}}},
         {"x-vendor": 1, "example": {}},
+        {"$defs": {"tree": {"items": {"allOf": [{"$ref": "#/$defs/tree"}] * 2}}}, "$ref": "#/$defs/tree"},
+        {
+            "$ref": "#/$defs/d0",
+            "$defs": named(lambda _, below: {"properties": {key: {"$ref": f"#/$defs/{below}"} for key in "ab"}}),
+        },
         doubling(10),
     ],
 )
@@ -185,6 +209,20 @@ def test_no_regular_expression_can_hold_a_worker_up():
     started_s = time.process_time()
     assert schema.find_mismatches("a" * 200_000 + "!")
     assert time.process_time() - started_s < 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[[[[[[[[[[3]]]]]]]]]], [[3]] * 1_000, [[[[3]] * 30] * 30] * 30],
+    ids=["deep", "wide", "both"],
+)
+def test_what_fits_no_alternative_within_alternatives_is_refused_at_once(value):
+    """All of its errors would take minutes to hours: each level has twenty times as many as the one below it."""
+    alternatives = [{"allOf": [{"items": {"$ref": "#/$defs/any"}}, {"const": number}]} for number in range(20)]
+    schema = compile_schema({"$defs": {"any": {"anyOf": alternatives}}, "$ref": "#/$defs/any"})
+    started_s = time.process_time()
+    assert schema.find_mismatches(value)
+    assert time.process_time() - started_s < 3
 
 
 def test_an_answer_that_is_wrong_everywhere_is_refused_at_once():
