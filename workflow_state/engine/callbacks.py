@@ -15,6 +15,7 @@ from typing import Any
 from celery import Celery, Task, current_app
 from celery.canvas import Signature, maybe_signature, signature
 from kombu import Queue
+from redis.exceptions import NoPermissionError
 
 from workflow_state.store.connection import LOST_CONNECTION
 from workflow_state.store.names import QUEUE, TASK_PREFIX
@@ -92,10 +93,15 @@ def call_callbacks(task: Task, final: Any) -> None:  # type: ignore[type-arg]
     for callback, options in after:
         try:
             signature(callback, app=task.app).apply_async((final,), **place, **options)
-        except LOST_CONNECTION:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, LOST_CONNECTION) and not _is_refused(error):
+                raise
             logger.exception("A callback of execution %s could not be published, and is not called", request.id)
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Return whether Redis refuses what was asked for want of rights: for redis-py that is a lost connection."""
+    return any(isinstance(each, NoPermissionError) for each in (error, error.__cause__, error.__context__))
 
 
 def route_ours(name: str, *_: Any, **__: Any) -> dict[str, str] | None:

@@ -9,11 +9,14 @@ from uuid import uuid4
 
 import pytest
 from celery import chain, chord, group
+from helpers.other_process import ask_in_another_process
 from helpers.servers import client_of
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
 from workflow_state import execute_plan
 from workflow_state.celery import app as our_app
+from workflow_state.engine.local import local_redis
 
 ACTIONS = [{"id": "a", "actionDefinitionId": "echo", "inputs": {"name": "callback"}}]
 PLAN = {"name": "with callbacks", "actions": ACTIONS}
@@ -62,6 +65,24 @@ def test_a_callback_that_can_not_be_published_holds_up_nothing(neighbour, told):
     assert chained.parent.get(timeout=30)["status"] == "completed"
     wait_until(lambda: len(told(name)) == len(handles), "the others were called")
     assert told(f"{name}-bad") == []
+
+
+WITHOUT_RIGHTS = """
+from celery import signature
+handle = execute_plan.apply_async((json.loads(sys.argv[1]),), link=signature("team.notify", queue="team"))
+print(json.dumps(handle.get(timeout=20)["status"]))
+"""
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_a_callback_to_a_queue_that_redis_refuses_is_tried_once(tmp_path):
+    """Our worker has the rights that our own keys need, and none for the team's queue."""
+    log = tmp_path / "worker.log"
+    with local_redis() as url, forked_worker(url, log_file=log), client_of(url) as client:
+        wait_until(lambda: "ready." in log.read_text(), "the worker is ready")
+        client.execute_command("ACL SETUSER", "default", "resetkeys", "~workflow_state*", "~celery-task*", "~_kombu*")
+        assert ask_in_another_process(url, WITHOUT_RIGHTS, json.dumps(PLAN)) == "completed"
+    assert log.read_text().count("could not be published") == 1
 
 
 def test_a_link_runs_on_the_teams_queue(neighbour, told):
