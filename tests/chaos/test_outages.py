@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +10,9 @@ import httpx
 import pytest
 from chaos.harness import steady_caller as caller
 from chaos.harness.chaos_plans import many
-from chaos.harness.cluster import environment_of, start_redis
+from chaos.harness.cluster import environment_of, open_python, start_redis
 from chaos.options import thorough
-from helpers.command import COMMAND
+from helpers.command import CLI
 from helpers.servers import free_port
 from helpers.waiting import in_time
 
@@ -29,8 +28,8 @@ def steady_caller(world):
     path = world.folder / "steady.jsonl"
     path.touch()
     with (world.folder / "steady.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, caller.__file__, str(path)],
+        process = open_python(
+            ["-m", "steady_caller", str(path)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -194,9 +193,7 @@ def test_who_watches_goes_on(world, verdict, dice):
 @contextmanager
 def command(world, *arguments):
     """Run the command beside the test."""
-    process = subprocess.Popen(
-        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_of(world)
-    )
+    process = open_python([*CLI, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment_of(world))
     try:
         yield process
     finally:

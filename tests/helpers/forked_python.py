@@ -1,8 +1,10 @@
 """`python -m MODULE …` without the start of a Python: forked off a process that has the application imported.
 
+The same goes for `python -c CODE …`.
+
 To start a Python and import the application takes a second of a core, and the tests run hundreds of commands and
 workers. Here each is a process of its own as well, with its own environment, folder, standard streams and exit code,
-and it runs the module as `python -m` does. Only the imports have been done before (forked_python_main.py).
+and it runs the module or the code as Python does. Only the imports have been done before (forked_python_main.py).
 
 Two things differ: /proc shows the command line and the environment of the process that it was forked off, and it is not
 this process that is its parent. A test that needs either starts `sys.executable`.
@@ -17,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +28,20 @@ MAIN = Path(__file__).with_name("forked_python_main.py")
 MAX_BYTES = 1_000_000
 # What Python itself reads when it starts, and would have to be started for.
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
+# But this one, which the child can still follow.
+_READ_LATER = "PYTHONPATH"
+_ENDS_WITHIN_S = 45
 
 _origins: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
-
-
-_ENDS_WITHIN_S = 45
+# A question and its answer belong together: some tests start processes from several threads.
+_asking = threading.Lock()
 
 
 class ForkedPython(subprocess.Popen):
-    """A process that is used like any other `Popen`, whose arguments are those of `python`: `["-m", module, …]`."""
+    """A process that is used like any other `Popen`.
+
+    Its arguments are those of `python`: `["-m", module, …]` or `["-c", code, …]`.
+    """
 
     def _execute_child(self, args: list[Any], *others: Any) -> None:
         folder, environment = others[4:6]
@@ -73,7 +81,7 @@ class ForkedPython(subprocess.Popen):
 
 
 def start_python(arguments: list[Any], **options: Any) -> subprocess.Popen[Any]:
-    """Start `python` with these arguments, which begin with `-m`, and with the options of `Popen`.
+    """Start `python` with these arguments, which begin with `-m` or `-c`, and with the options of `Popen`.
 
     It is forked unless its environment has what a Python reads when it starts.
     """
@@ -106,17 +114,20 @@ def run_python(
 
 
 def _read_at_start(environment: Any) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)}
+    return {
+        name: value for name, value in environment.items() if name.startswith(_READ_AT_START) and name != _READ_LATER
+    }
 
 
 def _ask(question: list[Any], descriptors: list[int]) -> int:
     """Have the origin fork, and return the child's process id."""
-    if not _origins:
-        _origins.append(_start_origin())
-    _, channel = _origins[0]
-    # Bytes that are no UTF-8 pass through: arguments may have them.
-    socket.send_fds(channel, [json.dumps(question).encode()], descriptors)
-    answer = channel.recv(64)
+    with _asking:
+        if not _origins:
+            _origins.append(_start_origin())
+        _, channel = _origins[0]
+        # Bytes that are no UTF-8 pass through: arguments may have them.
+        socket.send_fds(channel, [json.dumps(question).encode()], descriptors)
+        answer = channel.recv(64)
     assert answer, f"{MAIN.name} has ended"
     return int(answer)
 

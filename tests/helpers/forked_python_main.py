@@ -19,6 +19,7 @@ import socket
 import struct
 import sys
 import threading
+import types
 from pathlib import Path
 from typing import NoReturn
 
@@ -106,6 +107,8 @@ def become(folder: str, environment: dict[str, str], in_own_session: bool, strea
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(line_buffering=stream.isatty())
     os.chdir(folder)
+    # Before what the origin's own PYTHONPATH says.
+    sys.path[1:1] = [entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry]
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -113,13 +116,17 @@ def become(folder: str, environment: dict[str, str], in_own_session: bool, strea
 
 
 def run(arguments: list[str]) -> None:
-    """Do what `python -m MODULE …` does; return how it exited where that is a number."""
-    option, module, *rest = arguments
-    assert option == "-m"
-    sys.path[0] = str(Path.cwd())
-    sys.argv = [module, *rest]
+    """Do what `python -m MODULE …` or `python -c CODE …` does; return how it exited where that is a number."""
+    option, what, *rest = arguments
+    assert option in ("-m", "-c")
+    sys.path[0] = str(Path.cwd()) if option == "-m" else ""
+    sys.argv = [what if option == "-m" else "-c", *rest]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if option == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.modules["__main__"] = module = types.ModuleType("__main__")
+            exec(what, vars(module))  # noqa: S102 - this is what it was given for
     except SystemExit as exit_:
         if not isinstance(exit_.code, int | None):
             raise

@@ -58,6 +58,25 @@ def test_it_is_ended_by_signals_and_told_so():
             assert process.wait(30) == -number
 
 
+def test_code_and_modules_are_found_where_the_environment_says(tmp_path):
+    """`-c` has its arguments, exits as a script does, and imports from its own PYTHONPATH."""
+    (tmp_path / "only_here.py").write_text("import sys\nsys.exit(len(sys.argv))")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for arguments in (["-c", "import sys; print(sys.argv, __name__); import only_here", "é"], ["-m", "only_here", "é"]):
+        forked = run_python(arguments, env=environment, text=True)
+        started = subprocess.run(
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert outcome(forked) == outcome(started)
+        assert forked.returncode == 2
+
+
+def test_an_exception_is_told_as_a_started_one_tells_it(tmp_path):
+    """With code 1, and the exception's own line."""
+    done = run_python(["-c", "raise KeyError('lost')"], text=True)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "KeyError: 'lost'")
+
+
 def test_what_python_reads_when_it_starts_is_given_to_a_started_one():
     """A variable that a running Python no longer looks at."""
     with start_python(["-m", "this"], env={**os.environ, "PYTHONHASHSEED": "1"}, stdout=subprocess.DEVNULL) as process:

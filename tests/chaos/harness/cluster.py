@@ -18,6 +18,8 @@ from typing import Any
 from uuid import uuid4
 
 from chaos.harness.checker import Fault, Run
+from chaos.options import FULL
+from helpers.forked_python import start_python
 from helpers.http_service import Service
 from redis import Redis
 from redis.exceptions import RedisError
@@ -111,8 +113,8 @@ class Cluster:
         """Start the client, and end the one before."""
         self.end_client()
         with (self.folder / "client.log").open("a") as log:
-            self.client = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("driver.py"))],
+            self.client = open_python(
+                ["-m", "driver"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -255,15 +257,23 @@ def start_redis(cluster: Cluster) -> None:
 
 def start_worker(cluster: Cluster) -> subprocess.Popen[bytes]:
     """Start a worker."""
-    command = [sys.executable, "-m", "celery", "-A", cluster.app, "worker", "--without-mingle", "--without-gossip"]
+    command = ["-m", "celery", "-A", cluster.app, "worker", "--without-mingle", "--without-gossip"]
     with (cluster.folder / "workers.log").open("ab") as log:
-        return subprocess.Popen(
+        return open_python(
             [*command, "--loglevel", "INFO", *cluster.arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env={**environment_of(cluster), **cluster.variables},
         )
+
+
+def open_python(arguments: list[str], **options: Any) -> subprocess.Popen[Any]:
+    """Run Python with these arguments and the options of `Popen`.
+
+    It is forked with the suite, and started in the thorough run, which measures how much memory it has.
+    """
+    return subprocess.Popen([sys.executable, *arguments], **options) if FULL else start_python(arguments, **options)
 
 
 def environment_of(cluster: Cluster) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A service that submits plans, waits for them, reads states and lists, again and again, whatever becomes of Redis.
 
-`python steady_caller.py LOG`: each call adds one JSON object to the log: `{call, at, took_s, id?, error?, status?}`.
+`python -m steady_caller LOG`: each call adds one JSON object to the log: `{call, at, took_s, id?, error?, status?}`.
 It ends when its stdin does, after every `.get()` has returned, and writes `{call: "end", …}` with its own size.
 """
 
