@@ -3,11 +3,11 @@
 import base64
 import os
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from helpers.forked_python import start_python
 from helpers.servers import free_port
 from helpers.waiting import wait_until
 
@@ -16,8 +16,8 @@ from helpers.waiting import wait_until
 def flower_on(redis_url: str) -> Iterator[Callable[..., str]]:
     """Run `celery -A workflow_state flower`, and yield a function that reads its pages."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "workflow_state", "flower", f"--port={port}", "--address=127.0.0.1"],
+    process = start_python(
+        ["-m", "celery", "-A", "workflow_state", "flower", f"--port={port}", "--address=127.0.0.1"],
         env={**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, "FLOWER_BASIC_AUTH": "ops:secret"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

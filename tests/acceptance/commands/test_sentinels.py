@@ -2,19 +2,17 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import httpx
 import pytest
-from helpers.command import COMMAND
+from helpers.command import CLI
 from helpers.flower_service import flower_on
+from helpers.forked_python import run_python, start_python
 from helpers.plans import action, plan
 from helpers.servers import free_port
 from helpers.waiting import wait_until
 from helpers.watched_redis import DATA_PASSWORD, MASTER_NAME, SENTINEL_PASSWORD, watched_redis
-
-from workflow_state.engine.local import local_worker
+from helpers.workers import forked_worker
 
 # As Celery's own documentation has it.
 CELERYS_OWN_WAY = """
@@ -42,7 +40,7 @@ def page(watched, definitions, tmp_path, monkeypatch):
     port, log = free_port(), tmp_path / "dev.log"
     arguments = ["dev", "--port", str(port), "--no-flower", "--actions", str(definitions)]
     with log.open("wb") as output:
-        process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=output)
+        process = start_python([*CLI, *arguments], stdout=output, stderr=output)
     try:
         wait_until(lambda: "the run page: " in log.read_text(), "the page is served")
         yield f"http://127.0.0.1:{port}"
@@ -68,14 +66,7 @@ def test_a_plan_runs_on_it(watched, page, cli, plan_file):
 
 def python(*arguments):
     """Run Python here, where the celeryconfig is, without our own variable for Redis."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "WORKFLOW_STATE_REDIS_URL": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_python(list(arguments), env={**os.environ, "WORKFLOW_STATE_REDIS_URL": ""}, text=True)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +99,7 @@ def test_a_celeryconfig_may_say_it_celerys_own_way(watched, definitions, tmp_pat
     run = f"execute_plan.delay({plan(a=[], b=['a'])!r}).get(timeout=30)"
     submit = f"from workflow_state import execute_plan; print({run}['status'])"
     log = tmp_path / "worker.log"
-    with local_worker("", log_file=log):
+    with forked_worker("", log_file=log):
         wait_until(lambda: log.exists() and " ready." in log.read_text(), "the worker is ready")
         ended = python("-c", submit)
         assert ended.stdout.strip() == "completed", ended.stderr

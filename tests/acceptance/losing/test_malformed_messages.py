@@ -12,8 +12,9 @@ from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import plan
 from helpers.servers import client_of
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 from workflow_state.engine.messages import ActionMessage
 
 QUEUE = "workflow_state"
@@ -65,7 +66,7 @@ def stage(tmp_path_factory):
             "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback",
             "WORKFLOW_STATE_VISIBILITY_TIMEOUT_S": "3",
         }
-        with local_worker(url, log_file=folder / "worker.log", environment=environment) as worker:
+        with forked_worker(url, log_file=folder / "worker.log", environment=environment) as worker:
             yield Stage(url, client, worker, folder / "worker.log", environment)
 
 

@@ -10,8 +10,9 @@ from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 CONFIRM = "print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada').confirmed))"
 AT_REST = """
@@ -30,7 +31,7 @@ def test_a_waiting_action_holds_nothing_and_outlives_all_processes(tmp_path, ser
     confirmation = {"required": True, "title": "Send it?", "message": "Really?"}
     document = plan(action("ask", inputs={"name": name}, userConfirmation=confirmation), beside=[], last=["ask"])
     with local_redis(tmp_path / "data") as url:
-        with local_worker(url, log_file=tmp_path / "one.log") as worker:
+        with forked_worker(url, log_file=tmp_path / "one.log") as worker:
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document))
 
             def is_waiting():
@@ -45,7 +46,7 @@ def test_a_waiting_action_holds_nothing_and_outlives_all_processes(tmp_path, ser
         kill_the_server(url)
     with local_redis(tmp_path / "data") as url:
         assert ask_in_another_process(url, STATE, execution_id)["status"] == "paused_for_confirmation"
-        with local_worker(url, log_file=tmp_path / "two.log"):
+        with forked_worker(url, log_file=tmp_path / "two.log"):
             assert ask_in_another_process(url, CONFIRM, execution_id) is True
 
             def has_completed():
@@ -76,11 +77,11 @@ def test_a_person_is_asked_again_where_another_request_would_be_sent(tmp_path, s
             asked = ask_in_another_process(url, STATE, execution_id)["confirmations"]
             return asked if [item.get("confirmed") for item in asked] == answered else None
 
-        with local_worker(url, log_file=tmp_path / "one.log", environment=before):
+        with forked_worker(url, log_file=tmp_path / "one.log", environment=before):
             execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document), WORKFLOW_STATE_ACTIONS="")
             wait_until(lambda: questions([None]), "the first question")
         ask_in_another_process(url, CONFIRM, execution_id)
-        with local_worker(url, log_file=tmp_path / "two.log", environment=after):
+        with forked_worker(url, log_file=tmp_path / "two.log", environment=after):
             first, second = wait_until(lambda: questions([True, None]), "the second question")
             assert f"/echo/{name}" in first["request"]["url"]
             assert f"/text/{name}" in second["request"]["url"]

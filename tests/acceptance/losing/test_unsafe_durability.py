@@ -10,8 +10,7 @@ from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.waiting import wait_until
 from helpers.watched_redis import watched_redis
-
-from workflow_state.engine.local import local_worker
+from helpers.workers import forked_worker
 
 NOT_SENT = "not sent yet: its mark is not safe"
 
@@ -31,7 +30,7 @@ def test_it_is_sent_once_when_the_replica_is_back(watched, definitions, tmp_path
     pay = action("pay", ["first"], actionDefinitionId="post", inputs={"name": f"pay-{name}"})
     beside = action("beside", ["first"], inputs={"name": f"beside-{name}"})
     variables = {"WORKFLOW_STATE_ACTIONS": str(definitions), "WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS": "loopback"}
-    with local_worker(
+    with forked_worker(
         watched.url, log_file=log, environment=variables, extra_arguments=("--pool", pool, "--concurrency", "2")
     ):
         document = json.dumps(plan(first, pay, beside))

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from importlib import reload
 from uuid import uuid4
 
 import pytest
 from celery import chain, chord, group
+from helpers.forked_python import start_python
 from helpers.other_process import ask_in_another_process
 from helpers.servers import client_of
 from helpers.waiting import wait_until
@@ -32,8 +32,8 @@ def neighbour(request, redis_url, worker, tmp_path_factory):
     log_file = tmp_path_factory.mktemp("neighbour") / "worker.log"
     arguments = ["-A", "helpers.neighbour", "worker", "--pool", "threads", "--concurrency", "2"]
     with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", *arguments, "--without-mingle", "--without-gossip", "--loglevel", "INFO"],
+        process = start_python(
+            ["-m", "celery", *arguments, "--without-mingle", "--without-gossip", "--loglevel", "INFO"],
             stdout=log,
             stderr=log,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from uuid import uuid4
 
 import pytest
+from helpers.forked_python import start_python
 from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
@@ -72,9 +71,9 @@ def start(tmp_path, redis_url):
         def run(config, *arguments):
             (tmp_path / "celeryconfig.py").write_text(config)
             log_file = tmp_path / "worker.log"
-            command = [sys.executable, "-m", "celery", "-A", "workflow_state", "worker", "--loglevel", "INFO"]
+            command = ["-m", "celery", "-A", "workflow_state", "worker", "--loglevel", "INFO"]
             with log_file.open("wb") as log:
-                process = subprocess.Popen(
+                process = start_python(
                     [*command, "--without-mingle", "--without-gossip", *arguments],
                     stdout=log,
                     stderr=log,

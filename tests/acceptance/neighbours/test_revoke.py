@@ -9,10 +9,11 @@ from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, asking, plan, statuses
 from helpers.waiting import wait_for_question, wait_until
+from helpers.workers import forked_worker
 
 from workflow_state import execute_plan, get_execution_state
 from workflow_state.celery import app
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 TIMEOUT_S = 30
 
@@ -100,7 +101,7 @@ def test_a_revoked_execution_sends_nothing_after_a_restart(tmp_path, service: Se
     with local_redis(tmp_path / "data") as url:
         execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document))
         ask_in_another_process(url, revoke, execution_id)
-        with local_worker(url, log_file=tmp_path / "worker.log"):
+        with forked_worker(url, log_file=tmp_path / "worker.log"):
             wait_until(
                 lambda: ask_in_another_process(url, STATE, execution_id)["status"] == "cancelled",
                 "it has been cancelled",

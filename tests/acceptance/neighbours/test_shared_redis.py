@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -10,16 +9,18 @@ from urllib.parse import quote, unquote
 from uuid import uuid4
 
 import pytest
+from helpers.forked_python import run_python, start_python
 from helpers.http_service import Service, http_service
 from helpers.plans import action, plan
 from helpers.servers import client_of
 from helpers.waiting import wait_until
+from helpers.workers import forked_worker
 
 from workflow_state import execute_plan
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 TIMEOUT_S = 30
-ASK_NEIGHBOUR = [sys.executable, "-m", "celery", "-A", "helpers.neighbour"]
+ASK_NEIGHBOUR = ["-m", "celery", "-A", "helpers.neighbour"]
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def neighbours_worker(url, log_file):
     environment = {**os.environ, "NEIGHBOUR_REDIS_URL": url, "PYTHONPATH": os.pathsep.join(sys.path)}
     arguments = ["worker", "--pool", "threads", "--concurrency", "4", "--without-mingle", "--without-gossip"]
     with log_file.open("wb") as log:
-        process = subprocess.Popen(
+        process = start_python(
             [*ASK_NEIGHBOUR, *arguments, "--loglevel", "INFO"], stdout=log, stderr=log, env=environment
         )
     try:
@@ -47,10 +48,10 @@ def test_a_neighbours_long_jobs_and_countdowns_run_once(tmp_path, monkeypatch):
     call += "last_for.apply_async((0, 'later'), countdown=9)"
     with (
         local_redis() as url,
-        local_worker(url, log_file=tmp_path / "ours.log"),
+        forked_worker(url, log_file=tmp_path / "ours.log"),
         neighbours_worker(url, tmp_path / "theirs.log") as (_, environment),
     ):
-        subprocess.run([sys.executable, "-c", call], env=environment, check=True)
+        run_python(["-c", call], env=environment, check=True)
         with client_of(url) as client:
             wait_until(lambda: client.llen("neighbour:later"), "the countdown is over")
             time.sleep(4)  # as long as our worker would need to give it to another
@@ -59,20 +60,20 @@ def test_a_neighbours_long_jobs_and_countdowns_run_once(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("redis_url")
 def test_a_neighbours_shutdown_leaves_our_worker_alone_and_ours_leaves_theirs(tmp_path):
-    ours = [sys.executable, "-m", "celery", "-A", "workflow_state"]
+    ours = ["-m", "celery", "-A", "workflow_state"]
     with (
         local_redis() as url,
-        local_worker(url, log_file=tmp_path / "ours.log") as our_worker,
+        forked_worker(url, log_file=tmp_path / "ours.log") as our_worker,
         neighbours_worker(url, tmp_path / "theirs.log") as (their_worker, environment),
     ):
-        subprocess.run([*ASK_NEIGHBOUR, "control", "shutdown"], env=environment, check=False, capture_output=True)
+        run_python([*ASK_NEIGHBOUR, "control", "shutdown"], env=environment)
         their_worker.wait(timeout=30)
         at_ours = {**os.environ, "WORKFLOW_STATE_REDIS_URL": url}
         ping = [*ours, "inspect", "ping", "--timeout", "5"]
-        assert b"pong" in subprocess.run(ping, env=at_ours, check=True, capture_output=True).stdout
+        assert b"pong" in run_python(ping, env=at_ours, check=True).stdout
         assert our_worker.poll() is None
         with neighbours_worker(url, tmp_path / "theirs again.log") as (their_next, _):
-            subprocess.run([*ours, "control", "shutdown"], env=at_ours, check=False, capture_output=True)
+            run_python([*ours, "control", "shutdown"], env=at_ours)
             our_worker.wait(timeout=30)
             assert their_next.poll() is None
 
@@ -130,9 +131,9 @@ def _environment(url, folder):
 @contextmanager
 def _deployment(url, folder):
     log_file = folder / "worker.log"
-    command = [sys.executable, "-m", "celery", "-A", "workflow_state", "worker", "--loglevel", "INFO"]
+    command = ["-m", "celery", "-A", "workflow_state", "worker", "--loglevel", "INFO"]
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=_environment(url, folder))
+        process = start_python(command, stdout=log, stderr=log, cwd=folder, env=_environment(url, folder))
     try:
         wait_until(lambda: "ready." in log_file.read_text(), "the worker is ready")
         yield
@@ -143,14 +144,7 @@ def _deployment(url, folder):
 
 def _in_deployment(url, folder, code, *arguments):
     head = "import json, sys; from workflow_state import execute_plan, get_execution_state\n"
-    done = subprocess.run(
-        [sys.executable, "-c", head + code, *arguments],
-        cwd=folder,
-        env=_environment(url, folder),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_python(["-c", head + code, *arguments], cwd=folder, env=_environment(url, folder), text=True, check=True)
     return json.loads(done.stdout)
 
 

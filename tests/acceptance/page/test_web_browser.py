@@ -9,12 +9,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from helpers.command import CLI
+from helpers.forked_python import start_python
 from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, asking, plan
@@ -376,8 +377,8 @@ def test_the_connection_breaks_and_comes_back(worker, browser, redis_url):
 @contextmanager
 def web_command(redis_url, *arguments, **variables):
     """Run `workflow-state web`, and yield the address that it prints."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workflow_state.cli", "web", "--port", "0", *arguments],
+    process = start_python(
+        [*CLI, "web", "--port", "0", *arguments],
         env={**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

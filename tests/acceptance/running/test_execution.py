@@ -1,14 +1,13 @@
 """Plans on a real worker, a real Redis and a real HTTP server."""
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from helpers.definitions import API_TOKEN
+from helpers.forked_python import start_python
 from helpers.http_service import Service
 from helpers.plans import action, output_of, plan, statuses
 from helpers.waiting import wait_until
@@ -268,8 +267,8 @@ def test_submitting_at_once_from_threads_and_processes_is_one_execution(service:
         "import json, sys; from workflow_state import execute_plan;"
         "execute_plan.apply_async((json.loads(sys.argv[1]),), task_id=sys.argv[2])"
     )
-    command = [sys.executable, "-c", submit, json.dumps(document), execution_id]
-    others = [subprocess.Popen(command) for _ in range(2)]
+    command = ["-c", submit, json.dumps(document), execution_id]
+    others = [start_python(command) for _ in range(2)]
     with ThreadPoolExecutor(8) as pool:
         handles = list(pool.map(lambda _: execute_plan.apply_async((document,), task_id=execution_id), range(8)))
     assert [other.wait(30) for other in others] == [0, 0]

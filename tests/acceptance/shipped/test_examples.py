@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.command import CLI
+from helpers.forked_python import run_python
 from helpers.servers import free_port
+from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis, local_worker
+from workflow_state.engine.local import local_redis
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -49,16 +52,13 @@ def run_example(tmp_path_factory):
     variables["WORKFLOW_STATE_ALLOW_PRIVATE_NETWORKS"] = "loopback"
     try:
         assert service.stdout.readline() == "ready\n"
-        with local_redis() as url, local_worker(url, environment=variables, log_file=folder / "worker.log"):
+        with local_redis() as url, forked_worker(url, environment=variables, log_file=folder / "worker.log"):
 
             def run(name):
-                done = subprocess.run(
-                    [sys.executable, "-m", "workflow_state.cli", "run", EXAMPLES / f"{name}.json", "--json", "--yes"],
+                done = run_python(
+                    [*CLI, "run", EXAMPLES / f"{name}.json", "--json", "--yes"],
                     env={**os.environ, **variables, "WORKFLOW_STATE_REDIS_URL": url},
-                    capture_output=True,
                     text=True,
-                    timeout=60,
-                    check=False,
                 )
                 assert done.stderr == ""
                 return json.loads(done.stdout)

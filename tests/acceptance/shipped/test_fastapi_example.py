@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from helpers.forked_python import start_python
 from helpers.http_service import Service
 from helpers.plans import action, plan
 from helpers.servers import client_of, free_port
@@ -32,10 +33,10 @@ CONFIRMATION = {"required": True, "title": "Send it?", "message": "It can't be t
 def api_on(redis_url, log_file, **variables):
     """Run `uvicorn --app-dir examples/fastapi_app app:app`, and yield its address."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "--app-dir", EXAMPLES / "fastapi_app", "app:app", f"--port={port}"]
+    command = ["-m", "uvicorn", "--app-dir", EXAMPLES / "fastapi_app", "app:app", f"--port={port}"]
     environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": redis_url, **variables}
     with log_file.open("wb") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = start_python(command, env=environment, stdout=log, stderr=log)
     try:
         wait_until(lambda: b"Uvicorn running" in log_file.read_bytes() or process.poll() is not None, "uvicorn runs")
         yield f"http://127.0.0.1:{port}"

@@ -3,20 +3,20 @@
 import json
 import os
 import subprocess
-import sys
 
 import httpx
 import pytest
-from helpers.command import COMMAND
+from helpers.command import CLI
 from helpers.flower_service import flower_on
+from helpers.forked_python import run_python, start_python
 from helpers.http_service import Service
 from helpers.plans import action, asking, plan
 from helpers.servers import free_port
 from helpers.waiting import wait_until
 from helpers.watched_redis import data_node
+from helpers.workers import forked_worker
 
 from workflow_state.celery import app
-from workflow_state.engine.local import local_worker
 from workflow_state.engine.rights import acl_rules
 
 USER, PASSWORD = "workflows", "least"
@@ -112,11 +112,11 @@ def test_everything_works_with_the_least_rights(admin, environment, tmp_path, po
     variables = {**os.environ, "WORKFLOW_STATE_REDIS_URL": url}
     admin.execute_command("ACL", "LOG", "RESET")
     run = {"env": variables, "text": True, "stdout": subprocess.PIPE, "stdin": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", EVERYTHING, json.dumps(plans_of_all_kinds())], **run) as caller:
+    with start_python(["-c", EVERYTHING, json.dumps(plans_of_all_kinds())], **run) as caller:
         assert caller.stdout.readline() == "submitted\n", refusals(admin)
         admin.delete("workflow_state")
         options = ("-E", "--pool", pool, "--concurrency", "4")
-        with local_worker(url, log_file=tmp_path / "worker.log", extra_arguments=options):
+        with forked_worker(url, log_file=tmp_path / "worker.log", extra_arguments=options):
             told, _ = caller.communicate("\n", timeout=90)
             assert caller.returncode == 0, refusals(admin)
             look_from_all_sides(url, variables)
@@ -137,16 +137,16 @@ def test_everything_works_with_the_least_rights(admin, environment, tmp_path, po
 def look_from_all_sides(url, variables):
     """Ask Celery's tools, Flower, the command line and the run page."""
     for question in ("ping", "active", "stats"):
-        done = run_command([sys.executable, "-m", "celery", "-A", "workflow_state", "inspect", question], variables)
+        done = run_command(["-m", "celery", "-A", "workflow_state", "inspect", question], variables)
         assert "OK" in done.stdout, done.stderr
     with flower_on(url) as get:
         get("/workers")
         get("/api/queues/length")
     for command in (["list"], ["expire"]):
-        done = run_command([*COMMAND, *command], variables)
+        done = run_command([*CLI, *command], variables)
         assert done.returncode == 0, done.stderr
     port = free_port()
-    with subprocess.Popen([*COMMAND, "web", "--port", str(port)], env=variables) as page:
+    with start_python([*CLI, "web", "--port", str(port)], env=variables) as page:
         try:
             wait_until(lambda: is_served(port), "the page is served")
         finally:
@@ -155,7 +155,7 @@ def look_from_all_sides(url, variables):
 
 def run_command(command, variables):
     """Run a command that ends by itself."""
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, check=False)
+    return run_python(command, env=variables, text=True)
 
 
 def is_served(port):
@@ -187,7 +187,7 @@ def test_a_right_that_is_missing_is_named_when_a_worker_starts(admin, environmen
     """In one line, and the worker does not start."""
     url = let_in(admin, [rule for rule in acl_rules(app) if rule not in missing])
     done = run_command(
-        [sys.executable, "-m", "celery", "-A", "workflow_state", "worker"],
+        ["-m", "celery", "-A", "workflow_state", "worker"],
         {**os.environ, "WORKFLOW_STATE_REDIS_URL": url},
     )
     assert done.returncode != 0
