@@ -19,11 +19,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
 
 MAIN = Path(__file__).with_name("forked_python_main.py")
+# What a shell starts to have a process forked.
+COMMAND = Path(__file__).with_name("forked_command.py")
 # How large a question may be: arguments and environment.
 MAX_BYTES = 1_000_000
 # What Python itself reads when it starts, and would have to be started for.
@@ -32,7 +35,7 @@ _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_")
 _READ_LATER = "PYTHONPATH"
 _ENDS_WITHIN_S = 45
 
-_origins: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+_origins: list[tuple[subprocess.Popen[bytes], socket.socket, tempfile.TemporaryDirectory[str]]] = []
 # A question and its answer belong together: some tests start processes from several threads.
 _asking = threading.Lock()
 
@@ -122,9 +125,7 @@ def _read_at_start(environment: Any) -> dict[str, str]:
 def _ask(question: list[Any], descriptors: list[int]) -> int:
     """Have the origin fork, and return the child's process id."""
     with _asking:
-        if not _origins:
-            _origins.append(_start_origin())
-        _, channel = _origins[0]
+        _, channel, _ = _origin()
         # Bytes that are no UTF-8 pass through: arguments may have them.
         socket.send_fds(channel, [json.dumps(question).encode()], descriptors)
         answer = channel.recv(64)
@@ -132,23 +133,52 @@ def _ask(question: list[Any], descriptors: list[int]) -> int:
     return int(answer)
 
 
-def _start_origin() -> tuple[subprocess.Popen[bytes], socket.socket]:
+def forked_programs(folder: Path) -> dict[str, str]:
+    """Write programs into a folder that a shell may run as `python`, `celery` and `workflow-state`.
+
+    What they run is forked; they themselves are small. Return the environment that they need.
+    """
+    with _asking:
+        _, _, door = _origin()
+    # As the script that pip installs: `python -m celery` calls itself by that name.
+    celery = "import sys; from celery.__main__ import main; sys.argv[0] = 'celery'; sys.exit(main())"
+    programs = {"python": "", "celery": f'-c "{celery}"', "workflow-state": "-m workflow_state.cli"}
+    for name, arguments in programs.items():
+        program = folder / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{COMMAND}" {arguments} "$@"\n')
+        program.chmod(0o755)
+    known = {name: value for name, value in os.environ.items() if name.startswith(_READ_AT_START)}
+    return {"FORKED_PYTHON": json.dumps([f"{door.name}/door", _READ_AT_START, known])}
+
+
+def _origin() -> tuple[subprocess.Popen[bytes], socket.socket, tempfile.TemporaryDirectory[str]]:
+    if not _origins:
+        _origins.append(_start_origin())
+    return _origins[0]
+
+
+def _start_origin() -> tuple[subprocess.Popen[bytes], socket.socket, tempfile.TemporaryDirectory[str]]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_BYTES)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_STATE_")}
-    with theirs:
+    folder = tempfile.TemporaryDirectory(prefix="forked-")
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door.bind(f"{folder.name}/door")
+    door.listen()
+    with theirs, door:
         process = subprocess.Popen(
-            [sys.executable, MAIN, str(theirs.fileno())],
+            [sys.executable, MAIN, str(theirs.fileno()), str(door.fileno())],
             env=environment,
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), door.fileno()],
         )
-    return process, ours
+    return process, ours, folder
 
 
 @atexit.register
 def _end_origin() -> None:
     while _origins:
-        process, channel = _origins.pop()
+        process, channel, folder = _origins.pop()
         channel.close()
         process.wait()
+        folder.cleanup()

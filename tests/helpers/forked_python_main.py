@@ -1,9 +1,8 @@
 """The process that commands and workers are forked off: it has the application imported, and has used nothing of it.
 
-It is asked over a socket (forked_python.py). A question is the arguments of `python`, the folder, the environment,
-and whether it gets a session of its own, with four file descriptors: the three standard streams, and where to write how
-the child ended. The answer is the
-child's process id. It ends with the socket.
+It is asked over a socket (forked_python.py, forked_command.py). A question is the arguments of `python`, the folder,
+the environment, and whether it gets a session of its own. Four file descriptors come with it: the three standard
+streams, and where to write how the child ended. The answer is the child's process id. It ends with the tests' socket.
 """
 
 import atexit
@@ -20,8 +19,10 @@ import struct
 import sys
 import threading
 import types
+from collections.abc import Container, Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Read and run, not imported: each of these acts when it is imported, or reads the environment.
 _LEFT = ("__main__", "celeryconfig", "telemetry", "testing")
@@ -57,41 +58,85 @@ def import_application() -> None:
     assert not settings.get_settings.cache_info().currsize, "an import has read the environment"
 
 
-def wait_for_question(channel: socket.socket) -> tuple[list[str], str, dict[str, str], bool, list[int]]:
-    """Return the next question; exit where nobody will ask. In between tell how children ended."""
+def wait_for_question(channel: socket.socket, door: socket.socket) -> tuple[list[Any], list[int]]:
+    """Return the next question and its descriptors, in a child; exit where nobody will ask.
+
+    In between tell how children ended. The channel is the tests' own; at the door any process may ask.
+    """
     ended, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     children: dict[int, int] = {}
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(told)
     while True:
-        ready, _, _ = select.select([channel, ended], [], [])
+        ready = wait_for_any((channel.fileno(), door.fileno(), ended), children.values())
         if ended in ready:
             os.read(ended, 4096)
-            tell_how_children_ended(children)
-        if channel not in ready:
+        tell_how_children_ended(children, nobody_waits=ready)
+        if channel.fileno() in ready:
+            asking = channel
+        elif door.fileno() in ready:
+            asking, _ = door.accept()
+        else:
             continue
-        message, descriptors, _, _ = socket.recv_fds(channel, _MAX_BYTES, 4)
-        if not message:
+        question, descriptors = receive_question(asking)
+        if not question and asking is channel:
             os._exit(0)
-        child = os.fork()
-        if not child:
+        if question and not fork_for(asking, descriptors, children):
             signal.set_wakeup_fd(-1)
-            for descriptor in (ended, told, *children.values(), channel.detach(), descriptors.pop()):
+            for descriptor in (ended, told, *children.values()):
                 os.close(descriptor)
-            return *json.loads(message), descriptors
-        *streams, children[child] = descriptors
-        for descriptor in streams:
-            os.close(descriptor)
-        channel.send(str(child).encode())
+            for other in {channel, door, asking}:
+                other.close()
+            return json.loads(question), descriptors
+        if asking is not channel:
+            asking.close()
 
 
-def tell_how_children_ended(children: dict[int, int]) -> None:
-    """Write the status of each child that has ended to whoever waits for it."""
+def receive_question(asking: socket.socket) -> tuple[bytes, list[int]]:
+    """Return a question and its descriptors; nothing where who asks has gone."""
+    try:
+        question, descriptors, _, _ = socket.recv_fds(asking, _MAX_BYTES, 4)
+    except ConnectionError:
+        return b"", []
+    return question, descriptors
+
+
+def fork_for(asking: socket.socket, descriptors: list[int], children: dict[int, int]) -> int:
+    """Fork, note the child, and tell who asks; return the child's id, and in the child 0."""
+    *streams, status = descriptors
+    child = os.fork()
+    if not child:
+        os.close(descriptors.pop())
+        return 0
+    children[child] = status
+    for descriptor in streams:
+        os.close(descriptor)
+    # Who asks may have been killed since.
+    with suppress(ConnectionError):
+        asking.send(str(child).encode())
+    return child
+
+
+def tell_how_children_ended(children: dict[int, int], nobody_waits: Container[int]) -> None:
+    """Write the status of each child that has ended to whoever waits for it; kill the one that nobody waits for."""
     for child, descriptor in list(children.items()):
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
-            os.write(descriptor, struct.pack("i", status))
+            with suppress(ConnectionError):
+                os.write(descriptor, struct.pack("i", status))
             os.close(children.pop(child))
+        elif descriptor in nobody_waits:
+            os.kill(child, signal.SIGKILL)
+
+
+def wait_for_any(readable: Iterable[int], closing: Iterable[int]) -> set[int]:
+    """Return which of these can be read, or has been closed at the other end."""
+    watched = select.poll()
+    for descriptor in readable:
+        watched.register(descriptor, select.POLLIN)
+    for descriptor in closing:
+        watched.register(descriptor, 0)
+    return {descriptor for descriptor, _ in watched.poll()}
 
 
 def become(folder: str, environment: dict[str, str], in_own_session: bool, streams: list[int]) -> None:  # noqa: FBT001
@@ -116,17 +161,17 @@ def become(folder: str, environment: dict[str, str], in_own_session: bool, strea
 
 
 def run(arguments: list[str]) -> None:
-    """Do what `python -m MODULE …` or `python -c CODE …` does; return how it exited where that is a number."""
-    option, what, *rest = arguments
-    assert option in ("-m", "-c")
+    """Do what `python -m MODULE …`, `-c CODE …` or `-` does; return how it exited where that is a number."""
+    option, *rest = arguments
+    assert option in ("-m", "-c", "-")
     sys.path[0] = str(Path.cwd()) if option == "-m" else ""
-    sys.argv = [what if option == "-m" else "-c", *rest]
+    sys.argv = rest if option == "-m" else [option, *rest[option == "-c" :]]
     try:
         if option == "-m":
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         else:
             sys.modules["__main__"] = module = types.ModuleType("__main__")
-            exec(what, vars(module))  # noqa: S102 - this is what it was given for
+            exec(rest[0] if option == "-c" else sys.stdin.read(), vars(module))  # noqa: S102 - it is asked for
     except SystemExit as exit_:
         if not isinstance(exit_.code, int | None):
             raise
@@ -155,6 +200,7 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()
     # What a child runs it runs here, so that it ends as any Python does.
-    _arguments, *_circumstances = wait_for_question(socket.socket(fileno=int(sys.argv[1])))
-    become(*_circumstances)
+    _question, _streams = wait_for_question(*(socket.socket(fileno=int(number)) for number in sys.argv[1:]))
+    _arguments, *_circumstances = _question
+    become(*_circumstances, _streams)
     run(_arguments)

@@ -5,9 +5,11 @@ import pty
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from helpers.forked_python import ForkedPython, run_python, start_python
+from helpers.forked_python import ForkedPython, forked_programs, run_python, start_python
+from helpers.waiting import wait_until
 
 CLI = ["-m", "workflow_state.cli"]
 
@@ -81,3 +83,51 @@ def test_what_python_reads_when_it_starts_is_given_to_a_started_one():
     """A variable that a running Python no longer looks at."""
     with start_python(["-m", "this"], env={**os.environ, "PYTHONHASHSEED": "1"}, stdout=subprocess.DEVNULL) as process:
         assert not isinstance(process, ForkedPython)
+
+
+SCRIPT = """
+echo 'import sys; print(sys.argv, __name__, sys.path[0])' | python - é
+python -c 'import os, sys; print(sys.argv, os.environ["GIVEN"], flush=True); sys.exit(3)' é; echo $?
+python -c 'import os; os.kill(os.getpid(), 15)'; echo $?
+PYTHONHASHSEED=1 python -c 'print(hash("é"))'
+echo 'print(input(), __file__)' >here.py; echo read | python here.py
+celery -A nothing report; echo $?
+workflow-state validate - <here.py; echo $?
+"""
+
+
+def test_in_a_shell_it_says_and_exits_as_a_started_one(tmp_path):
+    """By arguments, standard input, exit codes and signals; scripts too, and where Python reads a variable at start."""
+    shown = []
+    (tmp_path / "bin").mkdir()
+    real = Path(sys.executable).parent
+    for first, variables in ((real, {}), (str(tmp_path / "bin"), forked_programs(tmp_path / "bin"))):
+        environment = {**os.environ, **variables, "PATH": f"{first}:{real}:{os.environ['PATH']}", "GIVEN": "given"}
+        command = ["bash", "-c", SCRIPT]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+        )
+        shown.append(outcome(done))
+    assert shown[1] == shown[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_signal_to_what_stands_in_the_shell_ends_both(tmp_path, number):
+    """Passed on where that can be, and with it where it is killed."""
+    environment = {**os.environ, **forked_programs(tmp_path)}
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    with subprocess.Popen([tmp_path / "python", "-c", code], env=environment, stdout=subprocess.PIPE) as shown:
+        forked = int(shown.stdout.readline())
+        assert forked != shown.pid
+        shown.send_signal(number)
+        assert shown.wait(30) == -number
+        wait_until(lambda: has_ended(forked), "the forked one has ended")
+
+
+def has_ended(process):
+    """Return whether no process has this id."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -10,6 +10,7 @@
 
 The ports that pages name are replaced by free ones, and so are the hosts that a scene stands in for. `redis-server`,
 `./run demo` and `pip install` are what the tests have of them; the last says whether all that it would bring is there.
+`python`, `celery` and `workflow-state` run what they always do, in a process that is forked (helpers/forked_python.py).
 """
 
 import os
@@ -21,6 +22,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
+from helpers.forked_python import forked_programs
 from helpers.pages.markdown import ROOT, Block, blocks_of
 from helpers.servers import free_port
 from helpers.waiting import wait_until
@@ -74,7 +76,7 @@ class DocSession:
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         own |= {name: str(free_port()) for name in OWN_PORTS}
         shell = {"PATH": path, "SESSION": str(folder), "HOME": str(home), "NO_COLOR": "1", "COLUMNS": "200"}
-        self.environment = {**own, **shell}
+        self.environment = {**own, **shell, **forked_programs(programs)}
 
     @staticmethod
     def _write_program(path: Path, command: str) -> None:
