@@ -7,14 +7,24 @@ from typing import Any
 from workflow_state import get_execution_state
 from workflow_state.schema import ConfirmationState
 
+# The pauses between two looks.
+_SHORTEST_S = 0.02
+_LONGEST_S = 0.1
+
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 30) -> Any:
-    """Return the condition's first true value; fail with `what` did not happen after the timeout."""
+    """Return the condition's first true value; fail with `what` did not happen after the timeout.
+
+    A look is followed by a pause as long as it took: one that asks another process leaves time to what it waits for.
+    """
     deadline_s = time.monotonic() + timeout_s
+    looked_s = time.monotonic()
     while not (value := condition()):
-        if time.monotonic() > deadline_s:
+        now_s = time.monotonic()
+        if now_s > deadline_s:
             raise AssertionError(f"not within {timeout_s} s: {what}")
-        time.sleep(0.02)
+        time.sleep(min(max(_SHORTEST_S, now_s - looked_s), _LONGEST_S))
+        looked_s = time.monotonic()
     return value
 
 
