@@ -46,7 +46,6 @@ def packed(body, times):
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-BOMB = packed(packed(bytes(200 * 2**20), 1), 1)
 
 # What the server sends, and closes after; and how the action ends: completed, or the failure's category.
 SAID = {
@@ -61,8 +60,6 @@ SAID = {
     "two_lengths": (answer(b"{}", Content_Length="7"), "api_response_malformed"),
     "gzip": (answer(packed(b'{"a": 1}', 1), Content_Encoding="gzip"), "completed"),
     "gzip_thrice": (answer(packed(b"{}", 3), Content_Encoding="gzip, gzip, gzip"), "api_response_malformed"),
-    "gzip_bomb": (answer(gzip.decompress(BOMB), Content_Encoding="gzip"), "api_response_malformed"),
-    "gzip_bomb_twice": (answer(BOMB, Content_Encoding="gzip, gzip"), "api_response_malformed"),
     "gzip_cut": (answer(packed(b'{"a": 1}', 1)[:-9], Content_Encoding="gzip"), "api_response_malformed"),
     "gzip_that_is_none": (answer(b'{"a": 1}', Content_Encoding="gzip"), "api_response_malformed"),
     "unknown_coding": (answer(b"{}", Content_Encoding="sdch"), "api_response_malformed"),
@@ -93,6 +90,15 @@ SAID = {
     "header_with_nul": (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 2\r\n\r\n{}", "api_response_malformed"),
     "large_error": (answer(bytes(100_000), status="500 No", kind="text/plain"), "api_unexpected_status"),
 }
+
+
+def bombs() -> dict[str, tuple[bytes, str]]:
+    """Return more of the same, which would take every process of the tests a second and 200 MB to import."""
+    once = packed(bytes(200 * 2**20), 1)
+    return {
+        "gzip_bomb": (answer(once, Content_Encoding="gzip"), "api_response_malformed"),
+        "gzip_bomb_twice": (answer(packed(once, 1), Content_Encoding="gzip, gzip"), "api_response_malformed"),
+    }
 
 
 def drip(connection: socket.socket, data: bytes) -> Iterator[bytes]:
@@ -133,7 +139,7 @@ DONE: dict[str, tuple[Callable[[socket.socket], Iterator[bytes]], str]] = {
 
 
 @contextmanager
-def hostile_server() -> Iterator[str]:
+def hostile_server(said: dict[str, tuple[bytes, str]]) -> Iterator[str]:
     """Serve until the block ends; the path's last part says what."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=100)
     threads = []
@@ -144,7 +150,7 @@ def hostile_server() -> Iterator[str]:
             if name == "reset":
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
                 return
-            parts = [SAID[name][0]] if name in SAID else DONE[name][0](connection)
+            parts = [said[name][0]] if name in said else DONE[name][0](connection)
             for part in parts:
                 connection.settimeout(10)
                 connection.sendall(part)
@@ -195,10 +201,11 @@ def find_late(states, expected):
 @pytest.mark.usefixtures("redis_url")
 def test_a_server_that_misbehaves_in_every_way(tmp_path):
     """The right category for each, within its deadline, with the worker's memory hardly grown."""
-    expected = {name: category for name, (_, category) in (SAID | DONE).items()}
+    said = SAID | bombs()
+    expected = {name: category for name, (_, category) in (said | DONE).items()}
     expected["reset"] = "network_connection_refused"
     assert len(expected) >= 40
-    with hostile_server() as server, local_redis() as url:
+    with hostile_server(said) as server, local_redis() as url:
         definition = {
             "id": "hostile",
             "endpoint": {"url": f"{server}/{{kind}}", "method": "GET", "timeout": TIMEOUT_MS},
