@@ -83,9 +83,8 @@ def _attempt(action, answer, ends, ahead):
         if root and name not in read and name not in ahead:
             return End("skipped", blocked_by=root)
     try:
-        # Every reference is read, also one after a clause that is false.
-        clauses = [_holds(clause, seen) for clause in condition["if"].split(" && ")]
-        if not all(clauses):
+        # A reference after a clause that is false is not read.
+        if not all(_holds(clause, seen) for clause in condition["if"].split(" && ")):
             return End("failed" if condition.get("else") == "fail" else "skipped")
         inputs = {key: _resolve(value, seen) for key, value in action["inputs"].items()}
     except Unresolved:
