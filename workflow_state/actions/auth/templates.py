@@ -3,12 +3,7 @@
 Pure, and nothing is looked up here: whoever reads definitions needs no HTTP library for it.
 """
 
-import re
-from typing import Final
-
-from workflow_state.schema import ApiKeyAuthentication, Authentication
-
-ENV_REFERENCE: Final = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+from workflow_state.schema import ENV_REFERENCE, ApiKeyAuthentication, Authentication
 
 
 def find_bad_env_reference(text: str) -> str | None:

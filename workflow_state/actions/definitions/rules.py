@@ -4,7 +4,7 @@ A problem has the path of its field, so that whoever reads a file can tell the l
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +15,7 @@ from workflow_state.actions.http.url_template import find_placeholders, find_tem
 from workflow_state.json_schema.compiled import find_schema_problem
 from workflow_state.json_schema.paths import types_of, view_schema
 from workflow_state.schema import (
+    ENV_REFERENCE,
     ActionDefinition,
     ApiKeyAuthentication,
     BasicAuthentication,
@@ -25,6 +26,7 @@ from workflow_state.schema import (
     ResponseRules,
     RetryPolicy,
 )
+from workflow_state.variables import find_variable_problem
 from workflow_state.wording import did_you_mean, find_control_character
 
 Path = tuple[str | int, ...]
@@ -78,13 +80,17 @@ def _word(kind: str, message: str, path: Path) -> str:
     return message.removeprefix("Value error, ")
 
 
-def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
-    """Return every reason why requests of the definition could not be sent; an empty list where there is none."""
+def find_definition_problems(definition: ActionDefinition, secrets: Sequence[str] = ()) -> list[DefinitionProblem]:
+    """Return every reason why requests of the definition could not be sent; an empty list where there is none.
+
+    `secrets` are the patterns of the variables that `${env.NAME}` may read, as WORKFLOW_STATE_SECRETS has them.
+    """
     return [
         *_check_texts(definition),
         *_check_url(definition),
         *_check_headers(definition),
         *_check_authentication(definition),
+        *_check_variables(definition, secrets),
         *_check_schemas(definition),
     ]
 
@@ -93,6 +99,23 @@ def _check_texts(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     for name, text in (("id", definition.id), ("name", definition.name), ("description", definition.description)):
         if character := find_control_character(text or ""):
             yield DefinitionProblem((name,), f"contains the control character {character}")
+
+
+def _check_variables(definition: ActionDefinition, secrets: Sequence[str]) -> Iterator[DefinitionProblem]:
+    for path, text in _texts_with_variables(definition):
+        for name in dict.fromkeys(ENV_REFERENCE.findall(text)):
+            if problem := find_variable_problem(name, secrets):
+                yield DefinitionProblem(path, f"is refused: {problem}")
+
+
+def _texts_with_variables(definition: ActionDefinition) -> Iterator[tuple[Path, str]]:
+    yield ("endpoint", "url"), definition.endpoint.url
+    for name, value in definition.endpoint.headers.items():
+        yield ("endpoint", "headers", name), value
+    authentication = definition.authentication
+    for name, field in type(authentication).model_fields.items() if authentication else ():
+        if isinstance(value := getattr(authentication, name), str):
+            yield ("authentication", field.alias or name), value
 
 
 def _check_schemas(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
@@ -109,7 +132,7 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     problems = find_template_problems(url)
     yield from (DefinitionProblem(path, problem) for problem in problems)
     if not problems:
-        filled = url
+        filled = ENV_REFERENCE.sub("x", url)
         for name in definition.endpoint.placeholders:
             filled = filled.replace(f"{{{name}}}", "x")
         if problem := find_url_problem(filled):
@@ -149,7 +172,9 @@ def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionPr
 def _find_token_url_problem(authentication: OAuth2ClientCredentials) -> str | None:
     if problems := find_template_problems(authentication.token_url):
         return problems[0]
-    return "the token URL can't have placeholders" if find_placeholders(authentication.token_url) else None
+    if find_placeholders(authentication.token_url) or ENV_REFERENCE.search(authentication.token_url):
+        return "the token URL can't have placeholders"
+    return None
 
 
 def _find_credential_problem(name: str, value: str) -> str | None:

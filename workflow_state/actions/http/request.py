@@ -60,17 +60,18 @@ def build_request(
     definition: ActionDefinition,
     inputs: Mapping[str, JsonValue],
     *,
+    own_url: str | None = None,
     own_headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
 ) -> BuiltRequest:
     """Return the request for these inputs.
 
-    `own_headers` are the definition's headers with credentials in them, by default its plain headers. No input can
-    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place in the
-    request, for a placeholder without a value, and for a value that can't stand where it belongs.
+    `own_url` and `own_headers` are the definition's with credentials in them, by default as they are written. No input
+    can replace one of these headers. Raises HttpActionError (validation_failed, not retryable) for an input that has no
+    place in the request, for a placeholder without a value, and for a value that can't stand where it belongs.
     """
     try:
-        return _build(definition, inputs, own_headers, idempotency_key)
+        return _build(definition, inputs, own_url or definition.endpoint.url, own_headers, idempotency_key)
     except TemplateValueError as error:
         raise reject_inputs(definition, str(error)) from None
 
@@ -91,6 +92,7 @@ def reject_inputs(definition: ActionDefinition, message: str, suggestion: str | 
 def _build(
     definition: ActionDefinition,
     inputs: Mapping[str, JsonValue],
+    own_url: str,
     own_headers: Mapping[str, str] | None,
     idempotency_key: str | None,
 ) -> BuiltRequest:
@@ -100,7 +102,7 @@ def _build(
     if idempotency_key and definition.endpoint.method != "GET" and IDEMPOTENCY_KEY.lower() not in names:
         headers[IDEMPOTENCY_KEY] = idempotency_key
     body = _build_body(definition, sorted_inputs, headers)
-    return BuiltRequest(definition.endpoint.method, _build_url(definition, sorted_inputs), headers, body)
+    return BuiltRequest(definition.endpoint.method, _build_url(definition, own_url, sorted_inputs), headers, body)
 
 
 def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) -> _Inputs:
@@ -144,8 +146,8 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _build_url(definition: ActionDefinition, inputs: _Inputs) -> str:
-    template = split_template(definition.endpoint.url)
+def _build_url(definition: ActionDefinition, own_url: str, inputs: _Inputs) -> str:
+    template = split_template(own_url)
     values = {name: _scalar_text(name, value) for name, value in inputs.path.items()}
     fixed = query_names(template).intersection(inputs.query)
     if fixed:

@@ -1,15 +1,16 @@
-"""The URL of a definition: `https://api.example.com/users/{userId}`. Pure functions.
+"""The URL of a definition: `https://api.example.com/users/{userId}?key=${env.MAPS_KEY}`. Pure functions.
 
 A placeholder stands for one value, which can't leave its place. Scheme, host and port are the operator's: placeholders
-are only in the path and the query.
+and the worker's variables are only in the path and the query.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl, quote, unquote
 
-from workflow_state.schema import URL_PLACEHOLDER
+from workflow_state.schema import ENV_REFERENCE, URL_PLACEHOLDER
 
 _TEMPLATE = re.compile(
     r"(?P<origin>https?://[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?", re.IGNORECASE | re.DOTALL
@@ -22,6 +23,9 @@ PLAIN_URL = re.compile(
     r"(?:/[\w.~%/-]{0,1000})?(?:\?[\w.~%/=&-]{0,1000})?",
     re.ASCII,
 )
+# What a path may have as it is, the slash among it (RFC 3986, section 3.3): the secret of a webhook is often several
+# segments, `T01/B02/x3Y`.
+_SAFE_IN_PATH = "/:@!$&'()*+,;="
 _DOT_SEGMENTS = frozenset({".", ".."})
 _MAX_PORT = 65_535
 RESERVED_NAMES = frozenset({"body"})
@@ -68,7 +72,12 @@ def find_template_problems(url: str) -> list[str]:
         problems.append("the URL contains a space or a control character")
     if match["fragment"] is not None:
         problems.append("the URL has a fragment (#…), which is never sent")
-    rest = match["path"] + "?" + (match["query"] or "")
+    query = match["query"] or ""
+    if any(ENV_REFERENCE.search(pair.partition("=")[0]) for pair in query.split("&")):
+        problems.append(
+            "${env.NAME} stands for the name of a query parameter; it can only be the value: ?key=${env.NAME}"
+        )
+    rest = ENV_REFERENCE.sub("x", f"{match['path']}?{query}")
     literal = URL_PLACEHOLDER.sub("", rest)
     if "{" in literal or "}" in literal:
         problems.append("a placeholder is not written as {name} (letters, digits, _ and -, a letter first)")
@@ -83,7 +92,7 @@ def find_template_problems(url: str) -> list[str]:
 
 def _find_origin_problems(origin: str) -> list[str]:
     if "{" in origin or "$" in origin:
-        return ["scheme, host and port must be literal: a placeholder can only stand in the path or the query"]
+        return ["scheme, host and port must be literal: {name} and ${env.NAME} can only stand in the path or the query"]
     if "@" in origin:
         return ["the URL holds a user name or password; use `authentication` of type basic"]
     match = _ORIGIN.fullmatch(origin)
@@ -105,6 +114,23 @@ def find_url_problem(url: str) -> str | None:
     except httpx.InvalidURL as error:
         return str(error)
     return None
+
+
+def fill_variables(url: str, look_up: Callable[[str], str]) -> tuple[str, list[str]]:
+    """Return the URL with the value of each `${env.NAME}`, and these values as they stand in it now, percent-encoded.
+
+    `look_up` returns the value of a variable. A slash stays one in the path, and is encoded in the query. No brace is
+    left of a value, so that nothing of it is taken for a placeholder.
+    """
+    written: list[str] = []
+
+    def write(safe: str, match: re.Match[str]) -> str:
+        written.append(quote(look_up(match.group(1)), safe=safe))
+        return written[-1]
+
+    path, mark, query = url.partition("?")
+    path = ENV_REFERENCE.sub(partial(write, _SAFE_IN_PATH), path)
+    return path + mark + ENV_REFERENCE.sub(partial(write, ""), query), written
 
 
 def fill_path(path: str, values: Mapping[str, str]) -> str:

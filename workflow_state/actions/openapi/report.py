@@ -43,5 +43,8 @@ def describe_import(report: ImportReport) -> list[str]:
     if report.notes:
         lines += [f"imported in part ({len(report.notes)}):", *(f"  {note}" for note in report.notes)]
     if report.variables:
-        lines += ["set in the environment of the workers:", *(f"  {name}" for name in report.variables)]
+        lines += [
+            "set in the environment of the workers, and allow by WORKFLOW_STATE_SECRETS where that is set:",
+            *(f"  {name}" for name in report.variables),
+        ]
     return lines
