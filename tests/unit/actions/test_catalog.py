@@ -349,6 +349,13 @@ def test_without_a_folder_the_setting_is_named(monkeypatch):
         ({"timeout": 3}, "timeout is not a field"),
         ({"name": "a\x1b[31m"}, "name contains the control character U+001B"),
         ({"description": "a\nb\x00"}, "description contains the control character U+0000"),
+        ({"allowedHeaders": ["X", "Host"]}, "allowedHeaders.1 can't be allowed: the header Host"),
+        ({"allowedHeaders": ["Transfer-Encoding"]}, "set by the client itself or not at all"),
+        ({"allowedHeaders": ["X A"]}, "no header name"),
+        (
+            {"authentication": {"type": "bearer", "token": "x"}, "allowedHeaders": ["authorization"]},
+            "can't be allowed: the definition sets authorization itself",
+        ),
     ],
 )
 def test_a_definition_that_could_not_be_sent_is_refused(change, said):

@@ -129,6 +129,15 @@ def test_an_idempotency_key_makes_an_operation_keyed():
     assert definition["inputSchema"]["properties"] == {}
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-HTTP-Method-Override", "X_Original_URL"])
+def test_a_header_that_no_plan_can_set_is_left_out(name):
+    """An operator may add it by hand, with `allowedHeaders`."""
+    definition, report = the_one(parameter("header", name))
+    assert definition["inputSchema"]["properties"] == {}
+    assert any(f"left out the header parameter '{name}'" in note for note in report.notes)
+    assert f"it needs the header parameter '{name}'" in refused(parameter("header", name, required=True))
+
+
 # --- Bodies ----------------------------------------------------------------------------------------------------
 
 ORDER = {

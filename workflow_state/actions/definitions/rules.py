@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from workflow_state.actions.auth.templates import find_bad_env_reference, name_authentication_header
+from workflow_state.actions.auth.templates import find_bad_env_reference
 from workflow_state.actions.http.header_rules import find_header_problem
 from workflow_state.actions.http.url_template import find_placeholders, find_template_problems, find_url_problem
 from workflow_state.json_schema.compiled import find_schema_problem
 from workflow_state.json_schema.paths import types_of, view_schema
+from workflow_state.overrides import fold_header
 from workflow_state.schema import (
     ENV_REFERENCE,
     ActionDefinition,
@@ -89,6 +90,7 @@ def find_definition_problems(definition: ActionDefinition, secrets: Sequence[str
         *_check_texts(definition),
         *_check_url(definition),
         *_check_headers(definition),
+        *_check_allowed_headers(definition),
         *_check_authentication(definition),
         *_check_variables(definition, secrets),
         *_check_schemas(definition),
@@ -140,7 +142,7 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
 
 
 def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
-    credentials = name_authentication_header(definition.authentication)
+    credentials = definition.authentication_header
     seen = {credentials.lower(): "authentication"} if credentials else {}
     for name, value in definition.endpoint.headers.items():
         path: Path = ("endpoint", "headers", name)
@@ -149,6 +151,18 @@ def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
         if name.lower() in seen:
             yield DefinitionProblem(path, f"the header is set by {seen[name.lower()]} too")
         seen[name.lower()] = f"'{name}'"
+
+
+def _check_allowed_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    own = {fold_header(name) for name in definition.endpoint.headers}
+    if credentials := definition.authentication_header:
+        own.add(fold_header(credentials))
+    for index, name in enumerate(definition.allowed_headers):
+        path: Path = ("allowedHeaders", index)
+        if problem := find_header_problem(name):
+            yield DefinitionProblem(path, f"can't be allowed: {problem}")
+        elif fold_header(name) in own:
+            yield DefinitionProblem(path, f"can't be allowed: the definition sets {name} itself")
 
 
 def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionProblem]:

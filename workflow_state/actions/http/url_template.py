@@ -8,8 +8,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import quote, unquote
 
+from workflow_state.overrides import find_path_problem, is_dot_segment
 from workflow_state.schema import ENV_REFERENCE, URL_PLACEHOLDER
 
 _TEMPLATE = re.compile(
@@ -26,7 +27,6 @@ PLAIN_URL = re.compile(
 # What a path may have as it is, the slash among it (RFC 3986, section 3.3): the secret of a webhook is often several
 # segments, `T01/B02/x3Y`.
 _SAFE_IN_PATH = "/:@!$&'()*+,;="
-_DOT_SEGMENTS = frozenset({".", ".."})
 _MAX_PORT = 65_535
 RESERVED_NAMES = frozenset({"body"})
 
@@ -57,11 +57,6 @@ def find_placeholders(url: str) -> list[str]:
     return URL_PLACEHOLDER.findall(url)
 
 
-def query_names(template: UrlTemplate) -> set[str]:
-    """Return the names of the query parameters that the URL itself has."""
-    return {name for name, _ in parse_qsl(template.query or "", keep_blank_values=True)}
-
-
 def find_template_problems(url: str) -> list[str]:
     """Return what is wrong with a definition's URL, a sentence for each problem."""
     match = _TEMPLATE.fullmatch(url)
@@ -81,7 +76,7 @@ def find_template_problems(url: str) -> list[str]:
     literal = URL_PLACEHOLDER.sub("", rest)
     if "{" in literal or "}" in literal:
         problems.append("a placeholder is not written as {name} (letters, digits, _ and -, a letter first)")
-    if any(unquote(segment) in _DOT_SEGMENTS for segment in match["path"].split("/")):
+    if any(is_dot_segment(unquote(segment)) for segment in match["path"].split("/")):
         problems.append("the path has a '.' or '..' segment")
     names = find_placeholders(rest)
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -136,18 +131,18 @@ def fill_variables(url: str, look_up: Callable[[str], str]) -> tuple[str, list[s
 def fill_path(path: str, values: Mapping[str, str]) -> str:
     """Return the path with the values of its placeholders percent-encoded. No value adds or removes a segment.
 
-    Raises TemplateValueError for a value that a server may take for a way out of its segment after decoding it: an
-    empty one, `.`, `..`, or either of these between slashes.
+    Raises TemplateValueError for a value that a server may take for a way out of its segment after decoding it.
     """
 
     def encode(match: re.Match[str]) -> str:
         name = match.group(1)
-        _refuse_way_out(name, values[name])
+        if problem := find_path_problem(name, values[name]):
+            raise TemplateValueError(problem)
         return _encode(name, values[name])
 
     filled = URL_PLACEHOLDER.sub(encode, path)
     # Two harmless values side by side can still make a dot segment: /{a}{b}.
-    if any(segment in _DOT_SEGMENTS for segment in filled.split("/")):
+    if any(is_dot_segment(unquote(segment)) for segment in filled.split("/")):
         raise TemplateValueError("the values make a '.' or '..' segment of the path")
     return filled
 
@@ -160,17 +155,6 @@ def fill_query(query: str, values: Mapping[str, str]) -> str:
 def encode_query_pair(name: str, value: str) -> str:
     """Return `name=value`, percent-encoded."""
     return f"{_encode(name, name)}={_encode(name, value)}"
-
-
-def _refuse_way_out(name: str, value: str) -> None:
-    if not value:
-        raise TemplateValueError(f"the value of '{name}' is empty")
-    if _CONTROL_CHARACTER.search(value):
-        raise TemplateValueError(f"the value of '{name}' contains a control character")
-    # Many servers decode %2F, some of them twice, before they fold `..`.
-    decoded = unquote(unquote(value))
-    if any(part in _DOT_SEGMENTS for text in (value, decoded) for part in re.split(r"[/\\]", text)):
-        raise TemplateValueError(f"the value of '{name}' contains a '.' or '..' path segment")
 
 
 def _encode(name: str, text: str) -> str:
