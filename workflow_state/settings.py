@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from workflow_state.errors import SettingsError
+from workflow_state.globs import find_pattern_problem
 from workflow_state.hosts import read_host_list
 from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
 from workflow_state.variables import check_secret_patterns
@@ -32,6 +33,9 @@ class Settings(BaseModel):
     """
     actions: list[Path] = Field(default_factory=list)
     """Folders and files with action definitions, separated by colons."""
+    allowed_definitions: list[str] = Field(default_factory=list)
+    """Where set, the only definitions whose requests this process submits and sends: ids and patterns such as `crm.*`,
+    separated by commas."""
     secrets: list[str] = Field(default_factory=list)
     """Where set, the only environment variables that `${env.NAME}` of a definition may read: names and patterns such as
     `CRM_*`, separated by commas.
@@ -106,7 +110,7 @@ class Settings(BaseModel):
             raise ValueError("must be 0, 1 or loopback")
         return known[text]
 
-    @field_validator("allowed_hosts", "denied_hosts", "secrets", mode="before")
+    @field_validator("allowed_hosts", "denied_hosts", "allowed_definitions", "secrets", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -115,6 +119,14 @@ class Settings(BaseModel):
     @classmethod
     def _check_hosts(cls, value: list[str]) -> list[str]:
         read_host_list(value)
+        return value
+
+    @field_validator("allowed_definitions")
+    @classmethod
+    def _check_definitions(cls, value: list[str]) -> list[str]:
+        for number, pattern in enumerate(value, start=1):
+            if problem := find_pattern_problem(pattern):
+                raise ValueError(f"entry {number} {problem}")
         return value
 
     @field_validator("secrets")
