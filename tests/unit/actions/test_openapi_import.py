@@ -428,6 +428,15 @@ def test_no_name_of_a_variable_is_one_by_which_workers_run(title, scheme, name):
     assert report.variables == [name]
 
 
+def test_a_variable_that_is_set_already_is_told():
+    """It may be another service's: the document's title is what makes its name."""
+    _, report = the_one({"security": [{"key": []}]}, components={"securitySchemes": SCHEMES})
+    assert report.variables == ["SHOP_KEY"]
+    told = describe_import(report, {"SHOP_KEY": "s", "HOME": "h"})
+    assert told[-2:] == ["set here already, and sent to this document's server from now on:", "  SHOP_KEY"]
+    assert not any("set here already" in line for line in describe_import(report))
+
+
 @pytest.mark.parametrize(
     ("fields", "more"),
     [
