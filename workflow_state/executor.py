@@ -26,9 +26,10 @@ from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level, store_of
 from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.engine.outcomes import answer_celery
-from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask
+from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, require_allowed
 from workflow_state.errors import ExecutionConflictError, PlanValidationError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
+from workflow_state.rules.allowed_definitions import read_definitions_option
 from workflow_state.rules.policy import stopping_failure
 from workflow_state.rules.states import final_state, refused_state
 from workflow_state.schema import (
@@ -63,16 +64,18 @@ _NAME_CHARACTERS = 200
 @app.task(
     bind=True, shared=False, base=PlanTask, name="workflow_state.execute_plan", resultrepr_maxsize=_SUMMARY_CHARACTERS
 )
-def execute_plan(self: PlanTask, plan: Any = None) -> Any:
+def execute_plan(self: PlanTask, plan: Any = None, definitions: Any = None) -> Any:
     """Run a plan: `execute_plan.delay(plan)` gives a handle, whose `.get()` is the final ExecutionState as JSON data.
 
-    `plan` is part of the message only where a producer put it on the queue by itself, past `apply_async`.
+    `definitions` are the ids and patterns of the only action definitions that it may use, by default all.
+
+    Both are part of the message only where a producer put it on the queue by itself, past `apply_async`.
     """
     if self.request.called_directly:
         raise WorkflowStateError("execute_plan runs in a worker: submit a plan with execute_plan.delay(plan)")
     with requeued_on_connection_loss():
         try:
-            refused = _register_given(self, plan) if self.request.args or self.request.kwargs else None
+            refused = _register_given(self, plan, definitions) if self.request.args or self.request.kwargs else None
         except ExecutionConflictError as error:
             # Its own message goes on with that execution; this one has nothing to say of it.
             logger.error("A plan came under an id that is taken, and was dropped: %s", error)  # noqa: TRY400 - no defect
@@ -165,7 +168,7 @@ def requeued_on_connection_loss() -> Iterator[None]:
         raise Reject(error, requeue=True) from error
 
 
-def _register_given(task: Task, plan: Any) -> Summary | None:  # type: ignore[type-arg]
+def _register_given(task: Task, plan: Any, definitions: Any) -> Summary | None:  # type: ignore[type-arg]
     """Register a plan that came in the message itself, past validation; return the final state where it can't be run.
 
     Raises ExecutionConflictError where the id belongs to another execution.
@@ -177,14 +180,18 @@ def _register_given(task: Task, plan: Any) -> Summary | None:  # type: ignore[ty
         # No list can hold it.
         return Summary(_refusal(store.execution_id, plan, error))
     try:
+        # An application that does not know the task makes a property of the message of `.set(definitions=…)`.
+        option = (task.request.properties or {}).get("definitions") if definitions is None else definitions
+        allowed = read_definitions_option(option)
         valid = validate_execution_plan(plan)
+        require_allowed(valid, allowed)
     except WorkflowStateError as error:
         state = _refusal(store.execution_id, plan, error)
         name = str(plan.get("name", "")) if isinstance(plan, Mapping) else ""
         register_refusal(store, name[:_NAME_CHARACTERS], state.plan_id, state.started_at)
         end_execution(store, state.status, submitted_at=state.started_at.isoformat())
         return Summary(state)
-    register_execution(store, valid, FirstMessage(message_after(task, -1)))
+    register_execution(store, valid, FirstMessage(message_after(task, -1)), definitions=allowed)
     return None
 
 

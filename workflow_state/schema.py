@@ -29,8 +29,8 @@ FOR_EACH_LIMIT = 1_000
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 URL_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
-# A plan can't set them, whatever its definitions are.
-CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
+# In a URL, a header or a credential of a definition: the value of an environment variable of the worker.
+ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 RESERVED_ACTION_IDS = frozenset({"inputs"})
 # A failure with this code: a worker was lost while it sent an unsafe request, and nobody knows whether that arrived.
 OUTCOME_UNKNOWN = "outcome_unknown"
@@ -377,12 +377,18 @@ class ActionDefinition(ContractModel):
     output_schema: dict[str, JsonValue] | None = Field(default=None, description="JSON Schema of the output.")
     rate_limit: RateLimit | None = Field(default=None, description="A limit that all workers and plans share.")
     response: ResponseRules | None = Field(default=None, description="How answers are read.")
+    allowed_headers: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda names: not names,
+        description="Headers that plans may set although they can change what a request does: Idempotency-Key, say.",
+    )
 
     @property
-    def credential_headers(self) -> frozenset[str]:
-        """The lower-case names of the headers that carry credentials. A plan can't set one of them."""
-        header = self.authentication.header if isinstance(self.authentication, ApiKeyAuthentication) else None
-        return CREDENTIAL_HEADERS | ({header.lower()} if header else frozenset())
+    def authentication_header(self) -> str | None:
+        """The name of the header that carries the credentials, or None where there are none."""
+        if isinstance(self.authentication, ApiKeyAuthentication):
+            return self.authentication.header
+        return None if self.authentication is None else "Authorization"
 
     @property
     def effective_effect(self) -> Effect:

@@ -12,8 +12,10 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from workflow_state.errors import SettingsError
+from workflow_state.globs import find_pattern_problem
 from workflow_state.hosts import read_host_list
 from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
+from workflow_state.variables import check_secret_patterns
 
 PREFIX = "WORKFLOW_STATE_"
 
@@ -31,6 +33,15 @@ class Settings(BaseModel):
     """
     actions: list[Path] = Field(default_factory=list)
     """Folders and files with action definitions, separated by colons."""
+    allowed_definitions: list[str] = Field(default_factory=list)
+    """Where set, the only definitions whose requests this process submits and sends: ids and patterns such as `crm.*`,
+    separated by commas."""
+    secrets: list[str] = Field(default_factory=list)
+    """Where set, the only environment variables that `${env.NAME}` of a definition may read: names and patterns such as
+    `CRM_*`, separated by commas.
+
+    Never those of workflow_state itself, Celery, Redis, a cloud's SDK and the shell.
+    """
     storage_url: str | None = None
     """Where large and binary outputs are stored: a folder, or a URL that fsspec knows, such as s3://BUCKET/outputs.
 
@@ -99,15 +110,29 @@ class Settings(BaseModel):
             raise ValueError("must be 0, 1 or loopback")
         return known[text]
 
-    @field_validator("allowed_hosts", "denied_hosts", mode="before")
+    @field_validator("allowed_hosts", "denied_hosts", "allowed_definitions", "secrets", mode="before")
     @classmethod
-    def _split_hosts(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
     @field_validator("allowed_hosts", "denied_hosts")
     @classmethod
     def _check_hosts(cls, value: list[str]) -> list[str]:
         read_host_list(value)
+        return value
+
+    @field_validator("allowed_definitions")
+    @classmethod
+    def _check_definitions(cls, value: list[str]) -> list[str]:
+        for number, pattern in enumerate(value, start=1):
+            if problem := find_pattern_problem(pattern):
+                raise ValueError(f"entry {number} {problem}")
+        return value
+
+    @field_validator("secrets")
+    @classmethod
+    def _check_secrets(cls, value: list[str]) -> list[str]:
+        check_secret_patterns(value)
         return value
 
     @field_validator("http_library", "log_level", "unsafe_durability", mode="before")

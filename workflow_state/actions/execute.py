@@ -209,7 +209,9 @@ def _prepare(
     credentials = resolve_credentials(definition, os.environ, tokens[-1] if tokens else None)
     secrets = [*credentials.secrets, *tokens]
     key = _idempotency_key(context) if context else None
-    built = build_request(definition, inputs, own_headers=credentials.headers, idempotency_key=key)
+    built = build_request(
+        definition, inputs, own_url=credentials.url, own_headers=credentials.headers, idempotency_key=key
+    )
     return PreparedRequest(
         definition=definition,
         request=make_http_request(built, definition.endpoint.timeout / 1000),

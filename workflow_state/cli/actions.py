@@ -1,5 +1,6 @@
 """`workflow-state actions`: showing the action definitions, and making some from an OpenAPI document."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +77,6 @@ def actions_import(document: str, server: str | None, prefix: str, no_output_sch
         click.echo(definitions, nl=False)
     else:
         Path(out).write_text(definitions, encoding="utf-8")
-    for line in describe_import(report):
+    for line in describe_import(report, os.environ):
         click.echo(line, err=True)
     return 0

@@ -16,6 +16,13 @@ actions_option = click.option(
     multiple=True,
     help="Folder or file with action definitions; may be repeated. Default: WORKFLOW_STATE_ACTIONS.",
 )
+definitions_option = click.option(
+    "--definitions",
+    "definitions",
+    multiple=True,
+    metavar="PATTERN",
+    help="Id or pattern (`crm.*`) of action definitions: the plan may use these and no others. May be repeated.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 
 

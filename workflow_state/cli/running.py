@@ -9,7 +9,7 @@ import click
 
 from workflow_state.cli import screen
 from workflow_state.cli.help import help_end
-from workflow_state.cli.options import actions_option, json_option, print_json, set_for_all
+from workflow_state.cli.options import actions_option, definitions_option, json_option, print_json, set_for_all
 from workflow_state.cli.plan_file import inputs_option, plan_argument, read_plan
 from workflow_state.cli.watch import Watching, answer_yes, ask_on_terminal, follow
 from workflow_state.client.connections import require_redis
@@ -23,10 +23,18 @@ from workflow_state.views import text as display
 @click.command(epilog=help_end("run"))
 @plan_argument
 @actions_option
+@definitions_option
 @inputs_option
 @json_option
 @click.option("--yes", "confirms_all", is_flag=True, help="Answer every confirmation with yes.")
-def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: bool, confirms_all: bool) -> int:  # noqa: FBT001 - click
+def run(
+    plan_file: str,
+    actions: Sequence[str],
+    definitions: Sequence[str],
+    inputs: Sequence[str],
+    as_json: bool,  # noqa: FBT001 - click
+    confirms_all: bool,  # noqa: FBT001 - click
+) -> int:
     """Run a plan, show its progress, and print its final state.
 
     Without WORKFLOW_STATE_REDIS_URL it starts a Redis and a worker of its own, and leaves nothing behind; a
@@ -35,11 +43,11 @@ def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: 
     plan = read_plan(plan_file, actions, inputs)
     is_shared = bool(get_settings().redis_url)
     if is_shared:
-        state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all)
+        state = _run_and_watch(plan, definitions, as_json=as_json, confirms_all=confirms_all)
     else:
         with local_engine() as engine:
             set_for_all("REDIS_URL", engine.redis_url)
-            state = _run_and_watch(plan, as_json=as_json, confirms_all=confirms_all, engine=engine)
+            state = _run_and_watch(plan, definitions, as_json=as_json, confirms_all=confirms_all, engine=engine)
     if as_json:
         print_json(state.to_json_data())
     else:
@@ -52,12 +60,14 @@ def run(plan_file: str, actions: Sequence[str], inputs: Sequence[str], as_json: 
 @click.command(epilog=help_end("submit"))
 @plan_argument
 @actions_option
+@definitions_option
 @inputs_option
 @click.option("--id", "execution_id", help="The execution's id. Submitting the same id again starts nothing new.")
 @json_option
 def submit(
     plan_file: str,
     actions: Sequence[str],
+    definitions: Sequence[str],
     inputs: Sequence[str],
     execution_id: str | None,
     as_json: bool,  # noqa: FBT001
@@ -65,7 +75,7 @@ def submit(
     """Put a plan on the queue, and print the execution's id."""
     plan = read_plan(plan_file, actions, inputs)
     require_redis()
-    handle = execute_plan.apply_async((plan,), task_id=execution_id)
+    handle = execute_plan.apply_async((plan,), task_id=execution_id, definitions=definitions or None)
     if as_json:
         print_json({"id": handle.id})
     else:
@@ -74,11 +84,16 @@ def submit(
 
 
 def _run_and_watch(
-    plan: ExecutionPlan, *, as_json: bool, confirms_all: bool, engine: Engine | None = None
+    plan: ExecutionPlan,
+    definitions: Sequence[str],
+    *,
+    as_json: bool,
+    confirms_all: bool,
+    engine: Engine | None = None,
 ) -> ExecutionState:
     require_redis()
     # The handle itself is let go: it would look for its Redis when Python ends, after our own has gone.
-    execution_id = execute_plan.delay(plan).id
+    execution_id = execute_plan.apply_async((plan,), definitions=definitions or None).id
     if not engine and not as_json:
         click.echo(f"execution {execution_id}")
     # On a Redis of our own nobody else can answer a confirmation; on a shared one, that is for others to do.

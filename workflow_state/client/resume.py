@@ -1,6 +1,6 @@
 """Running a failed or cancelled execution again, with what it has done already."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ from workflow_state.celery import app
 from workflow_state.client.executions import get_execution_state
 from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.messages import Summary
+from workflow_state.engine.task_classes import require_allowed
 from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError
 from workflow_state.executor import execute_plan
 from workflow_state.rules.carry_over import Earlier, decide_carry_over
@@ -50,7 +51,7 @@ def resume_execution(
 
     Completed actions keep their outputs and are not sent again. With a changed plan an action keeps its output where
     its definition and its resolved inputs are the same; over a list, each element by itself. The new state's `resumed`
-    says of each action whether it was kept, and why.
+    says of each action whether it was kept, and why. The new execution may use the definitions that the old one might.
 
     A request that failed with the code `outcome_unknown` may have had its effect, so it needs a decision:
     `assume_done` maps its action to the output (any JSON) that it is completed with, without being sent; `send_again`
@@ -62,7 +63,7 @@ def resume_execution(
     to decide; PlanValidationError; StorageError where a stored output that is kept can't be reached; and ValueError for
     an output that is no JSON. Nothing has been sent then. Each call starts another execution.
     """
-    earlier, new_plan = _read_earlier(execution_id, plan)
+    earlier, new_plan, definitions = _read_earlier(execution_id, plan)
     undecided = find_undecided(new_plan, earlier.states, earlier.elements)
     decisions = decide(execution_id, undecided, assume_done=assume_done, send_again=send_again)
     carried = decide_carry_over(earlier, new_plan, decisions)
@@ -75,7 +76,7 @@ def resume_execution(
     for name, state in carried.states.items():
         app.backend.store_result(action_task_id(new_id, name), Summary(state), states_of_celery.SUCCESS)
     report = ResumeReport(execution_id=execution_id, actions=carried.report)
-    return execute_plan.submit(new_plan, new_id, resumed=report)
+    return execute_plan.submit(new_plan, new_id, resumed=report, definitions=definitions)
 
 
 @broker_errors()
@@ -84,12 +85,15 @@ def read_undecided(execution_id: str, plan: Plan | None = None) -> dict[str, str
 
     Raises as resume_execution does.
     """
-    earlier, new_plan = _read_earlier(execution_id, plan)
+    earlier, new_plan, _ = _read_earlier(execution_id, plan)
     return find_undecided(new_plan, earlier.states, earlier.elements)
 
 
-def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, ExecutionPlan]:
-    """Return the execution that is to be resumed, and the plan to resume it with: by default its own."""
+def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, ExecutionPlan, Sequence[str] | None]:
+    """Return the execution that is to be resumed, the plan to resume it with, and the definitions that it may use.
+
+    The plan is by default the execution's own.
+    """
     state = get_execution_state(execution_id)
     record = read_record(open_store(app.backend, execution_id))
     if record is None:
@@ -107,7 +111,8 @@ def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, Execut
         elements=_read_elements(execution_id, state),
     )
     new_plan = validate_execution_plan(plan)
-    return replace(earlier, readable=_with_stored_values(earlier.states)), new_plan
+    require_allowed(new_plan, record.definitions)
+    return replace(earlier, readable=_with_stored_values(earlier.states)), new_plan, record.definitions
 
 
 def _with_stored_values(states: Mapping[str, ActionExecutionState]) -> dict[str, dict[str, Any]]:

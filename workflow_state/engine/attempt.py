@@ -20,14 +20,17 @@ from workflow_state.engine.settling import alternative_of, finish, settle
 from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
+from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal
 from workflow_state.rules.states import with_unneeded
 from workflow_state.schema import (
+    ActionDefinition,
     ActionExecutionState,
     ActionFailure,
     ActionSkip,
     ErrorCategory,
     ErrorDetail,
 )
+from workflow_state.settings import get_settings
 from workflow_state.store.claims import Claim, ClaimLostError, claimed, is_marked_sent, read_failure, read_trace
 from workflow_state.store.connection import CONNECTION_ERRORS, redis_client
 from workflow_state.store.execution import open_store
@@ -102,7 +105,7 @@ def _send_if_wanted(
         decided = decide(work, with_unneeded(work.message.reads, context.results))
         if not isinstance(decided, dict):
             return end_unsent(attempt, decided)
-        definition = load_action_definition(work.action.action_definition_id)
+        definition = _load_allowed_definition(work.action.action_definition_id, context)
         answer = ask_for_confirmation(attempt, definition, decided)
         if isinstance(answer, Waiting):
             return answer
@@ -132,6 +135,19 @@ def _end_by_defect(attempt: Attempt, error: Exception) -> ActionExecutionState:
         return end_sent(attempt, outcome_unknown(work.action, told))
     detail = ErrorDetail(category=ErrorCategory.STATE_INCONSISTENT, message=message)
     return end_unsent(attempt, ActionFailure(error=detail))
+
+
+def _load_allowed_definition(definition_id: str, context: AttemptContext) -> ActionDefinition:
+    """Return the step's definition. Raises HttpActionError where this worker or the execution does not allow it."""
+    if why := explain_refusal(definition_id, get_settings().allowed_definitions, context.definitions):
+        detail = ErrorDetail(
+            category=ErrorCategory.VALIDATION_FAILED,
+            code=NOT_ALLOWED,
+            message=f"{why}; nothing was sent",
+            context={"actionDefinitionId": definition_id},
+        )
+        raise HttpActionError(detail)
+    return load_action_definition(definition_id)
 
 
 def _describe(error: WorkflowStateError) -> ErrorDetail:

@@ -4,8 +4,9 @@ Submitting is here, since `execute_plan.delay(plan)` is Celery's `apply_async` o
 stored before its message is on the queue.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -20,8 +21,11 @@ from workflow_state.engine.callbacks import address_callbacks
 from workflow_state.engine.configuration import find_contradiction
 from workflow_state.engine.handles import ExecutionHandle
 from workflow_state.engine.messages import from_arguments
-from workflow_state.errors import SettingsError, WorkflowStateError
+from workflow_state.errors import PlanValidationError, SettingsError, WorkflowStateError
+from workflow_state.plans.validation.validator import MAX_PROBLEMS
+from workflow_state.rules.allowed_definitions import find_refused, read_definitions_option
 from workflow_state.schema import ExecutionPlan, ResumeReport
+from workflow_state.settings import get_settings
 from workflow_state.store.alarms import remove_alarm
 from workflow_state.store.connection import broker_errors
 from workflow_state.store.execution import open_store
@@ -54,6 +58,15 @@ _OPTIONS_OF_OURS = frozenset(
 )
 
 
+def require_allowed(plan: ExecutionPlan, definitions: Sequence[str] | None) -> None:
+    """Raise PlanValidationError where an action's definition is not among those that may be used.
+
+    `definitions` are the ids and patterns that the submission allows, None for all.
+    """
+    if refused := find_refused(plan, get_settings().allowed_definitions, definitions):
+        raise PlanValidationError(refused[:MAX_PROBLEMS])
+
+
 class LevelTask(Task):  # type: ignore[type-arg]
     """The task class of what returns an execution's final state."""
 
@@ -76,30 +89,53 @@ class PlanTask(LevelTask):
     """The task class of execute_plan: validates and stores the plan before anything is queued."""
 
     def apply_async(  # type: ignore[override]
-        self, args: Any = None, kwargs: Any = None, task_id: str | None = None, **options: Any
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        task_id: str | None = None,
+        *,
+        definitions: Collection[str] | None = None,
+        **options: Any,
     ) -> Any:
         """Submit a plan (ExecutionPlan, dict or JSON text); the task id is the execution's id.
+
+        `definitions` are the ids and patterns (`crm.*`) of the only action definitions that the execution may use, also
+        when it is resumed; by default all. It may be an argument of the task as well: `delay(plan, definitions=[…])`.
 
         Submitting the same plan under the same id again starts nothing new, and returns a handle of the execution.
         Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
         """
         if problem := find_contradiction(self.app.conf):
             raise SettingsError(problem)
-        plan = validate_execution_plan(*(args or ()), **(kwargs or {}))
-        return self.submit(plan, require_execution_id(str(uuid4()) if task_id is None else task_id), **options)
+        given, in_arguments = _read_arguments(*(args or ()), **(kwargs or {}))
+        allowed = read_definitions_option(in_arguments if definitions is None else definitions)
+        plan = validate_execution_plan(given)
+        new_id = require_execution_id(str(uuid4()) if task_id is None else task_id)
+        return self.submit(plan, new_id, definitions=allowed, **options)
 
     @broker_errors()
     def submit(
-        self, plan: ExecutionPlan, execution_id: str, *, resumed: ResumeReport | None = None, **options: Any
+        self,
+        plan: ExecutionPlan,
+        execution_id: str,
+        *,
+        resumed: ResumeReport | None = None,
+        definitions: Sequence[str] | None = None,
+        **options: Any,
     ) -> AsyncResult[Any]:
-        """Register a valid plan under this id, and publish its message unless it had been already."""
+        """Register a valid plan under this id, and publish its message unless it had been already.
+
+        Raises PlanValidationError where the plan uses a definition that it may not use.
+        """
+        require_allowed(plan, definitions)
         with hooks.submit(execution_id, str(plan.id), plan.name) as headers:
             if headers:
                 options["headers"] = {**(options.get("headers") or {}), **headers}
-            return self._register_and_publish(plan, execution_id, resumed, options)
+            register = partial(register_execution, plan=plan, resumed=resumed, definitions=definitions)
+            return self._register_and_publish(register, plan.name, execution_id, options)
 
     def _register_and_publish(
-        self, plan: ExecutionPlan, execution_id: str, resumed: ResumeReport | None, options: dict[str, Any]
+        self, register: Callable[..., bool], plan_name: str, execution_id: str, options: dict[str, Any]
     ) -> AsyncResult[Any]:
         theirs = {name: value for name, value in options.items() if name not in _OPTIONS_OF_OURS}
         options = {**address_callbacks(self.app, theirs), "task_id": execution_id}
@@ -110,12 +146,10 @@ class PlanTask(LevelTask):
         message = self.app.signature(LEVEL_TASK, args=(0,), options=kept, immutable=True)
         delay_s = max(0, (begins_at - datetime.now(UTC)).total_seconds()) if begins_at else 0
         first = FirstMessage(dumps(message), delay_s, expires_at)
-        store = open_store(self.app.backend, execution_id)
-        is_new = register_execution(store, plan, first, resumed=resumed)
-        if not is_new:
+        if not register(open_store(self.app.backend, execution_id), first=first):
             return self.AsyncResult(execution_id)
         # The message carries no plan: the record has it, and a monitor would show it.
-        options["argsrepr"] = f"({plan.name!r},)"
+        options["argsrepr"] = f"({plan_name!r},)"
         super().apply_async((), {}, **options)
         return self.AsyncResult(execution_id)
 
@@ -155,6 +189,11 @@ class ActionTask(Task):  # type: ignore[type-arg]
         message = from_arguments(args, kwargs)
         shown = {"argsrepr": f"({message.execution_id!r}, {message.step!r})", "kwargsrepr": "{}"}
         return super().apply_async(args, kwargs, **{**options, **shown})
+
+
+def _read_arguments(plan: Any, definitions: Any = None) -> tuple[Any, Any]:
+    """Return the arguments of execute_plan, however they were given."""
+    return plan, definitions
 
 
 def _begin_of(options: Mapping[str, Any]) -> datetime | None:

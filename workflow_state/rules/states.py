@@ -36,7 +36,10 @@ ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANC
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An execution as it was registered. `levels` has the planned actions in the order in which they run."""
+    """An execution as it was registered. `levels` has the planned actions in the order in which they run.
+
+    `definitions` are the ids and patterns of the definitions that it may use, None for all.
+    """
 
     execution_id: str
     plan: Mapping[str, Any]
@@ -48,6 +51,7 @@ class Record:
     completed_at: str | None
     cancel_requested_at: str | None = None
     resumed: Mapping[str, Any] | None = None
+    definitions: Sequence[str] | None = None
 
     @property
     def actions(self) -> list[PlannedAction]:

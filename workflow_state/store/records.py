@@ -5,6 +5,7 @@ It is one hash, `workflow_state:execution:<id>`, with these fields:
 - `plan`, `inputs`, `action:<id>` and `level:<n>` (the ids of its actions). They never change. An action and a level are
   fields of their own, so that what one of them costs does not grow with the plan.
 - `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `expiresAt`, `resumed`.
+- `definitions`: the ids and patterns of the definitions that it may use, where its submission named them.
 - `currentLevel`, `wave`, `messageCount`, `nextMessage` and `begunCount`: how far it has come (position.py).
 
 Beside it stand the sorted sets of executions: `workflow_state:executions` has all of them by the time of submission in
@@ -51,15 +52,18 @@ def register_execution(
     first: FirstMessage,
     *,
     resumed: ResumeReport | None = None,
+    definitions: Sequence[str] | None = None,
 ) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
 
-    Raises ExecutionConflictError where the id belongs to an execution of another plan, and NotSafeError where no
-    replica has confirmed it in time: then it may be submitted again under the same id.
+    `definitions` are the ids and patterns of the definitions that it may use, None for all.
+
+    Raises ExecutionConflictError where the id belongs to an execution of another plan or with other definitions, and
+    NotSafeError where no replica has confirmed it in time: then it may be submitted again under the same id.
     """
     levels = schedule_levels(plan.actions)
     fields: dict[str, str] = {
-        "digest": plan_digest(plan),
+        "digest": plan_digest(plan, definitions),
         "plan": _to_json(plan.model_dump(mode="json", exclude={"actions"})),
         "planId": str(plan.id),
         "name": plan.name,
@@ -72,6 +76,8 @@ def register_execution(
         fields["expiresAt"] = first.expires_at.isoformat()
     if resumed:
         fields["resumed"] = _to_json(resumed.to_json_data())
+    if definitions is not None:
+        fields["definitions"] = _to_json(list(definitions))
     if plan.inputs:
         fields["inputs"] = _to_json(plan.inputs)
     for action in plan.actions:
@@ -103,7 +109,8 @@ def _register(store: ExecutionStore, fields: Mapping[str, str], *, after_s: floa
         ) from error
     if answer == b"conflict":
         raise ExecutionConflictError(
-            f"execution {store.execution_id!r} exists already, with a different plan; submit this plan under another id"
+            f"execution {store.execution_id!r} exists already, with a different plan or other definitions; "
+            "submit this plan under another id"
         )
     return answer
 
@@ -141,10 +148,12 @@ def read_record(store: ExecutionStore) -> Record | None:
     return parse_record(store.execution_id, fields) if fields else None
 
 
-def plan_digest(plan: ExecutionPlan) -> str:
-    """Return what tells this plan from others; a plan id that we made up is no part of it."""
+def plan_digest(plan: ExecutionPlan, definitions: Sequence[str] | None = None) -> str:
+    """Return what tells this plan, with what it may use, from others; a plan id that we made up is no part of it."""
     made_up = set() if "id" in plan.model_fields_set else {"id"}
     document = json.dumps(plan.model_dump(mode="json", exclude=made_up), sort_keys=True)
+    if definitions is not None:
+        document += json.dumps(sorted(definitions))
     return hashlib.sha256(document.encode()).hexdigest()
 
 
@@ -203,6 +212,7 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         completed_at=optional("completedAt"),
         cancel_requested_at=optional("cancelRequestedAt"),
         resumed=json.loads(text["resumed"]) if "resumed" in text else None,
+        definitions=json.loads(text["definitions"]) if "definitions" in text else None,
     )
 
 

@@ -1,5 +1,6 @@
 """Results of steps, which are Celery's, and what an attempt has to know when it begins."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -38,7 +39,8 @@ class AttemptContext:
 
     `actions` are those that were asked for, None where the record is gone. `results` are the states of those steps that
     have finished. `paused_until_s` (Redis' own time) says until when the server of the definition wants no requests, 0
-    where there is no such time.
+    where there is no such time. `definitions` are the ids and patterns of the definitions that the execution may use,
+    None for all.
     """
 
     actions: list[PlannedAction] | None
@@ -46,6 +48,7 @@ class AttemptContext:
     plan_id: str
     is_cancelled: bool
     paused_until_s: float
+    definitions: list[str] | None = None
 
 
 def queue_context(pipe: Pipeline, store: ExecutionStore, query: ContextQuery) -> None:
@@ -66,11 +69,12 @@ def parse_context(store: ExecutionStore, query: ContextQuery, replies: Sequence[
         plan_id=(fields["planId"] or b"").decode(),
         is_cancelled=fields["cancelRequestedAt"] is not None,
         paused_until_s=float(paused_until_s or 0),
+        definitions=json.loads(fields["definitions"]) if fields["definitions"] else None,
     )
 
 
 def _context_fields(query: ContextQuery) -> list[str]:
-    return ["planId", "cancelRequestedAt", *(f"action:{name}" for name in query.action_ids)]
+    return ["planId", "cancelRequestedAt", "definitions", *(f"action:{name}" for name in query.action_ids)]
 
 
 def _finished(backend: Any, steps: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:

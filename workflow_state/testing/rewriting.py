@@ -6,18 +6,15 @@ is the beginning of another.
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin
 
 from workflow_state.actions.http.url_template import split_template
-from workflow_state.schema import ActionDefinition, OAuth2ClientCredentials, RetryPolicy
+from workflow_state.schema import ENV_REFERENCE, ActionDefinition, OAuth2ClientCredentials, RetryPolicy
 
 LONGEST_DELAY_MS = 10
 """How long a retry waits at most with `fast_retries`."""
-
-_ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +101,9 @@ def split_path(path: str) -> tuple[str, str] | None:
 
 
 def find_environment_names(definition: ActionDefinition) -> set[str]:
-    """Return the names of the environment variables that the definition's credentials and headers come from."""
+    """Return the names of the environment variables that the definition's URL, headers and credentials have in them."""
     data = definition.to_json_data()
-    return set(_ENV_REFERENCE.findall(json.dumps([data.get("authentication"), data["endpoint"].get("headers")])))
+    return set(ENV_REFERENCE.findall(json.dumps([data.get("authentication"), data["endpoint"]])))
 
 
 def restore_urls(text: str, routes: Iterable[Route]) -> str:

@@ -19,7 +19,7 @@ from helpers.workers import forked_worker
 from workflow_state.engine.local import local_redis
 
 # With characters that are written in other ways in URLs, in JSON and in headers.
-SECRETS = {name: f"{name}-s3cret/+&= of the tests" for name in ("TOKEN", "KEY", "PASSWORD", "CLIENT")}
+SECRETS = {name: f"{name}-s3cret/+&= of the tests" for name in ("TOKEN", "KEY", "PASSWORD", "CLIENT", "HOOK", "QUERY")}
 AUTHENTICATION = {
     "bearer": {"type": "bearer", "token": "${env.TOKEN}"},
     "api_key": {"type": "api_key", "header": "X-Api-Key", "value": "${env.KEY}"},
@@ -47,12 +47,15 @@ print(json.dumps(told))
 
 
 def definitions(service_url, token_url):
-    """Return, for each kind of authentication, an action that is answered and one that is refused."""
+    """Return an action that is answered and one that is refused: for each kind of authentication, and for the URL."""
     made = []
     for name, authentication in AUTHENTICATION.items():
         for suffix, path in (("", "/echo/{name}"), ("_refused", "/status/401/{name}")):
             endpoint = {"url": f"{service_url}{path}", "method": "POST"}
             made.append({"id": f"{name}{suffix}", "endpoint": endpoint, "authentication": authentication})
+    for suffix, path in (("", "/echo"), ("_refused", "/status/401")):
+        url = f"{service_url}{path}/${{env.HOOK}}/{{name}}?key=${{env.QUERY}}"
+        made.append({"id": f"url{suffix}", "endpoint": {"url": url, "method": "POST"}})
     for suffix, host in (("", token_url), ("_refused", service_url)):
         endpoint = {"url": f"{host}/{'status/401' if suffix else 'api'}/{{name}}", "method": "POST"}
         authentication = {**CLIENT, "tokenUrl": f"{token_url}/token"}
@@ -67,6 +70,7 @@ def forms_of(secret):
         secret,
         secret.partition("/")[0],
         urllib.parse.quote(secret, safe=""),
+        urllib.parse.quote(secret, safe="/+&="),
         urllib.parse.quote_plus(secret),
         base64.b64encode(secret.encode()).decode(),
         base64.b64encode(pair).decode(),
@@ -118,9 +122,10 @@ def test_a_secret_is_nowhere_but_in_its_request(redis_url, tmp_path, service: Se
     failed = {name for name, item in state["actionStates"].items() if item["status"] == "failed"}
     assert failed == {name for name in names if name.endswith("_refused")}
     sent = json.dumps([service.requests_to("/echo/"), service.requests_to("/status/401/"), server.token_requests])
-    for name in ("TOKEN", "KEY"):
+    for name in ("TOKEN", "KEY", "QUERY"):
         # What is looked for is what was sent.
         assert json.dumps(SECRETS[name])[1:-1] in sent
+    assert f"/echo/{urllib.parse.quote(SECRETS['HOOK'], safe='/+&=')}/{marker}" in sent
     places = {
         "state": json.dumps(state, ensure_ascii=False),
         "redis": "".join(dump),

@@ -234,6 +234,26 @@ def test_an_unknown_id_says_what_is_near_and_where_was_looked(folder):
     assert str(folder) in str(caught.value)
 
 
+def test_a_variable_that_no_definition_may_read_is_refused_with_its_line(folder, monkeypatch):
+    monkeypatch.setenv("WORKFLOW_STATE_SECRETS", "CRM_*")
+    get_settings.cache_clear()
+    write(
+        folder / "a.yaml",
+        """
+        id: a
+        endpoint:
+          url: https://h/${env.CRM_PATH}
+          headers: {X: "${env.CRM_X}"}
+        authentication:
+          type: bearer
+          token: "${env.MAIL_KEY}"
+        """,
+    )
+    [problem] = problems()
+    assert problem.startswith(f"{folder / 'a.yaml'}:7: a: authentication.token is refused: ")
+    assert "MAIL_KEY is not in WORKFLOW_STATE_SECRETS (CRM_*); add it there" in problem
+
+
 def test_without_a_folder_the_setting_is_named(monkeypatch):
     monkeypatch.delenv("WORKFLOW_STATE_ACTIONS")
     get_settings.cache_clear()
@@ -258,7 +278,29 @@ def test_without_a_folder_the_setting_is_named(monkeypatch):
         ({"endpoint": {"url": "https://h/{a"}}, "{name}"),
         ({"endpoint": {"url": "https://h/{}"}}, "{name}"),
         ({"endpoint": {"url": "https://h/{a b}"}}, "space"),
-        ({"endpoint": {"url": "https://h/${env.X}"}}, "{name}"),
+        ({"endpoint": {"url": "https://h/${env.A-B}"}}, "{name}"),
+        ({"endpoint": {"url": "https://h/?${env.A}=1"}}, "name of a query parameter"),
+        ({"endpoint": {"url": "https://h/?a=1&${env.A}"}}, "name of a query parameter"),
+        (
+            {"endpoint": {"url": "https://h/${env.REDIS_URL}"}},
+            "endpoint.url is refused: the environment variable REDIS",
+        ),
+        ({"endpoint": {"url": "https://h/", "headers": {"X": "${env.HOME}"}}}, "endpoint.headers.X is refused"),
+        (
+            {"authentication": {"type": "bearer", "token": "${env.AWS_SESSION_TOKEN}"}},
+            "authentication.token is refused",
+        ),
+        (
+            {
+                "authentication": {
+                    "type": "oauth2_client_credentials",
+                    "clientId": "a",
+                    "clientSecret": "b",
+                    "tokenUrl": "https://h/${env.A}",
+                }
+            },
+            "the token URL can't have placeholders",
+        ),
         ({"endpoint": {"url": "https://h/{body}"}}, "called body"),
         ({"endpoint": {"url": "https://h/../x"}}, "'..'"),
         ({"endpoint": {"url": "https://h/%2e%2e/x"}}, "'..'"),
@@ -307,6 +349,13 @@ def test_without_a_folder_the_setting_is_named(monkeypatch):
         ({"timeout": 3}, "timeout is not a field"),
         ({"name": "a\x1b[31m"}, "name contains the control character U+001B"),
         ({"description": "a\nb\x00"}, "description contains the control character U+0000"),
+        ({"allowedHeaders": ["X", "Host"]}, "allowedHeaders.1 can't be allowed: the header Host"),
+        ({"allowedHeaders": ["Transfer-Encoding"]}, "set by the client itself or not at all"),
+        ({"allowedHeaders": ["X A"]}, "no header name"),
+        (
+            {"authentication": {"type": "bearer", "token": "x"}, "allowedHeaders": ["authorization"]},
+            "can't be allowed: the definition sets authorization itself",
+        ),
     ],
 )
 def test_a_definition_that_could_not_be_sent_is_refused(change, said):
@@ -326,6 +375,7 @@ def test_a_definition_that_could_not_be_sent_is_refused(change, said):
         "https://h/a%2Fb",
         "https://h/v1.2/x..y",
         "HTTPS://h/",
+        "https://h/hooks/${env.HOOK}/{a}?key=${env.KEY}&q={b}",
     ],
 )
 def test_a_url_that_can_be_sent_is_accepted(url):

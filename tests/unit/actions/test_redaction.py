@@ -222,6 +222,35 @@ def test_headers_of_the_definition_take_values_from_the_environment():
     assert credentials.secrets == ("12345",)
 
 
+def test_the_url_of_the_definition_takes_values_from_the_environment():
+    """A webhook's secret may be several segments; nothing of a value becomes a placeholder, or another parameter."""
+    url = "https://h/hooks/${env.HOOK}/{name}?key=${env.KEY}"
+    document = {"id": "d", "endpoint": {"url": url}}
+    environment = {"HOOK": "T01/B02/x{y}?z", "KEY": "a/b&admin=1"}
+    credentials = resolve_credentials(ActionDefinition.model_validate(document), environment)
+    assert credentials.url == "https://h/hooks/T01/B02/x%7By%7D%3Fz/{name}?key=a%2Fb%26admin%3D1"
+    scrub = make_scrubber(credentials.secrets)
+    assert scrub(credentials.url) == "https://h/hooks/[redacted]/{name}?key=[redacted]"
+    assert scrub("T01/B02/x{y}?z a/b&admin=1") == "[redacted] [redacted]"
+
+
+def test_a_long_segment_of_a_secret_in_the_url_is_one_itself():
+    document = {"id": "d", "endpoint": {"url": "https://h/${env.HOOK}"}}
+    credentials = resolve_credentials(
+        ActionDefinition.model_validate(document), {"HOOK": "team/B02/x3Y-of-24-characters"}
+    )
+    scrub = make_scrubber(credentials.secrets)
+    assert scrub("no hook x3Y-of-24-characters of the team") == "no hook [redacted] of the team"
+
+
+def test_a_variable_that_no_definition_may_read_is_not_looked_up():
+    """A definition that was made in code is not read, and so not refused before."""
+    with pytest.raises(HttpActionError) as caught:
+        resolve_credentials(definition(None, X="${env.AWS_SECRET_ACCESS_KEY}"), {"AWS_SECRET_ACCESS_KEY": "sesame"})
+    assert "belongs to a cloud's SDK" in caught.value.detail.message
+    assert not caught.value.detail.retryable
+
+
 @pytest.mark.parametrize(
     ("authentication", "environment", "said"),
     [

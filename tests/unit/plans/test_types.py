@@ -678,6 +678,58 @@ def test_a_header_with_credentials_or_of_the_definition_is_refused(name, known, 
     assert "s3cret" not in json.dumps(problem)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (
+            {"header.X_Tenant": "other"},
+            "the header X_Tenant, which is x-tenant for some servers, is the definition's own",
+        ),
+        ({"header.X-Forwarded-For": "${login.output}"}, "the header X-Forwarded-For says where a request comes from"),
+        (
+            {"header.Idempotency_Key": "k"},
+            "the header Idempotency_Key tells a request that is sent again from a new one",
+        ),
+        ({"header.Content_Length": 1}, "the header Content_Length is set by the client itself or not at all"),
+        (
+            {"query.Admin": "${login.output}"},
+            "the query parameter 'Admin', which is 'admin' for some servers, is the definition's own",
+        ),
+        ({"query._method": "DELETE"}, "the query parameter '_method' makes another method"),
+        ({"id": "..;"}, "the value of 'id' contains a '.' or '..' path segment"),
+        ({"id": "%2e%2e%2fadmin"}, "the value of 'id' contains a '.' or '..' path segment"),
+        ({"id": "${inputs.up}"}, "the value of 'id' contains a '.' or '..' path segment"),
+    ],
+)
+def test_an_input_that_bends_the_definition_is_refused(inputs, said):
+    """Where it is known already; a value that comes out of an answer is refused before it is sent."""
+    given = definition(url="https://api.test/{id}?admin=no&q={q}", headers={"x-tenant": "mine"})
+    use = {"id": "use", "actionDefinitionId": "api.call", "dependencies": ["login"]}
+    actions = [
+        {"id": "login", "actionDefinitionId": "api.call", "inputs": {"id": "a", "q": ".."}},
+        {**use, "inputs": {"id": "${login.output.id}", "q": "..", **inputs}},
+    ]
+    plan = {"name": "n", "inputs": {"up": "..\\"}, "actions": actions}
+    [problem] = find_logic_problems(plan, {"api.call": given})
+    [name] = inputs
+    assert (problem["code"], problem["path"]) == ("bad_input", f"/actions/1/inputs/{name}")
+    assert said in problem["message"]
+    assert problem["suggestion"]
+
+
+def test_what_a_definition_allows_is_left_to_it():
+    """Without the definition nobody knows, and workers look. What carries credentials is refused all the same."""
+    inputs = {"header.X-Forwarded-For": "1.2.3.4", "header.Authorization": "${login.output}"}
+    actions = [
+        {"id": "login", "actionDefinitionId": "api.call"},
+        {"id": "a", "actionDefinitionId": "api.call", "inputs": inputs, "dependencies": ["login"]},
+    ]
+    given = definition(url="https://api.test/", allowed_headers=["X-Forwarded-For", "Authorization"])
+    assert find_logic_problems({"name": "n", "actions": actions}, {"api.call": given}) == []
+    problems = find_logic_problems({"name": "n", "actions": actions}, None)
+    assert [problem["path"] for problem in problems] == ["/actions/1/inputs/header.Authorization"]
+
+
 def test_headers_that_a_plan_can_set():
     """One that is null is not sent; an `api_key` of another definition is nothing to this one."""
     inputs = {"header.Authorization": None, "header.X-Key": "k", "header.X-Trace": "t", "header": "x", "header.": "x"}

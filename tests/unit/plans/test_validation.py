@@ -727,6 +727,7 @@ def test_what_the_url_needs_must_be_a_plain_input():
     catalog = definition("https://example.test/users/{userId}/{part}?q={q}")
     plan = plan_of(act("a", inputs={"part": 1, "query.q": 2}))
     assert found(plan, definitions=catalog) == [
+        ("bad_input", "/actions/0/inputs/query.q"),
         ("missing_input", "/actions/0/inputs/userId"),
         ("missing_input", "/actions/0/inputs/q"),
     ]

@@ -82,9 +82,9 @@ def test_redirects_stay_within_the_server_where_they_stay_within_the_origin():
 
 def test_all_that_comes_from_the_environment_is_named():
     given = definition(
-        endpoint={"url": "https://crm.example/", "headers": {"X-Tenant": "t-${env.TENANT}"}},
+        endpoint={"url": "https://crm.example/${env.HOOK}?k=${env.KEY}", "headers": {"X-Tenant": "t-${env.TENANT}"}},
         authentication={"type": "basic", "username": "${env.USER_NAME}", "password": "${env.PASS}-${env.MORE}"},
         description="not ${env.THIS}",
     )
-    assert find_environment_names(given) == {"TENANT", "USER_NAME", "PASS", "MORE"}
+    assert find_environment_names(given) == {"HOOK", "KEY", "TENANT", "USER_NAME", "PASS", "MORE"}
     assert find_environment_names(definition()) == set()

@@ -8,12 +8,14 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import quote_plus
 
-from workflow_state.actions.auth.templates import ENV_REFERENCE
 from workflow_state.actions.http.failures import make_detail
+from workflow_state.actions.http.url_template import fill_variables
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import (
+    ENV_REFERENCE,
     ActionDefinition,
     ApiKeyAuthentication,
     BasicAuthentication,
@@ -21,15 +23,23 @@ from workflow_state.schema import (
     ErrorCategory,
     OAuth2ClientCredentials,
 )
+from workflow_state.settings import get_settings
+from workflow_state.variables import find_variable_problem
 
 # Python makes surrogates of bytes in the environment that are not UTF-8.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# A shorter one may be an ordinary word.
+_LONG_SEGMENT = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The headers that a definition sets itself, and the secret values in them."""
+    """The URL and the headers that a definition sets itself, and the secret values in them.
 
+    The URL still has its placeholders.
+    """
+
+    url: str
     headers: dict[str, str]
     secrets: tuple[str, ...]
 
@@ -83,18 +93,20 @@ def resolve_grant(definition: ActionDefinition, environment: Mapping[str, str]) 
 def resolve_credentials(
     definition: ActionDefinition, environment: Mapping[str, str], token: str | None = None
 ) -> Credentials:
-    """Return the definition's own headers and its authentication, with the environment's values in them.
+    """Return the definition's own URL and headers and its authentication, with the environment's values in them.
 
     `token` is the access token for OAuth 2. It is not among the secrets that are returned: the caller knows it. Without
     it the header says that no token was asked for yet, for a request that is only shown.
 
     A token, key or password is a secret even if it is written in the definition. Other values are secrets if they come
     from the environment: for some servers the user name is the key. Raises HttpActionError (auth_invalid, not
-    retryable), which names the variable that is missing or can't be sent, and never a value.
+    retryable), which names the variable that is missing, may not be read or can't be sent, and never a value.
     """
+    url, written = fill_variables(definition.endpoint.url, partial(_look_up, definition, environment))
     templates = definition.endpoint.headers
     headers = {name: _resolve(value, definition, environment) for name, value in templates.items()}
     secrets = [value for template in templates.values() for value in _env_values(template, environment)]
+    secrets += _parts_of(*_env_values(definition.endpoint.url, environment), *written)
     match definition.authentication:
         case None:
             pass
@@ -118,29 +130,38 @@ def resolve_credentials(
             grant = resolve_grant(definition, environment)
             headers["Authorization"] = f"Bearer {token or 'not asked for yet'}"
             secrets += grant.secrets if grant else ()
-    return Credentials(headers, tuple(secrets))
+    return Credentials(url, headers, tuple(secrets))
+
+
+def _parts_of(*values: str) -> list[str]:
+    """Return secrets of a URL, and their long segments: a server may echo the last of a webhook's `T01/B02/x3Y…`."""
+    segments = [segment for value in values for segment in value.split("/")]
+    return [*values, *(segment for segment in segments if len(segment) >= _LONG_SEGMENT)]
 
 
 def _resolve(template: str, definition: ActionDefinition, environment: Mapping[str, str]) -> str:
-    def look_up(match: re.Match[str]) -> str:
-        name = match.group(1)
-        value = environment.get(name)
-        if not value:
-            raise _refuse(
-                definition,
-                f"the environment variable {name} is not set in the worker",
-                code="missing_environment_variable",
-                suggestion=f"set {name} where the worker is started, and restart it",
-            )
-        if _UNSENDABLE.search(value):
-            raise _refuse(
-                definition,
-                f"the environment variable {name} holds a character that can't be sent, maybe a line break at its end",
-                suggestion=f"set {name} to the bare value",
-            )
-        return value
+    return ENV_REFERENCE.sub(lambda match: _look_up(definition, environment, match.group(1)), template)
 
-    return ENV_REFERENCE.sub(look_up, template)
+
+def _look_up(definition: ActionDefinition, environment: Mapping[str, str], name: str) -> str:
+    # A definition that was read was refused for it already. One that was made in code may be sent without being read.
+    if problem := find_variable_problem(name, get_settings().secrets):
+        raise _refuse(definition, problem)
+    value = environment.get(name)
+    if not value:
+        raise _refuse(
+            definition,
+            f"the environment variable {name} is not set in the worker",
+            code="missing_environment_variable",
+            suggestion=f"set {name} where the worker is started, and restart it",
+        )
+    if _UNSENDABLE.search(value):
+        raise _refuse(
+            definition,
+            f"the environment variable {name} holds a character that can't be sent, maybe a line break at its end",
+            suggestion=f"set {name} to the bare value",
+        )
+    return value
 
 
 def _env_values(template: str, environment: Mapping[str, str]) -> list[str]:

@@ -1,14 +1,9 @@
-"""Credentials as a definition writes them: `${env.NAME}` in a text, and the header that they go into.
+"""Credentials as a definition writes them: `${env.NAME}` in a text.
 
 Pure, and nothing is looked up here: whoever reads definitions needs no HTTP library for it.
 """
 
-import re
-from typing import Final
-
-from workflow_state.schema import ApiKeyAuthentication, Authentication
-
-ENV_REFERENCE: Final = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+from workflow_state.schema import ENV_REFERENCE
 
 
 def find_bad_env_reference(text: str) -> str | None:
@@ -16,10 +11,3 @@ def find_bad_env_reference(text: str) -> str | None:
     rest = ENV_REFERENCE.sub("", text)
     start = rest.find("${")
     return None if start < 0 else rest[start : start + 40]
-
-
-def name_authentication_header(authentication: Authentication | None) -> str | None:
-    """Return the name of the header that carries the credentials, or None where there are none."""
-    if authentication is None:
-        return None
-    return authentication.header if isinstance(authentication, ApiKeyAuthentication) else "Authorization"

@@ -60,7 +60,7 @@ def check_action_definition(definition: ActionDefinition | Mapping[str, Any]) ->
         checked = ActionDefinition.model_validate(definition)
     except ValidationError as error:
         raise _refuse(describe_validation_error(error)) from None
-    if problems := find_definition_problems(checked):
+    if problems := find_definition_problems(checked, get_settings().secrets):
         raise _refuse(problems)
     return checked
 

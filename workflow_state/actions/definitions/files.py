@@ -19,6 +19,7 @@ from workflow_state.actions.definitions import rules as definition_rules
 from workflow_state.actions.definitions.rules import describe_validation_error, find_definition_problems
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.schema import ActionDefinition
+from workflow_state.settings import get_settings
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -166,7 +167,7 @@ def _read_definition(document: _Document, findings: _Findings) -> None:
     except ValidationError as error:
         problems = describe_validation_error(error)
     else:
-        problems = find_definition_problems(definition)
+        problems = find_definition_problems(definition, get_settings().secrets)
         if definition.id in findings.places:
             findings.problems.append(
                 f"{place}: the id '{definition.id}' is used in {findings.places[definition.id]} too"

@@ -4,17 +4,19 @@ A problem has the path of its field, so that whoever reads a file can tell the l
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
-from workflow_state.actions.auth.templates import find_bad_env_reference, name_authentication_header
+from workflow_state.actions.auth.templates import find_bad_env_reference
 from workflow_state.actions.http.header_rules import find_header_problem
 from workflow_state.actions.http.url_template import find_placeholders, find_template_problems, find_url_problem
 from workflow_state.json_schema.compiled import find_schema_problem
 from workflow_state.json_schema.paths import types_of, view_schema
+from workflow_state.overrides import fold_header
 from workflow_state.schema import (
+    ENV_REFERENCE,
     ActionDefinition,
     ApiKeyAuthentication,
     BasicAuthentication,
@@ -25,6 +27,7 @@ from workflow_state.schema import (
     ResponseRules,
     RetryPolicy,
 )
+from workflow_state.variables import find_variable_problem
 from workflow_state.wording import did_you_mean, find_control_character
 
 Path = tuple[str | int, ...]
@@ -78,13 +81,18 @@ def _word(kind: str, message: str, path: Path) -> str:
     return message.removeprefix("Value error, ")
 
 
-def find_definition_problems(definition: ActionDefinition) -> list[DefinitionProblem]:
-    """Return every reason why requests of the definition could not be sent; an empty list where there is none."""
+def find_definition_problems(definition: ActionDefinition, secrets: Sequence[str] = ()) -> list[DefinitionProblem]:
+    """Return every reason why requests of the definition could not be sent; an empty list where there is none.
+
+    `secrets` are the patterns of the variables that `${env.NAME}` may read, as WORKFLOW_STATE_SECRETS has them.
+    """
     return [
         *_check_texts(definition),
         *_check_url(definition),
         *_check_headers(definition),
+        *_check_allowed_headers(definition),
         *_check_authentication(definition),
+        *_check_variables(definition, secrets),
         *_check_schemas(definition),
     ]
 
@@ -93,6 +101,23 @@ def _check_texts(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     for name, text in (("id", definition.id), ("name", definition.name), ("description", definition.description)):
         if character := find_control_character(text or ""):
             yield DefinitionProblem((name,), f"contains the control character {character}")
+
+
+def _check_variables(definition: ActionDefinition, secrets: Sequence[str]) -> Iterator[DefinitionProblem]:
+    for path, text in _texts_with_variables(definition):
+        for name in dict.fromkeys(ENV_REFERENCE.findall(text)):
+            if problem := find_variable_problem(name, secrets):
+                yield DefinitionProblem(path, f"is refused: {problem}")
+
+
+def _texts_with_variables(definition: ActionDefinition) -> Iterator[tuple[Path, str]]:
+    yield ("endpoint", "url"), definition.endpoint.url
+    for name, value in definition.endpoint.headers.items():
+        yield ("endpoint", "headers", name), value
+    authentication = definition.authentication
+    for name, field in type(authentication).model_fields.items() if authentication else ():
+        if isinstance(value := getattr(authentication, name), str):
+            yield ("authentication", field.alias or name), value
 
 
 def _check_schemas(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
@@ -109,7 +134,7 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     problems = find_template_problems(url)
     yield from (DefinitionProblem(path, problem) for problem in problems)
     if not problems:
-        filled = url
+        filled = ENV_REFERENCE.sub("x", url)
         for name in definition.endpoint.placeholders:
             filled = filled.replace(f"{{{name}}}", "x")
         if problem := find_url_problem(filled):
@@ -117,7 +142,7 @@ def _check_url(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
 
 
 def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
-    credentials = name_authentication_header(definition.authentication)
+    credentials = definition.authentication_header
     seen = {credentials.lower(): "authentication"} if credentials else {}
     for name, value in definition.endpoint.headers.items():
         path: Path = ("endpoint", "headers", name)
@@ -126,6 +151,18 @@ def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
         if name.lower() in seen:
             yield DefinitionProblem(path, f"the header is set by {seen[name.lower()]} too")
         seen[name.lower()] = f"'{name}'"
+
+
+def _check_allowed_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
+    own = {fold_header(name) for name in definition.endpoint.headers}
+    if credentials := definition.authentication_header:
+        own.add(fold_header(credentials))
+    for index, name in enumerate(definition.allowed_headers):
+        path: Path = ("allowedHeaders", index)
+        if problem := find_header_problem(name):
+            yield DefinitionProblem(path, f"can't be allowed: {problem}")
+        elif fold_header(name) in own:
+            yield DefinitionProblem(path, f"can't be allowed: the definition sets {name} itself")
 
 
 def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
@@ -149,7 +186,9 @@ def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionPr
 def _find_token_url_problem(authentication: OAuth2ClientCredentials) -> str | None:
     if problems := find_template_problems(authentication.token_url):
         return problems[0]
-    return "the token URL can't have placeholders" if find_placeholders(authentication.token_url) else None
+    if find_placeholders(authentication.token_url) or ENV_REFERENCE.search(authentication.token_url):
+        return "the token URL can't have placeholders"
+    return None
 
 
 def _find_credential_problem(name: str, value: str) -> str | None:

@@ -2,11 +2,9 @@
 
 import re
 
-# They frame the message, name its receiver or belong to the connection: a value in one of them is request smuggling.
-_FORBIDDEN_HEADERS = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect"}
-    | {"cookie", "cookie2"}
-)
+from workflow_state.overrides import FRAMING_HEADERS
+
+_FORBIDDEN_HEADERS = FRAMING_HEADERS | {"cookie", "cookie2"}
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,200}")
 _BAD_IN_HEADER_VALUE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 

@@ -22,10 +22,10 @@ from workflow_state.actions.http.url_template import (
     fill_path,
     fill_query,
     find_url_problem,
-    query_names,
     split_template,
 )
 from workflow_state.errors import HttpActionError
+from workflow_state.overrides import find_header_override, find_query_override, fold_header
 from workflow_state.schema import ActionDefinition, ErrorCategory
 from workflow_state.wording import did_you_mean
 
@@ -60,17 +60,18 @@ def build_request(
     definition: ActionDefinition,
     inputs: Mapping[str, JsonValue],
     *,
+    own_url: str | None = None,
     own_headers: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
 ) -> BuiltRequest:
     """Return the request for these inputs.
 
-    `own_headers` are the definition's headers with credentials in them, by default its plain headers. No input can
-    replace one. Raises HttpActionError (validation_failed, not retryable) for an input that has no place in the
-    request, for a placeholder without a value, and for a value that can't stand where it belongs.
+    `own_url` and `own_headers` are the definition's with credentials in them, by default as they are written. No input
+    can replace one of these headers. Raises HttpActionError (validation_failed, not retryable) for an input that has no
+    place in the request, for a placeholder without a value, and for a value that can't stand where it belongs.
     """
     try:
-        return _build(definition, inputs, own_headers, idempotency_key)
+        return _build(definition, inputs, own_url or definition.endpoint.url, own_headers, idempotency_key)
     except TemplateValueError as error:
         raise reject_inputs(definition, str(error)) from None
 
@@ -91,6 +92,7 @@ def reject_inputs(definition: ActionDefinition, message: str, suggestion: str | 
 def _build(
     definition: ActionDefinition,
     inputs: Mapping[str, JsonValue],
+    own_url: str,
     own_headers: Mapping[str, str] | None,
     idempotency_key: str | None,
 ) -> BuiltRequest:
@@ -100,7 +102,7 @@ def _build(
     if idempotency_key and definition.endpoint.method != "GET" and IDEMPOTENCY_KEY.lower() not in names:
         headers[IDEMPOTENCY_KEY] = idempotency_key
     body = _build_body(definition, sorted_inputs, headers)
-    return BuiltRequest(definition.endpoint.method, _build_url(definition, sorted_inputs), headers, body)
+    return BuiltRequest(definition.endpoint.method, _build_url(definition, own_url, sorted_inputs), headers, body)
 
 
 def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) -> _Inputs:
@@ -144,12 +146,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-def _build_url(definition: ActionDefinition, inputs: _Inputs) -> str:
-    template = split_template(definition.endpoint.url)
+def _build_url(definition: ActionDefinition, own_url: str, inputs: _Inputs) -> str:
+    template = split_template(own_url)
     values = {name: _scalar_text(name, value) for name, value in inputs.path.items()}
-    fixed = query_names(template).intersection(inputs.query)
-    if fixed:
-        raise reject_inputs(definition, f"the definition sets the query parameter {_listed(sorted(fixed))} itself")
+    for name in inputs.query:
+        if override := find_query_override(name, definition):
+            raise reject_inputs(definition, override.problem, override.suggestion)
     pairs = [encode_query_pair(name, text) for name, value in inputs.query.items() for text in _texts(name, value)]
     query = "&".join([fill_query(template.query, values), *pairs] if template.query else pairs)
     url = template.origin + fill_path(template.path, values) + (f"?{query}" if query else "")
@@ -162,18 +164,18 @@ def _build_headers(
     definition: ActionDefinition, own_headers: Mapping[str, str] | None, inputs: _Inputs
 ) -> dict[str, str]:
     headers = dict(definition.endpoint.headers if own_headers is None else own_headers)
-    taken = {name.lower() for name in headers}
+    taken: set[str] = set()
     for name, value in inputs.headers.items():
         if value is None:
             continue
         text = _scalar_text(f"header.{name}", value).strip(" \t")
         if problem := find_header_problem(name, text):
             raise TemplateValueError(problem)
-        if name.lower() in definition.credential_headers:
-            raise TemplateValueError(f"the header {name} carries credentials, which only the definition can set")
-        if name.lower() in taken:
-            raise TemplateValueError(f"the header {name} is set twice, or by the definition itself")
-        taken.add(name.lower())
+        if override := find_header_override(name, definition):
+            raise reject_inputs(definition, override.problem, override.suggestion)
+        if fold_header(name) in taken:
+            raise TemplateValueError(f"the header {name} is set twice")
+        taken.add(fold_header(name))
         headers[name] = text
     return headers
 

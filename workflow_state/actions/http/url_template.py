@@ -1,15 +1,17 @@
-"""The URL of a definition: `https://api.example.com/users/{userId}`. Pure functions.
+"""The URL of a definition: `https://api.example.com/users/{userId}?key=${env.MAPS_KEY}`. Pure functions.
 
 A placeholder stands for one value, which can't leave its place. Scheme, host and port are the operator's: placeholders
-are only in the path and the query.
+and the worker's variables are only in the path and the query.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, unquote
+from functools import partial
+from urllib.parse import quote, unquote
 
-from workflow_state.schema import URL_PLACEHOLDER
+from workflow_state.overrides import find_path_problem, is_dot_segment
+from workflow_state.schema import ENV_REFERENCE, URL_PLACEHOLDER
 
 _TEMPLATE = re.compile(
     r"(?P<origin>https?://[^/?#]*)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?P<fragment>#.*)?", re.IGNORECASE | re.DOTALL
@@ -22,7 +24,9 @@ PLAIN_URL = re.compile(
     r"(?:/[\w.~%/-]{0,1000})?(?:\?[\w.~%/=&-]{0,1000})?",
     re.ASCII,
 )
-_DOT_SEGMENTS = frozenset({".", ".."})
+# What a path may have as it is, the slash among it (RFC 3986, section 3.3): the secret of a webhook is often several
+# segments, `T01/B02/x3Y`.
+_SAFE_IN_PATH = "/:@!$&'()*+,;="
 _MAX_PORT = 65_535
 RESERVED_NAMES = frozenset({"body"})
 
@@ -53,11 +57,6 @@ def find_placeholders(url: str) -> list[str]:
     return URL_PLACEHOLDER.findall(url)
 
 
-def query_names(template: UrlTemplate) -> set[str]:
-    """Return the names of the query parameters that the URL itself has."""
-    return {name for name, _ in parse_qsl(template.query or "", keep_blank_values=True)}
-
-
 def find_template_problems(url: str) -> list[str]:
     """Return what is wrong with a definition's URL, a sentence for each problem."""
     match = _TEMPLATE.fullmatch(url)
@@ -68,11 +67,16 @@ def find_template_problems(url: str) -> list[str]:
         problems.append("the URL contains a space or a control character")
     if match["fragment"] is not None:
         problems.append("the URL has a fragment (#…), which is never sent")
-    rest = match["path"] + "?" + (match["query"] or "")
+    query = match["query"] or ""
+    if any(ENV_REFERENCE.search(pair.partition("=")[0]) for pair in query.split("&")):
+        problems.append(
+            "${env.NAME} stands for the name of a query parameter; it can only be the value: ?key=${env.NAME}"
+        )
+    rest = ENV_REFERENCE.sub("x", f"{match['path']}?{query}")
     literal = URL_PLACEHOLDER.sub("", rest)
     if "{" in literal or "}" in literal:
         problems.append("a placeholder is not written as {name} (letters, digits, _ and -, a letter first)")
-    if any(unquote(segment) in _DOT_SEGMENTS for segment in match["path"].split("/")):
+    if any(is_dot_segment(unquote(segment)) for segment in match["path"].split("/")):
         problems.append("the path has a '.' or '..' segment")
     names = find_placeholders(rest)
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -83,7 +87,7 @@ def find_template_problems(url: str) -> list[str]:
 
 def _find_origin_problems(origin: str) -> list[str]:
     if "{" in origin or "$" in origin:
-        return ["scheme, host and port must be literal: a placeholder can only stand in the path or the query"]
+        return ["scheme, host and port must be literal: {name} and ${env.NAME} can only stand in the path or the query"]
     if "@" in origin:
         return ["the URL holds a user name or password; use `authentication` of type basic"]
     match = _ORIGIN.fullmatch(origin)
@@ -107,21 +111,38 @@ def find_url_problem(url: str) -> str | None:
     return None
 
 
+def fill_variables(url: str, look_up: Callable[[str], str]) -> tuple[str, list[str]]:
+    """Return the URL with the value of each `${env.NAME}`, and these values as they stand in it now, percent-encoded.
+
+    `look_up` returns the value of a variable. A slash stays one in the path, and is encoded in the query. No brace is
+    left of a value, so that nothing of it is taken for a placeholder.
+    """
+    written: list[str] = []
+
+    def write(safe: str, match: re.Match[str]) -> str:
+        written.append(quote(look_up(match.group(1)), safe=safe))
+        return written[-1]
+
+    path, mark, query = url.partition("?")
+    path = ENV_REFERENCE.sub(partial(write, _SAFE_IN_PATH), path)
+    return path + mark + ENV_REFERENCE.sub(partial(write, ""), query), written
+
+
 def fill_path(path: str, values: Mapping[str, str]) -> str:
     """Return the path with the values of its placeholders percent-encoded. No value adds or removes a segment.
 
-    Raises TemplateValueError for a value that a server may take for a way out of its segment after decoding it: an
-    empty one, `.`, `..`, or either of these between slashes.
+    Raises TemplateValueError for a value that a server may take for a way out of its segment after decoding it.
     """
 
     def encode(match: re.Match[str]) -> str:
         name = match.group(1)
-        _refuse_way_out(name, values[name])
+        if problem := find_path_problem(name, values[name]):
+            raise TemplateValueError(problem)
         return _encode(name, values[name])
 
     filled = URL_PLACEHOLDER.sub(encode, path)
     # Two harmless values side by side can still make a dot segment: /{a}{b}.
-    if any(segment in _DOT_SEGMENTS for segment in filled.split("/")):
+    if any(is_dot_segment(unquote(segment)) for segment in filled.split("/")):
         raise TemplateValueError("the values make a '.' or '..' segment of the path")
     return filled
 
@@ -134,17 +155,6 @@ def fill_query(query: str, values: Mapping[str, str]) -> str:
 def encode_query_pair(name: str, value: str) -> str:
     """Return `name=value`, percent-encoded."""
     return f"{_encode(name, name)}={_encode(name, value)}"
-
-
-def _refuse_way_out(name: str, value: str) -> None:
-    if not value:
-        raise TemplateValueError(f"the value of '{name}' is empty")
-    if _CONTROL_CHARACTER.search(value):
-        raise TemplateValueError(f"the value of '{name}' contains a control character")
-    # Many servers decode %2F, some of them twice, before they fold `..`.
-    decoded = unquote(unquote(value))
-    if any(part in _DOT_SEGMENTS for text in (value, decoded) for part in re.split(r"[/\\]", text)):
-        raise TemplateValueError(f"the value of '{name}' contains a '.' or '..' path segment")
 
 
 def _encode(name: str, text: str) -> str:

@@ -19,7 +19,7 @@ from workflow_state.actions.openapi.json_schema import SchemaReader, bundle_sche
 from workflow_state.actions.openapi.parameters import Inputs, merge_parameters, read_url
 from workflow_state.actions.openapi.report import ImportReport, NotExpressibleError
 from workflow_state.actions.openapi.security import Security, read_security
-from workflow_state.schema import ActionDefinition
+from workflow_state.schema import ENV_REFERENCE, ActionDefinition
 
 METHODS: Final = ("get", "post", "put", "patch", "delete")
 _OTHER_METHODS: Final = ("head", "options", "trace", "query")
@@ -110,6 +110,7 @@ def _make_definition(
     inputs = Inputs(notes=notes)
     url = read_url(document, base, path, merge_parameters(document, shared, operation), inputs)
     read_body(document, operation, method, inputs)
+    _refuse_variables(url, inputs.headers)
     headers = {**inputs.headers, **security.headers}
     definition: Json = {
         "id": "",
@@ -128,6 +129,13 @@ def _make_definition(
         definition["effect"] = "keyed"
     definition["inputSchema"] = _close(document, inputs, notes)
     return definition
+
+
+def _refuse_variables(url: str, headers: Mapping[str, str]) -> None:
+    """Raise NotExpressibleError where the document itself names a variable, which would be sent to its server."""
+    for text in (url, *headers.values()):
+        if ENV_REFERENCE.search(text):
+            raise NotExpressibleError("it has ${env.NAME} in it: only you may say which variable is sent to its server")
 
 
 def _close(document: Json, inputs: Inputs, notes: list[str]) -> Json:

@@ -12,6 +12,7 @@ from workflow_state.actions.openapi.document import Json, follow
 from workflow_state.actions.openapi.json_schema import SchemaReader, property_schemas
 from workflow_state.actions.openapi.report import NotExpressibleError
 from workflow_state.json_schema.paths import types_of, view_part
+from workflow_state.overrides import find_bending_header
 
 # These are the client's own (OpenAPI 3.1, Parameter Object).
 _IGNORED_HEADERS: Final = frozenset({"accept", "content-type", "authorization"})
@@ -122,6 +123,8 @@ def _read_parameter(document: Json, parameter: Json, inputs: Inputs) -> None:
             inputs.has_key = True
         elif problem := find_header_problem(name):
             leave_out(inputs, f"the header parameter '{name}': {problem}", required=required)
+        elif override := find_bending_header(name):
+            leave_out(inputs, f"the header parameter '{name}': {override.problem}", required=required)
         else:
             schema = _text_schema(document, _schema_of(parameter))
             inputs.add(f"header.{name}", _described(schema, parameter), required=required)

@@ -1,5 +1,6 @@
 """What came of importing a document: the definitions, and what was left out, for people to read."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from workflow_state.actions.openapi.document import Json
@@ -35,13 +36,22 @@ def require_some(report: ImportReport) -> None:
     raise ActionDefinitionError("\n  ".join(["nothing was imported", *why[:_MAX_REASONS_SHOWN]]))
 
 
-def describe_import(report: ImportReport) -> list[str]:
-    """Return what a person has to know about the import, as lines."""
+def describe_import(report: ImportReport, environment: Container[str] = ()) -> list[str]:
+    """Return what a person has to know about the import, as lines.
+
+    `environment` has the names of the variables that are set here. A document may be given a title by which one of its
+    own variables is another service's: whoever imports it has to see that.
+    """
     lines = [f"imported {len(report.definitions)} operations"]
     if report.refused:
         lines += [f"not imported ({len(report.refused)}):", *(f"  {reason}" for reason in report.refused)]
     if report.notes:
         lines += [f"imported in part ({len(report.notes)}):", *(f"  {note}" for note in report.notes)]
     if report.variables:
-        lines += ["set in the environment of the workers:", *(f"  {name}" for name in report.variables)]
+        lines += [
+            "set in the environment of the workers, and allow by WORKFLOW_STATE_SECRETS where that is set:",
+            *(f"  {name}" for name in report.variables),
+        ]
+    if known := [name for name in report.variables if name in environment]:
+        lines += ["set here already, and sent to this document's server from now on:", *(f"  {name}" for name in known)]
     return lines

@@ -1,6 +1,7 @@
 """Making a definition's authentication of the security schemes in an OpenAPI document. Pure.
 
-Credentials become `${env.NAME}`. The names are made of the document's title and the scheme's name.
+Credentials become `${env.NAME}`. The names are made of the document's title and the scheme's name. A document may come
+from anybody: a variable by which workers themselves run is none of its names.
 """
 
 import re
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflow_state.actions.openapi.document import Json, follow
+from workflow_state.variables import find_owner
 
 _MAX_TITLE_WORDS = 4
 
@@ -100,6 +102,8 @@ def _read_oauth(security: Security, scheme: Json, scopes: Any, prefix: str, serv
 
 
 def _variable(security: Security, name: str) -> str:
+    if find_owner(name):
+        name = f"API_{name}"
     security.variables.append(name)
     return f"${{env.{name}}}"
 

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_snake
 
 from workflow_state.errors import PlanProblem
 from workflow_state.json_schema.compiled import CompiledSchema
+from workflow_state.overrides import Override
 from workflow_state.plans.validation.document import make_problem
 from workflow_state.schema import ActionDefinition
 from workflow_state.wording import find_near_miss, shown
@@ -58,6 +59,8 @@ class PlanOutline:
     definitions: Mapping[str, ActionDefinition] | None = None
     # The inputSchemas that were needed so far, by the definition's id; None for one that can't be used.
     input_schemas: dict[str, CompiledSchema | None] = field(default_factory=dict)
+    # Why a plan can't set an input, by the definition's id and the input's key; None where it can.
+    overrides: dict[tuple[str, str], Override | None] = field(default_factory=dict)
 
     @property
     def known_names(self) -> Iterator[str]:

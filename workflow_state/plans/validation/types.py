@@ -5,7 +5,6 @@ it two things are checked: its literal parts, and what does not depend on the re
 properties and the number of entries.
 """
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,7 +33,7 @@ from workflow_state.json_schema.paths import (
 from workflow_state.plans.references import ParsedReference, escape_pointer, parse_reference
 from workflow_state.plans.resolving import resolve_reference
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
-from workflow_state.schema import CREDENTIAL_HEADERS, ActionDefinition
+from workflow_state.schema import ActionDefinition
 from workflow_state.wording import shown, write_path
 
 # These can be checked for an object or a list although not all of its contents are known.
@@ -64,7 +63,7 @@ def check_input_types(plan: PlanOutline, action: ActionOutline, definition: Acti
             _report_missing(plan, action, definition, name, "in its URL")
     if definition.input_schema is None or not (schema := _compiled(plan, definition)):
         return
-    named = name_inputs(definition, _with_plan_inputs(plan, action.inputs))
+    named = name_inputs(definition, with_plan_inputs(plan, action.inputs))
     for name in named.missing:
         if name not in definition.endpoint.placeholders:
             _report_missing(plan, action, definition, name, "as its inputSchema says")
@@ -74,26 +73,6 @@ def check_input_types(plan: PlanOutline, action: ActionOutline, definition: Acti
             suggestion = mismatch.suggestion or _suggest_name(plan, named, mismatch)
             plan.report("bad_input", f"{action.path}/inputs{_point(path)}", message, suggestion)
     _check_reference_types(plan, action, definition, named)
-
-
-def check_headers(plan: PlanOutline, action: ActionOutline, definition: ActionDefinition | None) -> None:
-    """Report headers that no plan can set: those with credentials, and those that the definition sets itself."""
-    if not isinstance(action.inputs, Mapping):
-        return
-    credentials = definition.credential_headers if definition else CREDENTIAL_HEADERS
-    own = {name.lower() for name in definition.endpoint.headers} if definition else set()
-    for key, value in action.inputs.items():
-        # However it is written: a name that only looks like another one is refused by the worker, and its value stored.
-        written = unicodedata.normalize("NFKC", str(key)).strip()
-        header = written.removeprefix("header.").strip() if written.startswith("header.") else ""
-        if value is None or header.lower() not in credentials | own:
-            continue
-        why = "carries credentials" if header.lower() in credentials else "is the definition's own"
-        # The value is not shown: it may be a token.
-        message = f"the header {shown(header)} {why}, and a plan can't set it"
-        suggestion = f"leave out '{shown(str(key))}': the authentication of the definition says who sends the request"
-        path = f"{action.path}/inputs/{escape_pointer(str(key))}"
-        plan.report("bad_input", path, message, suggestion if why == "carries credentials" else "leave it out")
 
 
 def check_output_path(plan: PlanOutline, path: str, reference: ParsedReference) -> None:
@@ -179,7 +158,7 @@ def _compiled(plan: PlanOutline, definition: ActionDefinition) -> CompiledSchema
     return plan.input_schemas[definition.id]
 
 
-def _with_plan_inputs(plan: PlanOutline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def with_plan_inputs(plan: PlanOutline, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs with references to short plan inputs replaced by their values."""
     given = plan.raw.get("inputs", {})
     return {key: _plan_input(value, given) if is_open(value) else value for key, value in inputs.items()}

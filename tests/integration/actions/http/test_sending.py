@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from helpers.http_calls import call, definition
+from helpers.http_calls import call, definition, failure
 from helpers.raw_http_server import reset
 
 from workflow_state.actions.definitions.catalog import register_action_definition
@@ -172,3 +172,27 @@ def test_a_connection_that_is_reset_before_the_first_byte_leaves_the_request_uns
         execute_http_action(posting, {}, ActionContext(execution_id="run", action_id="a", before_send=before_send))
     assert (caught.value.detail.category, caught.value.detail.retryable) == ("network_connection_refused", True)
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"id": "7", "header.X-Forwarded-For": "127.0.0.1"},
+        {"id": "7", "header.X_Tenant": "other"},
+        {"id": "7", "header.Idempotency-Key": "mine"},
+        {"id": "7", "query.Admin": "yes"},
+        {"id": "..;"},
+        {"id": "x" * 70_000},
+    ],
+)
+def test_an_input_that_bends_the_definition_is_not_sent(server, inputs):
+    error = failure(
+        server, inputs, path="/users/{id}?admin=no", method="POST", endpoint={"headers": {"X-Tenant": "mine"}}
+    )
+    assert (error.detail.category, error.detail.code, error.detail.retryable) == (
+        "validation_failed",
+        "bad_input",
+        False,
+    )
+    assert error.http_trace == []
+    assert server.connections == 0
