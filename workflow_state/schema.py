@@ -126,8 +126,8 @@ class UserConfirmation(ContractModel):
     """A person's answer that the action waits for before it is sent."""
 
     required: bool = Field(description="Whether the action waits for an answer.")
-    title: str = Field(description="What is asked, in a line.")
-    message: str = Field(description="What the person needs to know to answer.")
+    title: str = Field(max_length=500, description="What is asked, in a line.")
+    message: str = Field(max_length=4_000, description="What the person needs to know to answer.")
     timeout: Milliseconds | None = Field(
         default=None, description="After so many milliseconds without an answer the action fails; days are fine."
     )

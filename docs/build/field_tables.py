@@ -66,4 +66,4 @@ def _bounds(field: dict[str, Any]) -> str:
         return f", {least:,} to {most:,}"
     if least is not None and least > 0:
         return f", at least {least:,}"
-    return f", at most {field['maxLength']} characters" if "maxLength" in field else ""
+    return f", at most {field['maxLength']:,} characters" if "maxLength" in field else ""

@@ -200,6 +200,16 @@ def test_the_logic_can_be_checked_by_itself():
             "'required' must be true or false, not the text '?'",
         ),
         (
+            {"actions": [act("a", userConfirmation={"required": True, "title": "t" * 501, "message": "m" * 4000})]},
+            "/actions/0/userConfirmation/title",
+            "'title' has 501 characters; it may have 500",
+        ),
+        (
+            {"actions": [act("a", userConfirmation={"required": True, "title": "t" * 500, "message": "m" * 4001})]},
+            "/actions/0/userConfirmation/message",
+            "'message' has 4,001 characters; it may have 4,000",
+        ),
+        (
             {"intent": {"original": "", "interpreted": "", "confidence": 2}},
             "/intent/confidence",
             "'confidence' must be at most 1",

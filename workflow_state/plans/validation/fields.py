@@ -168,6 +168,9 @@ _EXPLANATIONS: Final[Mapping[str, Callable[[str, ErrorDetails], str]]] = {
         f"'{shown(detail['input'])}' is no action id: one starts with a letter or _, "
         "and has at most 128 letters, digits, _ and -"
     ),
+    "string_too_long": lambda name, detail: (
+        f"'{name}' has {len(detail['input']):,} characters; it may have {detail['ctx']['max_length']:,}"
+    ),
     "string_too_short": lambda name, _: f"'{name}' must not be empty",
     "too_short": lambda name, _: f"'{name}' must not be empty",
     "value_error": lambda _, detail: str(detail["ctx"]["error"]),
