@@ -52,8 +52,8 @@ class Answer(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
     confirmed: bool
+    digest: str
     user_id: str | None = None
-    digest: str | None = None
 
 
 @app.exception_handler(PlanValidationError)

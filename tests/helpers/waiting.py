@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from workflow_state import get_execution_state
+from workflow_state import confirm_action, get_execution_state
 from workflow_state.schema import ConfirmationState
 
 # The pauses between two looks.
@@ -37,6 +37,17 @@ def wait_for_question(execution_id: str, action_id: str = "ask") -> Confirmation
 
     question: ConfirmationState = wait_until(asked, f"{action_id} asks")[0]
     return question
+
+
+def answer_question(
+    execution_id: str,
+    action_id: str = "ask",
+    confirmed: bool = True,  # noqa: FBT001, FBT002 - as confirm_action has it
+    user_id: str | None = None,
+) -> ConfirmationState:
+    """Answer the question that is asked, once it is, as somebody who has seen it; return it with the answer."""
+    digest = wait_for_question(execution_id, action_id).digest
+    return confirm_action(execution_id, action_id, confirmed, user_id, digest=digest)
 
 
 def in_time(at_most_s: float, call: Callable[[], Any]) -> Any:

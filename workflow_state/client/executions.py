@@ -161,9 +161,10 @@ def confirm_action(
 ) -> ConfirmationState:
     """Answer an action's confirmation, and let it go on; a rejected action fails with `user_cancelled`.
 
-    With `digest`, that of the question which the person saw, the answer counts for that request only. Raises
-    ExecutionNotFoundError, and ConfirmationError where nothing waits there, where it was answered already or is too
-    late, and where the question has changed.
+    `digest` is that of the question which the person saw, as `get_execution_state` and the run page have it. The answer
+    counts for that request only, and an answer without a digest is refused. Raises ExecutionNotFoundError, and
+    ConfirmationError where nothing waits there, where it was answered already or is too late, where the question has
+    changed, and where the digest is missing.
     """
     state = get_execution_state(execution_id)
     if action_id.partition("[")[0] not in state.action_states:
@@ -193,6 +194,11 @@ def _why_not(outcome: str, action_id: str, ask: Mapping[str, Any]) -> str:
         return f"{action_id} {verb}{by} already, at {ask.get('respondedAt')}; nothing has changed"
     if outcome == "changed":
         return f"what {action_id} would send has changed since; look at it again"
+    if outcome == "unbound":
+        return (
+            f"an answer to {action_id} needs the digest of the question that was seen: it is in the state's "
+            "confirmations; nothing has changed"
+        )
     if outcome == "expired":
         return f"the time for an answer to {action_id} is over"
     return f"{action_id} does not wait for an answer"

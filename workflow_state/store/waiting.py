@@ -23,7 +23,7 @@ from workflow_state.store.scripts import run_script
 # A worker that dies between a release and its message leaves this alarm.
 _UNPUBLISHED_AFTER_S = 5
 
-Answer = Literal["released", "nothing", "answered", "changed", "expired"]
+Answer = Literal["released", "nothing", "answered", "changed", "unbound", "expired"]
 
 
 def park(
@@ -67,9 +67,9 @@ def release(
 ) -> Answer:
     """End a step's waiting, if it waits; where that returns `released`, `publish_message` must follow.
 
-    `answer` is stored unless the execution was cancelled. Where `digest` is given, the answer holds only for the
-    request that has it. Otherwise it returns why nothing was released: `nothing` waits, it was `answered` before, its
-    request has `changed`, or its time has `expired`.
+    `answer` is stored unless the execution was cancelled. It holds only for the request that has this `digest`.
+    Otherwise it returns why nothing was released: `nothing` waits, it was `answered` before, its request has `changed`,
+    the answer has no digest (`unbound`), or its time has `expired`.
     """
     came: Any = run_script(
         store.client,

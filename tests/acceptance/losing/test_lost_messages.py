@@ -34,7 +34,10 @@ executor.Task.apply_async = lambda *args, **options: os._exit(9)
 execute_plan.apply_async((json.loads(sys.argv[1]),), task_id=sys.argv[2])
 """
 CANCEL = "print(json.dumps(cancel_execution(sys.argv[1]) is None))"
-CONFIRM = "print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada').confirmed))"
+CONFIRM = """
+*_, asked = get_execution_state(sys.argv[1]).confirmations
+print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada', digest=asked.digest).confirmed))
+"""
 
 
 @pytest.fixture(scope="module")

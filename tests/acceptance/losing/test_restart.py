@@ -14,7 +14,10 @@ from helpers.workers import forked_worker
 
 from workflow_state.engine.local import local_redis
 
-CONFIRM = "print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada').confirmed))"
+CONFIRM = """
+*_, asked = get_execution_state(sys.argv[1]).confirmations
+print(json.dumps(confirm_action(sys.argv[1], 'ask', True, 'ada', digest=asked.digest).confirmed))
+"""
 AT_REST = """
 inspect = app.control.inspect(timeout=2)
 answers = [inspect.active(), inspect.reserved(), inspect.scheduled()]

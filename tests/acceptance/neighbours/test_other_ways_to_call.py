@@ -6,12 +6,11 @@ from uuid import uuid4
 import pytest
 from celery import group
 from helpers.plans import asking, plan
-from helpers.waiting import wait_for_question, wait_until
+from helpers.waiting import answer_question, wait_for_question, wait_until
 
 from workflow_state import (
     WorkflowStateError,
     cancel_execution,
-    confirm_action,
     execute_plan,
     get_execution_state,
     list_executions,
@@ -68,7 +67,7 @@ def test_a_plan_sent_by_name_under_an_id_that_is_taken_changes_nothing(worker):
     marker = execute_plan.delay(PLAN)
     assert marker.get(timeout=TIMEOUT_S)["status"] == "completed"
     assert get_execution_state(handle.id).status == "paused_for_confirmation"
-    confirm_action(handle.id, "ask", True)
+    answer_question(handle.id)
     assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
 
 

@@ -19,11 +19,11 @@ from helpers.forked_python import start_python
 from helpers.http_service import Service
 from helpers.other_process import STATE, SUBMIT, ask_in_another_process
 from helpers.plans import action, asking, plan
-from helpers.waiting import wait_for_question, wait_until
+from helpers.waiting import answer_question, wait_for_question, wait_until
 from helpers.web_server import chromium, served
 from helpers.workers import forked_worker
 
-from workflow_state import confirm_action, execute_plan, get_execution_state
+from workflow_state import execute_plan, get_execution_state
 from workflow_state.celery import app
 from workflow_state.engine.local import local_redis
 from workflow_state.store.names import progress_key
@@ -202,12 +202,12 @@ def test_focus_and_what_was_opened_stay_when_the_state_changes(worker, page, add
     page.see(".question", "Exactly this request will be sent")
     page.run("document.querySelector('[data-key=plan-summary]').focus()")
     page.press(key("ENTER"))
-    confirm_action(handle.id, "ask", True)
+    answer_question(handle.id)
     page.see("#panel", "Output")
     assert page.focus() == "plan-summary"
     assert page.run("return document.querySelector('[data-key=plan]').open") is False
     page.run("document.querySelector('[data-id=other]').focus()")
-    confirm_action(handle.id, "other", True)
+    answer_question(handle.id, "other")
     page.see("#status", "completed")
     assert page.focus() == "other"
 
@@ -278,7 +278,7 @@ def test_another_person_was_faster(worker, page, address):
     wait_for_question(handle.id)
     page.open(f"{address}/executions/{handle.id}#ask")
     page.see(".question", "Exactly this request will be sent")
-    confirm_action(handle.id, "ask", True, "grace")
+    answer_question(handle.id, user_id="grace")
     page.see("#panel", "ask: confirmed by grace")
     assert page.text(".question") is None
 
@@ -302,7 +302,7 @@ def test_a_person_cancels_and_resumes(worker, page, address):
     page.see("#facts", f"resumed from {handle.id}")
     page.see("#status", "waiting for an answer")
     new_id = page.driver.current_url.rsplit("/", 1)[1]
-    confirm_action(new_id, "ask", False)
+    answer_question(new_id, confirmed=False)
     page.see("#status", "failed")
     assert page.run("return document.documentElement.scrollWidth <= innerWidth") is True
 
@@ -364,7 +364,7 @@ def test_the_connection_breaks_and_comes_back(worker, browser, redis_url):
         page.open(f"http://127.0.0.1:{port}/executions/{handle.id}")
         page.see("#status", "waiting")
     page.see("#connection", "connection to the server is lost")
-    confirm_action(handle.id, "ask", True)
+    answer_question(handle.id)
     with served(create_web_app(), port=port):
         page.see("#status", "completed")
         assert page.text("#connection") is None

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from helpers.http_service import Service
 from helpers.plans import action, asking, plan
-from helpers.waiting import wait_for_question, wait_until
+from helpers.waiting import answer_question, wait_for_question, wait_until
 
 from workflow_state import (
     ConfirmationError,
@@ -66,8 +66,7 @@ def test_a_confirmation_shows_what_will_be_sent_and_lets_it_go(worker, service: 
 def test_a_rejection_fails_the_action(worker):
     """With user_cancelled, and who it was."""
     handle = execute_plan.delay(plan(asking("ask"), after=["ask"]))
-    wait_for_question(handle.id)
-    confirm_action(handle.id, "ask", False, "ada")
+    answer_question(handle.id, confirmed=False, user_id="ada")
     final = handle.get(timeout=TIMEOUT_S)
     error = final["actionStates"]["ask"]["result"]["error"]
     assert (final["status"], error["category"]) == ("failed", "user_cancelled")
@@ -90,11 +89,11 @@ def test_one_of_many_racing_answers_counts(worker, service: Service):
     """The others are told so, and change nothing."""
     name = uuid4().hex
     handle = execute_plan.delay(plan(asking("ask", inputs={"name": name})))
-    wait_for_question(handle.id)
+    digest = wait_for_question(handle.id).digest
 
     def answer(number):
         try:
-            return confirm_action(handle.id, "ask", True, f"user-{number}").user_id
+            return confirm_action(handle.id, "ask", True, f"user-{number}", digest=digest).user_id
         except ConfirmationError as error:
             return str(error)
 
@@ -105,6 +104,24 @@ def test_one_of_many_racing_answers_counts(worker, service: Service):
     assert answers.count(winner) == 1
     assert sum("already" in text for text in answers) == 7
     assert len(service.requests_to(f"/echo/{name}")) == 1
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+def test_an_answer_without_a_digest_is_refused(worker, service: Service, confirmed):
+    """Whoever answers says what was seen: neither nothing nor an empty text stands for it."""
+    name = uuid4().hex
+    handle = execute_plan.delay(plan(asking("ask", inputs={"name": name})))
+    digest = wait_for_question(handle.id).digest
+    for missing in ({}, {"digest": None}, {"digest": ""}):
+        with pytest.raises(ConfirmationError, match="needs the digest"):
+            confirm_action(handle.id, "ask", confirmed, "ada", **missing)
+    with pytest.raises(ConfirmationError, match="has changed since"):
+        confirm_action(handle.id, "ask", confirmed, "ada", digest=digest[:-1])
+    (still_open,) = get_execution_state(handle.id).confirmations
+    assert (still_open.confirmed, still_open.digest) == (None, digest)
+    assert service.requests_to(f"/echo/{name}") == []
+    confirm_action(handle.id, "ask", confirmed, digest=digest)
+    assert handle.get(timeout=TIMEOUT_S)["confirmations"][0]["confirmed"] is confirmed
 
 
 def test_answers_that_have_no_question(worker):
@@ -193,7 +210,7 @@ def test_what_waits_long_is_kept_alive(worker):
     look_after(app, open_store(app.backend, handle.id), "ask")
     assert [key for key in keys if client.ttl(key) <= 1_000] == []
     assert client.zscore(alarms_key(), f"{handle.id} ask") > time.time() + 1_000
-    confirm_action(handle.id, "ask", True)
+    answer_question(handle.id)
     assert handle.get(timeout=TIMEOUT_S)["status"] == "completed"
 
 

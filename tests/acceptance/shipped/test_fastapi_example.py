@@ -171,7 +171,9 @@ def test_events_tell_each_change_and_end_with_the_execution(api):
     for change in changes:
         seen |= {name: item["status"] for name, item in change["actions"].items()}
     assert seen == {"first": "completed", "ask": "completed", "last": "completed"}
-    again = api.post(f"/executions/{execution_id}/actions/ask/confirmation", json={"confirmed": False})
+    path, late = f"/executions/{execution_id}/actions/ask/confirmation", {"confirmed": False}
+    assert api.post(path, json=late).status_code == 422
+    again = api.post(path, json=late | {"digest": "0" * 64})
     assert again.status_code == 409
     assert "ada" in again.json()["error"]
     # Of one that has ended there are events too: its end.
@@ -197,7 +199,7 @@ def test_what_there_is_not_is_not_found(api):
         ("GET", "", None),
         ("GET", "/events", None),
         ("POST", "/cancel", None),
-        ("POST", "/actions/a/confirmation", {"confirmed": True}),
+        ("POST", "/actions/a/confirmation", {"confirmed": True, "digest": "0" * 64}),
     ):
         answer = api.request(method, f"/executions/{uuid4()}{path}", json=body)
         assert answer.status_code == 404
@@ -271,14 +273,16 @@ def test_the_commands_of_its_readme_work(tmp_path):
             api_on(url, tmp_path / "api.log", **variables) as address,
             httpx.Client(base_url=address, timeout=30) as api,
         ):
-            printed = []
+            printed, digest = [], ""
             for command in commands:
                 if "/actions/pay/" in command:
                     wait_until(lambda: '"digest"' in api.get("/executions/order-17").text, "it asks")
+                    (question,) = api.get("/executions/order-17").json()["confirmations"]
+                    digest = question["digest"]
                 # A person has time to look before the next command.
                 if command.endswith("/cancel"):
                     ended(api, "order-17")
-                told = command.replace("localhost:8000", address).removesuffix("&").strip()
+                told = command.replace("localhost:8000", address).replace("DIGEST", digest).removesuffix("&").strip()
                 if "/events" in command:
                     events = subprocess.Popen(told, shell=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S602
                     continue

@@ -38,7 +38,8 @@ def asks(handle):
         time.sleep(0.1)
 
 asks(states["confirmed"])
-confirm_action(states["confirmed"].id, "ask", True)
+*_, asked = get_execution_state(states["confirmed"].id).confirmations
+confirm_action(states["confirmed"].id, "ask", True, digest=asked.digest)
 asks(states["cancelled"])
 cancel_execution(states["cancelled"].id)
 ended = {name: handle.get(timeout=60)["status"] for name, handle in states.items()}

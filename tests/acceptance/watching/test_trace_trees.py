@@ -48,7 +48,11 @@ from workflow_state.celery import app
 from workflow_state.executor import ActionTask
 ActionTask.on_retry = lambda *_: time.sleep(0.05)
 """
-CONFIRM = "from workflow_state import confirm_action\nprint(json.dumps(confirm_action(*sys.argv[1:]).action_id))"
+CONFIRM = """
+from workflow_state import confirm_action
+*_, asked = get_execution_state(sys.argv[1]).confirmations
+print(json.dumps(confirm_action(*sys.argv[1:], digest=asked.digest).action_id))
+"""
 LOSE = "print(json.dumps(client.delete('workflow_state')))"
 
 
@@ -214,7 +218,9 @@ def test_what_the_sweep_publishes_again_stays_in_the_tree(engine, lost):
     with engine["worker"]():
         if lost == "first":
             wait_for(engine, execution_id, "paused_for_confirmation")
-            engine["api"].post(f"/executions/{execution_id}/actions/ask/confirmation", json={"confirmed": True})
+            (asked,) = engine["api"].get(f"/executions/{execution_id}").json()["confirmations"]
+            told = {"confirmed": True, "digest": asked["digest"]}
+            engine["api"].post(f"/executions/{execution_id}/actions/ask/confirmation", json=told)
         wait_for(engine, execution_id, "completed")
         wait_until(lambda: collector.of_action(execution_id, "late"), "the action's span has come")
     for action_id in ("ask", "late"):

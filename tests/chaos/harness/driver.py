@@ -53,8 +53,9 @@ def unended(ids: list[str]) -> list[str]:
 
 def confirm(execution_id: str, action_id: str) -> str | None:
     """Answer, and return what there was to say against it."""
+    asked = [item for item in get_execution_state(execution_id).confirmations if item.action_id == action_id]
     try:
-        confirm_action(execution_id, action_id, True)
+        confirm_action(execution_id, action_id, True, digest=asked[-1].digest if asked else None)
     except ConfirmationError as error:
         return str(error)
     return None
