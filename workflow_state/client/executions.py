@@ -11,13 +11,14 @@ from workflow_state.celery import app
 from workflow_state.engine.cancelling import cancel
 from workflow_state.engine.waiting import publish_message
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
-from workflow_state.rules.states import ENDED, Progress, confirmation_states, parse_progress, running_state
+from workflow_state.rules.confirmations import confirmation_states, tell_each
+from workflow_state.rules.states import ENDED, parse_progress, running_state
 from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.store.alarms import read_alarmed
 from workflow_state.store.connection import broker_errors, redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.names import index_key, progress_key, record_key
-from workflow_state.store.records import is_cancelled, parse_record, read_record
+from workflow_state.store.records import is_cancelled, parse_record, read_actions, read_record
 from workflow_state.store.results import read_results
 from workflow_state.store.waiting import read_asks, release
 
@@ -41,7 +42,9 @@ def get_execution_state(execution_id: str) -> ExecutionState:
         pipe.get(backend.get_key_for_task(execution_id))
         fields, progress, raw_meta = pipe.execute()
     if raw_meta is not None and (meta := backend.decode(raw_meta))["status"] == states.SUCCESS:
-        return ExecutionState.model_validate(meta["result"])
+        ended = ExecutionState.model_validate(meta["result"])
+        tell_each(ended.confirmations)
+        return ended
     if not fields:
         raise ExecutionNotFoundError(
             f"there is no execution {execution_id!r}: the id is wrong, or it ended longer ago than states are kept"
@@ -167,7 +170,8 @@ def confirm_action(
     changed, and where the digest is missing.
     """
     state = get_execution_state(execution_id)
-    if action_id.partition("[")[0] not in state.action_states:
+    name = action_id.partition("[")[0]
+    if name not in state.action_states:
         raise ConfirmationError(f"execution {execution_id} has no action {action_id!r}")
     store = open_store(app.backend, execution_id)
     answer = {"respondedAt": datetime.now(UTC).isoformat(), "confirmed": confirmed}
@@ -178,7 +182,7 @@ def confirm_action(
     if outcome != "released":
         raise ConfirmationError(_why_not(outcome, action_id, asked[-1] if asked else {}))
     publish_message(app, store, action_id)
-    return next(item for item in confirmation_states({action_id: Progress({}, asks=asked[-1:])}))
+    return confirmation_states({action_id: asked[-1:]}, read_actions(store, [name]))[-1]
 
 
 def _why_not(outcome: str, action_id: str, ask: Mapping[str, Any]) -> str:

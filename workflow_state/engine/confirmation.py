@@ -7,7 +7,7 @@ from typing import Any
 from workflow_state.actions.execute import preview_http_action
 from workflow_state.engine.outcomes import Waiting
 from workflow_state.engine.work import Attempt, context_of, stored_message
-from workflow_state.schema import ActionDefinition, ActionFailure, ErrorCategory, ErrorDetail
+from workflow_state.schema import ActionDefinition, ActionFailure, ErrorCategory, ErrorDetail, UserConfirmation
 from workflow_state.settings import get_settings
 from workflow_state.store.waiting import park, read_asks
 
@@ -30,14 +30,12 @@ def ask_for_confirmation(
     last = asks[-1] if asks else None
     if last and "confirmed" in last:
         if not last["confirmed"]:
-            return _refused(last)
+            return _refused(confirmation, last)
         if last["digest"] == digest:
             return None
     asked_at = datetime.now(UTC)
     question = {
         "requestedAt": asked_at.isoformat(),
-        "title": confirmation.title,
-        "message": confirmation.message,
         "request": request.to_json_data(),
         "digest": digest,
     }
@@ -57,9 +55,9 @@ def ask_for_confirmation(
     return Waiting()
 
 
-def _refused(question: Mapping[str, Any]) -> ActionFailure:
+def _refused(confirmation: UserConfirmation, question: Mapping[str, Any]) -> ActionFailure:
     if question.get("timedOut"):
-        message = f"nobody answered the confirmation {question['title']!r} in time"
+        message = f"nobody answered the confirmation {confirmation.title!r} in time"
     else:
-        message = f"the confirmation {question['title']!r} was rejected by {question.get('userId') or 'a person'}"
+        message = f"the confirmation {confirmation.title!r} was rejected by {question.get('userId') or 'a person'}"
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.USER_CANCELLED, message=message))

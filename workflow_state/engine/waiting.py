@@ -9,14 +9,13 @@ from celery import Celery
 from workflow_state.store.alarms import put_off_alarm, remove_alarm
 from workflow_state.store.ending import keep_execution_and_results
 from workflow_state.store.execution import ExecutionStore
-from workflow_state.store.waiting import release
+from workflow_state.store.waiting import read_message, release
 
 
 def publish_message(app: Celery, store: ExecutionStore, step: str) -> None:
     """Publish the message that goes on with a step. Once too often does no harm: the claim sees to that."""
-    raw: Any = store.client.hget(store.progress, f"{step}:message")
-    if raw:
-        app.signature(json.loads(raw)).apply_async()
+    if message := read_message(store, step):
+        app.signature(message).apply_async()
     remove_alarm(store, step)
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workflow_state.plans.conditions import evaluate_validation
+from workflow_state.rules.confirmations import confirmation_states, parse_asks
 from workflow_state.rules.for_each import running_fan_out
 from workflow_state.rules.metrics import calculate_execution_metrics
 from workflow_state.rules.policy import stopping_failure
@@ -153,7 +154,7 @@ def running_state(
     status = ExecutionStatus.RUNNING if record.started_at else ExecutionStatus.INITIALIZING
     if any(item.claim["status"] == "waiting" and name not in results for name, item in progress.items()):
         status = ExecutionStatus.PAUSED_FOR_CONFIRMATION
-    confirmations = confirmation_states(progress)
+    confirmations = confirmation_states({name: item.asks for name, item in progress.items()}, record.actions)
     action_states = {
         action.id: ActionExecutionState.model_validate(results[action.id])
         if action.id in results
@@ -221,7 +222,8 @@ def final_state(
     status = ExecutionStatus.FAILED if error else ExecutionStatus.COMPLETED
     if cancelled:
         status = ExecutionStatus.CANCELLED
-    confirmations = confirmation_states(progress)
+    asks = {name: item.asks for name, item in progress.items()}
+    confirmations = confirmation_states(asks, record.actions, once_for_lists=True)
     total_ms = max(0, round((completed_at - datetime.fromisoformat(started_at)).total_seconds() * 1000))
     state = ExecutionState(
         id=record.execution_id,
@@ -268,26 +270,6 @@ def parse_progress(fields: Mapping[bytes, bytes]) -> dict[str, Progress]:
         for name, value in text.items()
         if ":" not in name
     }
-
-
-def parse_asks(fields: Mapping[str, Any], action_id: str) -> list[dict[str, Any]]:
-    """Return an action's questions, each with the answer to it, from the fields of the progress hash."""
-    asks: list[dict[str, Any]] = json.loads(fields.get(f"{action_id}:asks") or b"[]")
-    return [
-        {**ask, **json.loads(fields.get(f"{action_id}:answer:{number}") or b"{}")}
-        for number, ask in enumerate(asks, start=1)
-    ]
-
-
-def confirmation_states(progress: Mapping[str, Progress]) -> list[ConfirmationState]:
-    """Return every question that was asked, in the order of asking, with the answers."""
-    known = {field.alias for field in ConfirmationState.model_fields.values()}
-    states = [
-        ConfirmationState.model_validate({"actionId": name, **{key: ask[key] for key in ask if key in known}})
-        for name, item in progress.items()
-        for ask in item.asks
-    ]
-    return sorted(states, key=lambda state: state.requested_at)
 
 
 def document_version(

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from redis import Redis
 
-from workflow_state.rules.states import parse_asks
+from workflow_state.rules.confirmations import parse_asks, template_field
+from workflow_state.rules.packing import pack, unpack
 from workflow_state.settings import get_settings
 from workflow_state.store.claims import Claim
 from workflow_state.store.execution import ExecutionStore
@@ -37,8 +38,12 @@ def park(
 ) -> None:
     """Let the claimed step wait for an answer to the last of `asks`, for ever or for `timeout_s`.
 
-    `message` (JSON) is published when it is released.
+    `message` (JSON) is published when it is released. An element's question and message are stored as what differs from
+    those of the first element of its list (packing.py).
     """
+    text = json.dumps(list(asks), separators=(",", ":"), ensure_ascii=False)
+    field = template_field(claim.step)
+    like: Any = client.hget(progress_key(claim.execution_id), field) if field else None
     run_script(
         client,
         "park",
@@ -47,10 +52,13 @@ def park(
             "execution": claim.execution_id,
             "step": claim.step,
             "holder": claim.holder,
-            "asks": json.dumps(list(asks)),
+            "asks": pack(text, like),
+            "asks_count": len(asks),
             "digest": asks[-1]["digest"],
             "timeout_s": timeout_s,
-            "message": message,
+            "message": pack(message, like),
+            "template_field": None if like else field,
+            "template": None if like or not field else text + message,
             "look_after_s": retention_s / 2,
             "retention_s": retention_s,
         },
@@ -92,9 +100,25 @@ def release(
 
 def read_asks(store: ExecutionStore, step: str) -> list[dict[str, Any]]:
     """Return a step's questions in the order of asking, each with the answer to it, if there is one."""
-    raw: Any = store.client.hget(store.progress, f"{step}:asks")
-    if not raw:
+    names = [f"{step}:asks", *filter(None, [template_field(step)])]
+    fields = _read_fields(store, names)
+    if not fields[f"{step}:asks"]:
         return []
-    names = [f"{step}:answer:{number}" for number in range(1, len(json.loads(raw)) + 1)]
-    answers: Any = store.client.hmget(store.progress, names)
-    return parse_asks({f"{step}:asks": raw, **dict(zip(names, answers, strict=True))}, step)
+    answers = [f"{step}:answer:{number}" for number in range(1, len(parse_asks(fields, step)) + 1)]
+    return parse_asks(fields | _read_fields(store, answers), step)
+
+
+def read_message(store: ExecutionStore, step: str) -> dict[str, Any] | None:
+    """Return the message that goes on with a step, a signature's fields; None where there is none."""
+    field = template_field(step)
+    fields = _read_fields(store, [f"{step}:message", *filter(None, [field])])
+    stored = fields[f"{step}:message"]
+    if not stored:
+        return None
+    message: dict[str, Any] = json.loads(unpack(stored, fields.get(field or "")))
+    return message
+
+
+def _read_fields(store: ExecutionStore, names: Sequence[str]) -> dict[str, Any]:
+    values: Any = store.client.hmget(store.progress, list(names))
+    return dict(zip(names, values, strict=True))
