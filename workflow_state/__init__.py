@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from workflow_state.actions.execute import execute_http_action
     from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state, list_executions
     from workflow_state.client.outputs import read_output
+    from workflow_state.client.questions import read_request_body
     from workflow_state.client.resume import resume_execution
     from workflow_state.errors import (
         ActionDefinitionError,
@@ -99,6 +100,7 @@ __all__ = [
     "load_action_definition",
     "parse_reference",
     "read_output",
+    "read_request_body",
     "read_strict_plan",
     "register_action_definition",
     "resolve_reference",
@@ -117,6 +119,7 @@ _NAMES_IN = {
         "list_executions",
     ),
     "workflow_state.client.outputs": ("read_output",),
+    "workflow_state.client.questions": ("read_request_body",),
     "workflow_state.client.resume": ("resume_execution",),
     "workflow_state.errors": (
         "ActionDefinitionError",

@@ -453,6 +453,25 @@ class TracedRequest(ContractModel):
     body: JsonValue = Field(default=None, description="Its body, shortened where it is long.")
 
 
+class ShownRequest(TracedRequest):
+    """What will be sent, as a person is shown it who is to confirm it: whole, with known secrets masked.
+
+    `headers` are those of the plan, and then those of the definition. `transportHeaders` are what the client adds to
+    every request. A long body is not in the state: `bodyLocation` says where it is.
+    """
+
+    transport_headers: dict[str, str] = Field(
+        default_factory=dict, description="The headers that the client adds by itself."
+    )
+    body: JsonValue = Field(default=None, description="Its body; missing where it is long.")
+    body_is_text: bool = Field(
+        default=False, exclude_if=lambda is_text: not is_text, description="Whether its body is a text, and no JSON."
+    )
+    body_location: StorageLocation | None = Field(
+        default=None, description="Where the text of a long body is stored, with its size and its SHA-256."
+    )
+
+
 class TracedResponse(ContractModel):
     """What was answered, with credentials redacted; `duration` is in milliseconds."""
 
@@ -595,8 +614,9 @@ class ExecutionStatus(StrEnum):
 class ConfirmationState(ContractModel):
     """A question to a person, and the answer.
 
-    `request` is what will be sent, with secrets masked. `digest` tells it from any other request, so that the answer
-    holds for this one alone. `timedOut` says that nobody answered before `expiresAt`.
+    `request` is what will be sent, whole, with known secrets masked. `digest` tells it from any other request, so that
+    the answer holds for this one alone. `title` and `message` are the plan's own words. In the result of the Celery
+    task only the first of a list's elements has them. `timedOut` says that nobody answered before `expiresAt`.
     """
 
     action_id: str = Field(description="The action that asks; `pay[3]` is one element of a list.")
@@ -606,7 +626,9 @@ class ConfirmationState(ContractModel):
     user_id: str | None = Field(default=None, description="Who answered.")
     title: str | None = Field(default=None, description="What is asked, in a line.")
     message: str | None = Field(default=None, description="What the person needs to know.")
-    request: TracedRequest | None = Field(default=None, description="What will be sent, with secrets masked.")
+    request: ShownRequest | None = Field(
+        default=None, description="What will be sent, whole, with known secrets masked."
+    )
     digest: str | None = Field(
         default=None,
         description="What tells this request from any other: an answer with it counts for this request only.",

@@ -33,10 +33,10 @@ from workflow_state.actions.http.exchange import (
 )
 from workflow_state.actions.http.failures import make_detail
 from workflow_state.actions.http.outcome import conclude
+from workflow_state.actions.http.preview import Preview, show_request
 from workflow_state.actions.http.redaction import is_secret_name, make_scrubber
 from workflow_state.actions.http.redirects import is_redirect
 from workflow_state.actions.http.request import build_request, reject_inputs
-from workflow_state.actions.http.trace import trace_request
 from workflow_state.actions.network.deadline import Exchange, begin_exchange, go_on_exchange
 from workflow_state.actions.storage.outputs import store_output
 from workflow_state.errors import HttpActionError
@@ -49,7 +49,6 @@ from workflow_state.schema import (
     HttpActionResult,
     HttpTraceEntry,
     StorageLocation,
-    TracedRequest,
 )
 
 # A request may still be sent for a second after its execution was cancelled. So nobody asks again after a short wait.
@@ -107,16 +106,20 @@ def execute_http_action(
 
 def preview_http_action(
     definition: ActionDefinition, inputs: Mapping[str, JsonValue], context: ActionContext
-) -> tuple[TracedRequest, str]:
-    """Return what would be sent, with secrets masked, and a digest that tells it from any other request.
+) -> Preview:
+    """Return what would be sent, whole, with known secrets masked, and a digest that tells it from any other request.
 
     Credentials are no part of the digest: a rotated token makes no other request. Raises HttpActionError where no
-    request can be made of the inputs.
+    request can be made of the inputs, and where its headers are too long to be read.
     """
     prepared = _prepare(definition, inputs, context)
     plain = build_request(definition, inputs, idempotency_key=_idempotency_key(context))
     told = json.dumps([plain.method, plain.url, plain.headers]).encode() + (plain.body or b"")
-    return trace_request(prepared.request, prepared.scrub_trace), hashlib.sha256(told).hexdigest()
+    # Not `scrub_trace`: that masks what the inputs call a token, whatever it is.
+    bare = make_http_request(replace(plain, url=str(prepared.request.url)), definition.endpoint.timeout / 1000)
+    credentials = prepared.request.headers.keys() - bare.headers.keys()
+    request, body = show_request(definition, inputs, prepared.request, credentials, prepared.scrub_output)
+    return Preview(request, body, hashlib.sha256(told).hexdigest())
 
 
 def _execute_with_token(

@@ -2,15 +2,16 @@
 
 import getpass
 import sys
+from pathlib import Path
 
 import click
 
 from workflow_state.cli.completers import LASTING, execution_ids, waiting_actions
 from workflow_state.cli.help import help_end
+from workflow_state.cli.questions import save_body, show_question
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state
 from workflow_state.rules.states import ENDED
-from workflow_state.views import text as display
 
 
 @click.command(epilog=help_end("cancel"))
@@ -29,14 +30,31 @@ def cancel(execution_id: str) -> int:
 @click.option("--reject", is_flag=True, help="Say no: the action fails.")
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask again.")
 @click.option("--user", "user_id", help="Who answers. Default: the name you are logged in by.")
-def confirm(execution_id: str, action_id: str, reject: bool, is_sure: bool, user_id: str | None) -> int:  # noqa: FBT001
-    """Answer an action that waits for a person. Shows first what will be sent."""
+@click.option(
+    "--save-body",
+    "body_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the body that would be sent into a file, and answer nothing.",
+)
+def confirm(
+    execution_id: str,
+    action_id: str,
+    reject: bool,  # noqa: FBT001
+    is_sure: bool,  # noqa: FBT001
+    user_id: str | None,
+    body_file: Path | None,
+) -> int:
+    """Answer an action that waits for a person. Shows first what will be sent, all of it."""
     require_redis()
     waiting = get_execution_state(execution_id).confirmations
     shown = next((item for item in waiting if item.action_id == action_id and item.confirmed is None), None)
+    if shown and body_file:
+        save_body(shown, body_file)
+        click.echo(f"the body that {action_id} would send is in {body_file}; nothing was answered")
+        return 0
     if shown and not reject:
-        for line in display.question(shown):
-            click.echo(line)
+        show_question(shown)
         if not is_sure and sys.stdin.isatty() and not click.confirm("Send it?"):
             click.echo("nothing was answered; --reject says no")
             return 0

@@ -14,6 +14,7 @@ from rich.live import Live
 
 from workflow_state.cli import screen
 from workflow_state.cli.exit_codes import INTERRUPTED
+from workflow_state.cli.questions import show_question
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import confirm_action, get_execution_state, read_plan
 from workflow_state.engine.local import Engine, require_running
@@ -53,8 +54,7 @@ def answer_yes(_: ConfirmationState) -> bool:
 
 def ask_on_terminal(confirmation: ConfirmationState) -> bool:
     """Ask the person at the terminal; without one, nobody can say yes."""
-    for line in display.question(confirmation):
-        click.echo(line, err=True)
+    show_question(confirmation, err=True)
     if not sys.stdin.isatty():
         click.echo("rejected: there is no terminal to ask at; --yes confirms everything", err=True)
         return False

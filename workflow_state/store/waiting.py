@@ -108,6 +108,12 @@ def read_asks(store: ExecutionStore, step: str) -> list[dict[str, Any]]:
     return parse_asks(fields | _read_fields(store, answers), step)
 
 
+def read_asked_bytes(store: ExecutionStore) -> int:
+    """Return how many bytes the execution's questions have taken so far."""
+    raw: Any = store.client.hget(store.progress, ":askedBytes")
+    return int(raw or 0)
+
+
 def read_message(store: ExecutionStore, step: str) -> dict[str, Any] | None:
     """Return the message that goes on with a step, a signature's fields; None where there is none."""
     field = template_field(step)

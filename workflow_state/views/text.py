@@ -1,6 +1,5 @@
 """How executions look as text: lines for a terminal, a pipe and a picture's labels. Pure."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,21 +11,16 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ActionSuccess,
-    ConfirmationState,
     ExecutionState,
     ExecutionSummary,
     HttpTraceEntry,
     RunState,
 )
 
-# The code points that Unicode keeps free of characters; browsers drop some of them.
-_NONCHARACTERS = "\\ufdd0-\\ufdef" + "".join(
-    chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF)
-)
-# Line breaks, control characters, changes of the writing direction, and halves of surrogate pairs.
-_NOT_PLAIN = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff" + _NONCHARACTERS + "]"
-)
+# Printable for Python, but nothing that a person sees: fillers, variation selectors, other ignorable code points.
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
+_SEEN = re.compile("[^" + _INVISIBLE + "]*")
+_NOT_ASCII = re.compile("[^\x20-\x7e]+")
 
 
 def changes(
@@ -86,18 +80,6 @@ def _trace_lines(trace: Sequence[HttpTraceEntry]) -> list[str]:
     return lines
 
 
-def question(confirmation: ConfirmationState) -> list[str]:
-    """Return the question to a person: which action asks, and what will be sent, with secrets masked."""
-    lines = [f"{confirmation.action_id} asks: {confirmation.title}", f"  {confirmation.message}"]
-    if confirmation.request:
-        lines.append(f"  {confirmation.request.method} {confirmation.request.url}")
-        if confirmation.request.body is not None:
-            lines.append(f"  {json.dumps(confirmation.request.body, ensure_ascii=False)}")
-    if confirmation.expires_at:
-        lines.append(f"  to be answered before {local_time(confirmation.expires_at)}")
-    return [*map(plain, lines)]
-
-
 def traced(entry: HttpTraceEntry) -> str:
     """Return one request of a trace as a line."""
     request = f"{entry.request.method} {entry.request.url}"
@@ -121,12 +103,22 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def plain(text: str) -> str:
-    r"""Return a text as one line that a terminal shows unchanged: an escape character is written as `\x1b`.
+    r"""Return a text as one line in which everything can be seen: an escape character is written as `\x1b`.
 
-    The texts come from servers and plans. With an escape sequence or a line break, they could show a person another
-    request than the one that is to be confirmed.
+    Written out are control characters, all spaces but the usual one, what has no width, what changes the direction of
+    writing, tags, fillers, variation selectors, and code points that mean nothing. The texts come from servers and
+    plans. With any of these they could show a person another request than the one that is to be confirmed.
     """
-    return _NOT_PLAIN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _NOT_ASCII.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    run = found[0]
+    if run.isprintable() and _SEEN.fullmatch(run):
+        return run
+    return "".join(
+        char if char.isprintable() and _SEEN.fullmatch(char) else char.encode("unicode_escape").decode() for char in run
+    )
 
 
 def shorten(text: str, most: int) -> str:

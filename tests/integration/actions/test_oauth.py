@@ -437,9 +437,8 @@ def test_what_is_not_wanted_any_more_after_a_long_wait_is_not_sent(server, delay
 
 
 def test_a_preview_asks_for_no_token(server):
-    shown, _ = preview_http_action(
-        definition(server, method="POST"), {"name": "x"}, ActionContext(execution_id="run", action_id="a")
-    )
+    context = ActionContext(execution_id="run", action_id="a")
+    shown = preview_http_action(definition(server, method="POST"), {"name": "x"}, context).request
     assert shown.headers["Authorization".lower()] == "[redacted]"
     assert server.token_requests == []
 

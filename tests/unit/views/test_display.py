@@ -6,14 +6,15 @@ from helpers.states import NOW, completed, execution, failed, pending, running, 
 from rich.console import Console
 
 from workflow_state.cli.screen import exit_code, live_view
-from workflow_state.schema import ConfirmationState, ExecutionStatus, ExecutionSummary
+from workflow_state.schema import ConfirmationState, ExecutionStatus, ExecutionSummary, ShownRequest
+from workflow_state.views.requests import body_text, question
 from workflow_state.views.text import (
     action_lines,
     aligned,
     changes,
     executions_table,
     explanation,
-    question,
+    plain,
     seconds,
     summary,
 )
@@ -160,20 +161,75 @@ def test_the_explanation_of_a_success_shows_the_outcomes_that_came_true():
 
 
 def test_a_question_shows_what_will_be_sent():
-    """The body as JSON, in the language it is in."""
+    """What the plan says as its own words, then the request: its own headers, its body in the language it is in."""
     confirmation = ConfirmationState.model_validate(
         {
             "actionId": "pay",
             "requestedAt": NOW.isoformat(),
             "title": "Pay?",
             "message": "42 €",
-            "request": {"method": "POST", "url": "https://a.example", "headers": {}, "body": {"sum": "42 €"}},
+            "request": {
+                "method": "POST",
+                "url": "https://a.example",
+                "headers": {"x-token": "5"},
+                "transportHeaders": {"host": "a.example", "accept": "*/*"},
+                "body": {"sum": "42 €"},
+            },
             "expiresAt": NOW.isoformat(),
         }
     )
-    lines = question(confirmation)
-    assert lines[:4] == ["pay asks: Pay?", "  42 €", "  POST https://a.example", '  {"sum": "42 €"}']
-    assert lines[4].startswith("  to be answered before ")
+    *lines, last = question(confirmation, body_text(confirmation.request))
+    assert lines == [
+        "pay asks, in the plan's own words: Pay?",
+        "  42 €",
+        "  POST https://a.example",
+        "  x-token: 5",
+        "  | {",
+        '  |   "sum": "42 €"',
+        "  | }",
+        "  and by the client: host: a.example; accept: */*",
+    ]
+    assert last.startswith("  to be answered before ")
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "stored", "text"),
+    [
+        ({}, None, None),
+        ({"body": None}, None, "null"),
+        ({"body": "text"}, None, '"text"'),
+        ({"body": "two\nlines", "bodyIsText": True}, None, "two\nlines"),
+        ({"body": 12_345_678_901_234_567_890}, None, "12345678901234567890"),
+        ({}, b'{"a":[1]}', '{\n  "a": [\n    1\n  ]\n}'),
+        ({"bodyIsText": True}, b'{"a":1}', '{"a":1}'),
+    ],
+)
+def test_a_body_is_shown_as_what_it_is(request_fields, stored, text):
+    """A JSON text has quotes, a text has none; no body is not null."""
+    request = ShownRequest.model_validate(
+        {"method": "POST", "url": "https://a.example", "headers": {}, **request_fields}
+    )
+    assert body_text(request, stored) == text
+
+
+def test_a_body_that_is_megabytes_long_is_told_with_its_digest():
+    """Its text is saved, not shown."""
+    place = {"provider": "file", "path": "/x", "size": 3_000_000, "checksum": "ab" * 32, "contentType": "text/plain"}
+    request = {"method": "POST", "url": "https://a.example", "headers": {}, "bodyLocation": place}
+    asked = ConfirmationState.model_validate({"actionId": "a", "requestedAt": NOW.isoformat(), "request": request})
+    assert question(asked)[-1] == f"  a body of 3,000,000 bytes, SHA-256 {'ab' * 32}: --save-body FILE writes it"
+
+
+def test_a_body_has_no_line_that_looks_like_one_of_ours():
+    """Nor does a header, or a title."""
+    forged = "x\n  to be answered before 2030-01-01\n\x1b[2A"
+    request = {"method": "POST", "url": "https://a.example", "headers": {"x-a": forged}, "body": forged}
+    asked = ConfirmationState.model_validate(
+        {"actionId": "a", "requestedAt": NOW.isoformat(), "title": forged, "message": forged, "request": request}
+    )
+    lines = question(asked, forged)
+    assert [line for line in lines if line.lstrip().startswith("to be answered")] == []
+    assert [line for line in lines if "\x1b" in line] == []
 
 
 def test_other_peoples_text_stays_within_its_line():
@@ -183,7 +239,7 @@ def test_other_peoples_text_stays_within_its_line():
     )
     state = execution("failed", error={"category": "validation_failed", "message": HOSTILE}, a=failed(HOSTILE))
     listed = ExecutionSummary(id="e", plan_id="p", name=HOSTILE, status=ExecutionStatus.FAILED, submitted_at=NOW)
-    assert question(asked) == [f"a asks: {ESCAPED}", f"  {ESCAPED}"]
+    assert question(asked) == [f"a asks, in the plan's own words: {ESCAPED}", f"  {ESCAPED}"]
     assert explanation(state) == [f"error: {ESCAPED} [validation_failed]"]
     assert lines_between(execution(a=running()), state) == [f"  a: failed in 12.3 s: {ESCAPED}"]
     assert action_lines(state.action_states) == [f"  a  failed in 12.3 s: {ESCAPED}"]
@@ -194,9 +250,27 @@ def test_other_peoples_text_stays_within_its_line():
 
 
 def test_text_of_any_language_stays_as_it_is():
-    """Only what a terminal obeys is written out."""
-    name = "Überweisung 送金 👩‍👧 \u00a0 עברית"
+    """Only what can't be seen is written out."""
+    name = "Überweisung 送金 👩 ñ n\u0303 עברית हिन्दी"
     assert aligned([("a", name)]) == [f"a  {name}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u200bb\u200cc\u200d\u2060\ufeff", r"a\u200bb\u200cc\u200d\u2060\ufeff"),
+        ("\u202e\u2066\u061c\u200e", r"\u202e\u2066\u061c\u200e"),
+        ("\U000e0041\U000e007f", r"\U000e0041\U000e007f"),
+        ("\u115f\u1160\u3164\uffa0\u2800\u17b4", r"\u115f\u1160\u3164\uffa0\u2800\u17b4"),
+        ("\ufe0f\ufe00\U000e0100\u180b\u034f", r"\ufe0f\ufe00\U000e0100\u180b\u034f"),
+        ("\u00a0\u3000\u2003\u1680", r"\xa0\u3000\u2003\u1680"),
+        ("\u00ad\x00\x7f\x85\u2028\ue000\ufdd0", r"\xad\x00\x7f\x85\u2028\ue000\ufdd0"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_what_can_not_be_seen_is_written_out(text, shown):
+    """No width, another direction, tags, fillers, variation selectors, strange spaces, and what means nothing."""
+    assert plain(text) == shown
 
 
 def test_columns_are_as_wide_as_their_widest_cell():

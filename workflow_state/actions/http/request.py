@@ -198,9 +198,9 @@ def _build_body(definition: ActionDefinition, inputs: _Inputs, headers: dict[str
 
 
 def _encode_body(body: JsonValue, content_type: str) -> bytes:
+    if is_written_as_json(content_type):
+        return encode_json(body)
     media_type = media_type_of(content_type)
-    if media_type == JSON_CONTENT_TYPE or media_type.endswith("+json"):
-        return _encode_json(body)
     if media_type == FORM_CONTENT_TYPE:
         if not isinstance(body, dict):
             raise TemplateValueError("a form body must be an object of fields")
@@ -212,7 +212,14 @@ def _encode_body(body: JsonValue, content_type: str) -> bytes:
     return _encode_text("body", body, charset.group(1) if charset else "utf-8")
 
 
-def _encode_json(body: JsonValue) -> bytes:
+def is_written_as_json(content_type: str) -> bool:
+    """Return whether a body of this type is any JSON value, which is written here; it is a text otherwise."""
+    media_type = media_type_of(content_type)
+    return media_type == JSON_CONTENT_TYPE or media_type.endswith("+json")
+
+
+def encode_json(body: JsonValue) -> bytes:
+    """Return the bytes that a JSON body is sent as; TemplateValueError where there are none."""
     try:
         return json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:

@@ -28,6 +28,7 @@ claim.asks = asks_count
 claim.expiresAt = timeout_s and now_s + timeout_s or nil
 local alarm_s = math.min(now_s + look_after_s, claim.expiresAt or math.huge)
 redis.call('HSET', progress, step, cjson.encode(claim), step .. ':asks', asks, step .. ':message', message)
+redis.call('HINCRBY', progress, ':askedBytes', #asks)
 if template_field then redis.call('HSETNX', progress, template_field, template) end
 redis.call('ZADD', alarms, alarm_s, execution .. ' ' .. step)
 redis.call('EXPIRE', alarms, retention_s)
