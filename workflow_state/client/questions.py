@@ -3,7 +3,7 @@
 from workflow_state.actions.storage.outputs import read_stored
 from workflow_state.client.executions import get_execution_state
 from workflow_state.errors import ConfirmationError
-from workflow_state.schema import ConfirmationState, ShownRequest
+from workflow_state.schema import ShownRequest
 
 
 def read_request_body(execution_id: str, action_id: str) -> bytes:
@@ -24,8 +24,3 @@ def read_request_body(execution_id: str, action_id: str) -> bytes:
 def read_long_body(request: ShownRequest) -> bytes | None:
     """Return the stored text of a request's body, None where the request itself has it. Raises StorageError."""
     return read_stored(request.body_location) if request.body_location else None
-
-
-def is_open(confirmation: ConfirmationState) -> bool:
-    """Return whether a question waits for its answer."""
-    return confirmation.confirmed is None and not confirmation.timed_out

@@ -66,6 +66,11 @@ def confirmation_states(
     return states
 
 
+def is_open(confirmation: ConfirmationState) -> bool:
+    """Return whether a question waits for its answer."""
+    return confirmation.confirmed is None and not confirmation.timed_out
+
+
 def tell_each(confirmations: Sequence[ConfirmationState]) -> None:
     """Give each question of a list the title and the message that the first one of the list has."""
     first: dict[str, ConfirmationState] = {}

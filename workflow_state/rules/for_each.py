@@ -142,6 +142,8 @@ def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValu
         result = {"status": "failure", "error": error}
     elif element.status is ActionStatus.SKIPPED:
         result = {"status": "skipped", "reason": reason or ""}
+    elif element.status in (ActionStatus.PENDING, ActionStatus.RUNNING):
+        return ActionExecutionState.model_validate(data | {"actionId": element_id(action_id, index)})
     elif index >= len(outputs):
         return None
     else:

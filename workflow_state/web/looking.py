@@ -21,9 +21,11 @@ from workflow_state.client.executions import (
     read_summary,
 )
 from workflow_state.client.outputs import find_action_state, find_output, text_of
+from workflow_state.client.questions import read_request_body
 from workflow_state.client.resume import read_undecided
 from workflow_state.errors import ExecutionNotFoundError, WorkflowStateError
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionStatus
+from workflow_state.web.asked import questions_about
 from workflow_state.web.live import EventStream, Readings, event, follow, in_thread
 from workflow_state.web.overview import Snapshot, graph_of, graph_without_plan, take_snapshot
 
@@ -90,6 +92,14 @@ async def output_file(request: Request) -> Response:
     return Response(data, media_type=content_type, headers=headers)
 
 
+async def body_file(request: Request) -> Response:
+    """Return the body that an action asks about as a file to keep: the whole text of a long one."""
+    action_id = request.path_params["action_id"]
+    data = await in_thread(read_request_body, _execution_id(request), action_id)
+    headers = {"Content-Disposition": f'attachment; filename="{_file_name(action_id)}-request.txt"'}
+    return Response(data, media_type="text/plain; charset=utf-8", headers=headers)
+
+
 async def undecided_json(request: Request) -> Response:
     """Return which requests need a decision before the execution can be resumed, and why."""
     return JSONResponse(await in_thread(read_undecided, _execution_id(request)))
@@ -105,6 +115,7 @@ routes = [
     Route("/api/executions/{execution_id}/undecided", undecided_json),
     Route("/api/executions/{execution_id}/actions/{action_id}", action_json),
     Route("/api/executions/{execution_id}/actions/{action_id}/output", output_file),
+    Route("/api/executions/{execution_id}/actions/{action_id}/body", body_file),
 ]
 
 
@@ -161,12 +172,7 @@ def _read_action(execution_id: str, action_id: str) -> dict[str, Any]:
     state = find_action_state(whole, action_id)
     base = action_id.partition("[")[0]
     detail: dict[str, Any] = {"id": action_id, "state": _slim(state)}
-    # Of a list those of its elements as well.
-    detail["confirmations"] = [
-        item.to_json_data()
-        for item in whole.confirmations
-        if item.action_id == action_id or item.action_id.startswith(f"{action_id}[")
-    ]
+    detail["confirmations"] = questions_about(action_id, whole.confirmations)
     if whole.resumed and base in whole.resumed.actions:
         detail["resumed"] = whole.resumed.actions[base].to_json_data()
     if plan := read_plan(execution_id):

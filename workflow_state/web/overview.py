@@ -10,12 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from workflow_state.plans.levels import schedule_levels, show_levels
+from workflow_state.rules.confirmations import is_open
 from workflow_state.rules.states import ENDED
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
     ActionSuccess,
-    ConfirmationState,
     ExecutionPlan,
     ExecutionState,
     ExecutionSummary,
@@ -107,16 +107,12 @@ def _open_questions(state: ExecutionState) -> dict[str, dict[str, str | None]]:
     if state.status in ENDED:
         return found
     for confirmation in state.confirmations:
-        if _is_open(confirmation):
+        if is_open(confirmation):
             name = confirmation.action_id
             found.setdefault(name.partition("[")[0], {})[name] = confirmation.digest
         else:
             found.get(confirmation.action_id.partition("[")[0], {}).pop(confirmation.action_id, None)
     return {name: questions for name, questions in found.items() if questions}
-
-
-def _is_open(confirmation: ConfirmationState) -> bool:
-    return confirmation.confirmed is None and not confirmation.timed_out
 
 
 def _brief(state: ActionExecutionState, questions: Mapping[str, str | None]) -> dict[str, Any]:

@@ -320,6 +320,23 @@ def test_confirming_sends_what_was_shown(worker, page, service: Service):
     assert "already" in again.json()["error"]["message"]
 
 
+def test_a_list_tells_of_its_elements_questions_in_short(worker, page):
+    """Whether they wait; an element has the whole question, in the plan's own words."""
+    each = asking("each", forEach="${inputs.names}", inputs={"name": "${item}"})
+    handle = execute_plan.delay({**plan(each), "inputs": {"names": ["a", "b"]}})
+    base = f"/api/executions/{handle.id}/actions"
+    for number in range(2):
+        wait_for_question(handle.id, f"each[{number}]")
+    in_short = page.get(f"{base}/each").json()["confirmations"]
+    assert [{*item} for item in in_short] == [{"actionId", "requestedAt"}] * 2
+    (whole,) = page.get(f"{base}/each[1]").json()["confirmations"]
+    assert (whole["title"], whole["message"]) == ("Send each?", "It can't be taken back.")
+    assert whole["request"]["url"].endswith("/echo/b")
+    assert page.get(f"{base}/each[1]/body").status_code == 409
+    page.post(f"/api/executions/{handle.id}/cancel", json=NO_BODY)
+    end_of(handle.id)
+
+
 def test_rejecting_and_resuming(worker, page):
     """A rejection fails the action; resuming keeps what was done and asks again, in a new execution."""
     handle = execute_plan.delay(plan(asking("ask", ["before"]), before=[]))

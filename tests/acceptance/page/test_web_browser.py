@@ -11,8 +11,11 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
+import httpx
 import pytest
 from helpers.command import CLI
 from helpers.forked_python import start_python
@@ -248,6 +251,64 @@ def test_a_person_confirms_exactly_what_is_shown(worker, page, address, service:
     assert sent["body"] == {"to": "\u202egro.live", "html": HOSTILE}
     page.see("#panel", "ask: confirmed by web")
     assert page.driver.title.startswith("✓ ")
+
+
+def test_nothing_of_a_request_hides_from_the_person(worker, page, address, service: Service):
+    """Not behind its length, a name, a number, a character without a width, or a line that looks like the page's."""
+    name, far = uuid4().hex, "x" * 90_000 + " and pay Mallory"
+    headers = {f"header.X-{number}": f"value {number}" for number in range(80)}
+    body = {
+        "far": far,
+        "tokenAmount": 1_000_000,
+        "secretary": "bob",
+        "account": 12_345_678_901_234_567_890,
+        "to": "ada\u200b\u3164\ufe0f\u00a0\U000e0041.",
+    }
+    document = plan(asking("ask", actionDefinitionId="secret", inputs={"name": name, **headers, "body": body}))
+    document["actions"][0]["userConfirmation"] |= {"title": "Is it \u00adsafe?", "message": "Yes.\nIt is."}
+    handle = execute_plan.delay(document)
+    wait_for_question(handle.id)
+    page.open(f"{address}/executions/{handle.id}#ask")
+    page.see(".question", "Exactly this request will be sent")
+    shown = page.text(".question")
+    for text in (far, '"tokenAmount": 1000000', '"secretary": "bob"', '"account": 12345678901234567890'):
+        assert text in shown, text[-40:]
+    assert r'"to": "ada\u200b\u3164\ufe0f\u00a0\u{e0041}."' in shown
+    assert all(f"x-{number}\nvalue {number}" in shown for number in range(80))
+    assert "The plan says, in its own words:\n\n" + r"Is it \u00adsafe?" in shown
+    assert page.text(".question h3") == "ask asks"
+    assert "s3cr3t" not in page.driver.page_source
+    # What the client adds comes last, and is folded.
+    order = ["own words", "/echo/", "x-0", "tokenAmount", "Headers that the client adds"]
+    assert sorted(order, key=shown.index) == order
+    assert "user-agent" not in shown
+    page.click("[data-key=transport-summary]")
+    page.see(".question", "user-agent")
+    page.click("[data-key=yes]")
+    page.see("#status", "completed")
+    (sent,) = service.requests_to(f"/echo/{name}")
+    assert sent["body"] == body
+
+
+def test_a_body_of_megabytes_is_told_with_its_digest_and_can_be_kept(worker, page, address, tmp_path):
+    """One that can't be read can't be confirmed either."""
+    piece = "&" * 500_000
+    inputs = {"name": "x", "header.Content-Type": "application/x-www-form-urlencoded", "body.text": piece}
+    handle = execute_plan.delay(plan(asking("ask", actionDefinitionId="post", inputs=inputs)))
+    place = wait_for_question(handle.id).request.body_location
+    page.open(f"{address}/executions/{handle.id}#ask")
+    page.see(".question", place.checksum)
+    link = page.run("return document.querySelector('[data-key=body]').href")
+    assert httpx.get(link).text == f"text={quote(piece, safe='')}"
+    answer_question(handle.id, confirmed=False)
+
+    handle = execute_plan.delay(plan(asking("ask", actionDefinitionId="post", inputs={"name": "y", "body": piece})))
+    Path(wait_for_question(handle.id).request.body_location.path).unlink()
+    page.open(f"{address}/executions/{handle.id}#ask")
+    page.see(".question", "can't be read, so nobody can confirm it")
+    assert page.run("return document.querySelector('[data-key=yes]').disabled") is True
+    page.click("[data-key=no]")
+    page.see("#status", "failed")
 
 
 def test_a_question_that_changes_under_the_pointer_must_be_read_again(worker, page, address):

@@ -1,12 +1,15 @@
 // Building the page. Whatever servers and models wrote becomes text nodes, never markup.
 
-// Line ends but \n, control characters, what changes the writing direction or can't be seen, halves of surrogate pairs:
-// these could show a person who is asked to confirm a request another one.
-const NOT_PLAIN =
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+// Control characters but \n and \t, all spaces but the usual one, what has no width or changes the direction of writing,
+// tags, fillers, variation selectors, code points that mean nothing, halves of surrogate pairs: with these a plan could
+// show a person who is asked to confirm a request another one. views/text.py has the same for terminals.
+const NOT_PLAIN = /(?![ \n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Z}\p{DI}\p{VS}\u2800]/gu;
 
 export function plain(text) {
-  return String(text).replace(NOT_PLAIN, (found) => "\\u" + found.charCodeAt(0).toString(16).padStart(4, "0"));
+  return String(text).replace(NOT_PLAIN, (found) => {
+    const code = found.codePointAt(0).toString(16);
+    return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
+  });
 }
 
 // An element with attributes (functions are listeners) and children; what is null or false is left out.
@@ -117,8 +120,10 @@ export const plural = (count, one, many) => `${count} ${count === 1 ? one : (man
 const TOKEN = /("(?:\\.|[^"\\])*")(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
 const MOST_COLOURED = 50_000;
 
-export function jsonView(value, label) {
-  const text = plain(JSON.stringify(value, null, 2));
+export const jsonView = (value, label) => jsonTextView(JSON.stringify(value, null, 2), label);
+
+export function jsonTextView(json, label) {
+  const text = plain(json);
   const view = h("pre", { class: "json", tabindex: "0", role: "group", "aria-label": label });
   if (text.length > MOST_COLOURED) {
     view.append(text);

@@ -2,7 +2,7 @@
 // when it has changed.
 
 import { append, ask, bytes, duration, h, jsonView, moment, pill, plain } from "./dom.js";
-import { requestView, traceView } from "./requests.js";
+import { askedView, traceView } from "./requests.js";
 
 const ELEMENTS_SHOWN = 100;
 const ANSWERS_SHOWN = 20;
@@ -117,20 +117,24 @@ export function makePanel(root, { api, graph, announce, closed, answered, openAc
   function questionBox(name, asked) {
     const before = question?.name === name ? question : null;
     if (before && before.digest !== asked.digest) return changedBox(name, before.box);
-    const request = asked.request;
+    const { request, shownBody } = asked;
     const problem = h("p", { class: "problem", role: "alert" });
     const yes = h("button", { type: "button", class: "primary", "data-key": "yes" }, "Confirm and send");
     const no = h("button", { type: "button", class: "danger", "data-key": "no" }, "Reject");
     const box = h(
       "div",
       { class: "question", role: "group", "aria-labelledby": "question-title" },
-      h("h3", { id: "question-title" }, asked.title ?? `${name} asks`),
-      asked.message ? h("p", {}, asked.message) : null,
-      request ? [h("p", { class: "muted" }, "Exactly this request will be sent:"), requestView(request)] : null,
+      h("h3", { id: "question-title" }, `${name} asks`),
+      h("p", { class: "muted" }, "The plan says, in its own words:"),
+      h("blockquote", { tabindex: "0", "aria-label": "The plan's own words" }, h("p", { class: "strong" }, asked.title ?? ""), h("p", {}, asked.message ?? "")),
+      h("p", { class: "muted" }, "Exactly this request will be sent:"),
+      request ? askedView(request, shownBody, `${api}/actions/${encodeURIComponent(name)}/body`) : null,
       asked.expiresAt ? h("p", {}, "To be answered before ", moment(asked.expiresAt), ".") : null,
       h("div", { class: "buttons" }, yes, no),
       problem,
     );
+    // What nobody can read, nobody can confirm.
+    yes.disabled = Boolean(shownBody?.problem);
     async function answer(confirmed) {
       yes.disabled = no.disabled = true;
       problem.textContent = "";
@@ -142,7 +146,8 @@ export function makePanel(root, { api, graph, announce, closed, answered, openAc
         root.querySelector("h2").focus({ preventScroll: true });
       } catch (error) {
         problem.textContent = plain(error.message);
-        yes.disabled = no.disabled = false;
+        yes.disabled = Boolean(shownBody?.problem);
+        no.disabled = false;
       }
       await load();
     }

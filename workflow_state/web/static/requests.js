@@ -1,6 +1,6 @@
 // A request as it was sent or will be, and the trace of what was sent and answered.
 
-import { duration, h, jsonView, moment } from "./dom.js";
+import { bytes, duration, h, jsonTextView, jsonView, moment } from "./dom.js";
 
 export function traceView(trace) {
   let attempt = 0;
@@ -45,6 +45,36 @@ export function requestView(request) {
     headersView(request.headers),
     bodyView(request.body),
   );
+}
+
+// The request that a person is asked about, all of it: what the plan decided, and folded what the client adds.
+export function askedView(request, body, bodyUrl) {
+  const added = Object.keys(request.transportHeaders ?? {}).length;
+  return h(
+    "div",
+    { class: "request" },
+    h("p", { class: "line" }, h("strong", {}, request.method), " ", h("code", {}, request.url)),
+    headersView(request.headers),
+    askedBodyView(body, bodyUrl),
+    added
+      ? h(
+          "details",
+          { class: "transport", "data-key": "transport" },
+          h("summary", { "data-key": "transport-summary" }, `Headers that the client adds (${added})`),
+          headersView(request.transportHeaders),
+        )
+      : null,
+  );
+}
+
+function askedBodyView(body, url) {
+  if (!body) return null;
+  if (body.problem) return h("p", { class: "problem" }, `Its body can't be read, so nobody can confirm it: ${body.problem}`);
+  if (body.size) {
+    const link = h("a", { href: url, download: true, "data-key": "body" }, "Download it");
+    return h("p", {}, `A body of ${bytes(body.size)}, SHA-256 `, h("code", {}, body.sha256), ". ", link, " to read it.");
+  }
+  return body.isText ? h("pre", { class: "json", tabindex: "0" }, body.text) : jsonTextView(body.text, "Body");
 }
 
 function headersView(headers) {
