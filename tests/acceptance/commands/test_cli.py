@@ -11,8 +11,8 @@ from uuid import uuid4
 
 import pytest
 from helpers.command import COMMAND
-from helpers.plans import action, plan
-from helpers.waiting import wait_until
+from helpers.plans import action, asking, plan
+from helpers.waiting import wait_for_question, wait_until
 
 from workflow_state import get_execution_state
 
@@ -137,6 +137,40 @@ def test_submit_status_and_list(cli, plan_file, redis_url, worker):
     assert any(execution_id in line and "sent away" in line for line in listed.splitlines())
     unknown = cli("status", "no-such-id", redis_url=redis_url)
     assert (unknown.returncode, "no-such-id" in unknown.stderr) == (2, True)
+
+
+def test_confirm_shows_all_that_would_be_sent(cli, plan_file, redis_url, worker, service, tmp_path):
+    """Headers, the end of a long body, and what can't be seen; a body of megabytes is saved, not shown."""
+    name = uuid4().hex
+    inputs = {"name": name, "header.X-Token-Limit": "5", "body.to": "ada\u200b", "body.far": "x" * 70_000 + " Mallory"}
+    form = {"name": name, "header.Content-Type": "application/x-www-form-urlencoded", "body.text": "&" * 400_000}
+    path = plan_file(
+        plan(
+            asking("ask", actionDefinitionId="post", inputs=inputs),
+            asking("long", actionDefinitionId="post", inputs=form),
+        )
+    )
+    execution_id = cli("submit", path, redis_url=redis_url).stdout.strip()
+    wait_for_question(execution_id)
+    shown = cli("confirm", execution_id, "ask", "--yes", redis_url=redis_url)
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "ask asks, in the plan's own words: Send ask?"
+    assert "  x-token-limit: 5" in lines
+    assert r'  |   "to": "ada\u200b",' in lines
+    assert any(line.startswith("  | ") and line.endswith(' Mallory"') for line in lines)
+    assert "user-agent: workflow-state" in lines[-2]
+    assert lines[-1] == "confirmed"
+
+    question = wait_for_question(execution_id, "long")
+    kept = cli("confirm", execution_id, "long", "--save-body", "body.txt", redis_url=redis_url)
+    assert kept.stdout == "the body that long would send is in body.txt; nothing was answered\n"
+    assert len((tmp_path / "body.txt").read_bytes()) == question.request.body_location.size == 1_200_005
+    told = cli("confirm", execution_id, "long", redis_url=redis_url)
+    assert f"a body of 1,200,005 bytes, SHA-256 {question.request.body_location.checksum}" in told.stdout
+    assert len(told.stdout) < 2_000
+    cli("cancel", execution_id, redis_url=redis_url)
+    (sent,) = wait_until(lambda: service.requests_to(f"/echo/{name}"), "the one that was confirmed is sent")
+    assert sent["body"] == {"to": "ada\u200b", "far": "x" * 70_000 + " Mallory"}
 
 
 def test_confirm_cancel_and_resume(cli, plan_file, redis_url, worker):
