@@ -671,6 +671,9 @@ class ResumeReport(ContractModel):
     """Which execution was resumed, and what became of each action's output."""
 
     execution_id: str = Field(description="The execution that was resumed.")
+    user_id: str | None = Field(
+        default=None, description="Who resumed it, and decided about requests of unknown outcome."
+    )
     actions: dict[str, ResumedAction] = Field(description="What became of each action, by id.")
 
 
@@ -714,6 +717,7 @@ class ExecutionState(ContractModel):
     error: ErrorDetail | None = Field(default=None, description="Why it failed.")
     metrics: ExecutionMetrics = Field(description="How many actions ended how.")
     version: int = Field(description="Grows with each change of the state.")
+    cancelled_by: str | None = Field(default=None, description="Who asked it to end, where that is known.")
     resumed: ResumeReport | None = Field(
         default=None, description="What became of the outputs of the execution that it resumes."
     )

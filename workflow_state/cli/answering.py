@@ -1,6 +1,5 @@
 """`workflow-state confirm` and `workflow-state cancel`: telling an execution to go on, or to end."""
 
-import getpass
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 
 from workflow_state.cli.completers import LASTING, execution_ids, waiting_actions
 from workflow_state.cli.help import help_end
+from workflow_state.cli.options import user_option
 from workflow_state.cli.questions import save_body, show_question
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state
@@ -16,10 +16,11 @@ from workflow_state.rules.states import ENDED
 
 @click.command(epilog=help_end("cancel"))
 @click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
-def cancel(execution_id: str) -> int:
+@user_option("Who cancels.")
+def cancel(execution_id: str, user_id: str) -> int:
     """Ask an execution to end. Nothing more is started, a request under way ends by itself."""
     require_redis()
-    state = cancel_execution(execution_id)
+    state = cancel_execution(execution_id, user_id)
     click.echo(f"{execution_id} has ended already: {state.status}" if state.status in ENDED else "cancelling")
     return 0
 
@@ -29,7 +30,7 @@ def cancel(execution_id: str) -> int:
 @click.argument("action_id", metavar="ACTION", shell_complete=waiting_actions)
 @click.option("--reject", is_flag=True, help="Say no: the action fails.")
 @click.option("--yes", "is_sure", is_flag=True, help="Do not ask again.")
-@click.option("--user", "user_id", help="Who answers. Default: the name you are logged in by.")
+@user_option("Who answers.")
 @click.option(
     "--save-body",
     "body_file",
@@ -42,7 +43,7 @@ def confirm(
     action_id: str,
     reject: bool,  # noqa: FBT001
     is_sure: bool,  # noqa: FBT001
-    user_id: str | None,
+    user_id: str,
     body_file: Path | None,
 ) -> int:
     """Answer an action that waits for a person. Shows first what will be sent, all of it."""
@@ -59,6 +60,6 @@ def confirm(
             click.echo("nothing was answered; --reject says no")
             return 0
     digest = shown.digest if shown else None
-    confirm_action(execution_id, action_id, not reject, user_id or getpass.getuser(), digest=digest)
+    confirm_action(execution_id, action_id, not reject, user_id, digest=digest)
     click.echo("rejected" if reject else "confirmed")
     return 0

@@ -1,8 +1,9 @@
 """The options that several commands share, and how commands print JSON."""
 
+import getpass
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,20 @@ definitions_option = click.option(
     help="Id or pattern (`crm.*`) of action definitions: the plan may use these and no others. May be repeated.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+
+
+def _login_name() -> str:
+    """Return the name that one is logged in by, or the number where a container has no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def user_option(who: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return the option that says who does it, for the state."""
+    told = f"{who} Default: the name you are logged in by."
+    return click.option("--user", "user_id", default=_login_name, help=told)
 
 
 def use_actions(paths: Sequence[str]) -> None:

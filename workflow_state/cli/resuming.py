@@ -8,7 +8,7 @@ import click
 from workflow_state.cli.completers import RESUMABLE, execution_ids
 from workflow_state.cli.decisions import ask_for_decisions, name_assumed, split_assumed
 from workflow_state.cli.help import help_end
-from workflow_state.cli.options import actions_option, json_option, print_json, use_actions
+from workflow_state.cli.options import actions_option, json_option, print_json, use_actions, user_option
 from workflow_state.cli.plan_file import PLAN_FILE, inputs_option, read_plan
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import get_execution_state
@@ -38,14 +38,16 @@ from workflow_state.views import text as display
     metavar="[ACTION]",
     help="Send a request whose outcome is unknown again, without ACTION all not assumed done. May be repeated.",
 )
+@user_option("Who resumes it, and decides.")
 @actions_option
 @inputs_option
 @json_option
-def resume(
+def resume(  # noqa: PLR0913, PLR0917 - click's: one for each option
     execution_id: str | None,
     plan_file: str | None,
     assumed: Sequence[str],
     again: Sequence[str],
+    user_id: str,
     actions: Sequence[str],
     inputs: Sequence[str],
     as_json: bool,  # noqa: FBT001
@@ -70,7 +72,7 @@ def resume(
     try:
         assume_done = name_assumed(execution_id, texts, again, partial(read_undecided, execution_id, plan))
         send_again = True if "" in again else again
-        handle = resume_execution(execution_id, plan, assume_done=assume_done, send_again=send_again)
+        handle = resume_execution(execution_id, plan, assume_done=assume_done, send_again=send_again, user_id=user_id)
     except OutcomeUnknownError as error:
         given = {"--plan": [plan_file] if plan_file else [], "--actions": actions, "--input": inputs}
         given |= {"--assume-done": [text for text in assumed if text.partition("=")[0] in texts[0]]}

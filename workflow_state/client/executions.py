@@ -141,15 +141,17 @@ def _read_summaries(client: Redis, execution_ids: list[str], waits: Mapping[str,
 
 
 @broker_errors()
-def cancel_execution(execution_id: str) -> ExecutionState:
+def cancel_execution(execution_id: str, user_id: str | None = None) -> ExecutionState:
     """Ask an execution to end, and return its state as it is now; it may be called twice, or after the end.
+
+    `user_id` says who asks, for the state's `cancelledBy`: the first one counts.
 
     No further action starts, a request under way ends by itself, and what waits, for an answer or for its next attempt,
     ends at once. The wish is stored: it holds through a restart of every worker. Raises ExecutionNotFoundError.
     """
     state = get_execution_state(execution_id)
     if state.status not in ENDED:
-        cancel(app, open_store(app.backend, execution_id))
+        cancel(app, open_store(app.backend, execution_id), user_id)
     return state
 
 

@@ -46,6 +46,7 @@ def resume_execution(
     *,
     assume_done: Mapping[str, Any] | None = None,
     send_again: Collection[str] | bool = (),
+    user_id: str | None = None,
 ) -> AsyncResult[Any]:
     """Run a failed or cancelled execution again under a new id; return its handle, as execute_plan.delay does.
 
@@ -56,7 +57,7 @@ def resume_execution(
     A request that failed with the code `outcome_unknown` may have had its effect, so it needs a decision:
     `assume_done` maps its action to the output (any JSON) that it is completed with, without being sent; `send_again`
     names the actions to send again, or is True for all that are not assumed done. `pay[3]` is one element of a list.
-    What was assumed done stays so when it is resumed again.
+    What was assumed done stays so when it is resumed again. `user_id` says who decides, for the state's `resumed`.
 
     Raises ExecutionNotFoundError; OutcomeUnknownError, with the requests in `.undecided`, where a decision lacks;
     ExecutionConflictError for an execution that has completed or still runs, and for a decision where there is nothing
@@ -76,6 +77,8 @@ def resume_execution(
     for name, state in carried.states.items():
         app.backend.store_result(action_task_id(new_id, name), Summary(state), states_of_celery.SUCCESS)
     report = ResumeReport(execution_id=execution_id, actions=carried.report)
+    if user_id is not None:
+        report.user_id = user_id
     return execute_plan.submit(new_plan, new_id, resumed=report, definitions=definitions)
 
 

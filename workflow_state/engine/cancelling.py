@@ -27,12 +27,12 @@ _VERBS = ("revoke", "terminate")
 _BY_STAMPS = "revoke_by_stamped_headers"
 
 
-def cancel(app: Celery, store: ExecutionStore) -> bool:
-    """Store that the execution is to end, and let what waits go on; False where there is no such execution.
+def cancel(app: Celery, store: ExecutionStore, user_id: str | None = None) -> bool:
+    """Store that the execution is to end and who says so, and let what waits go on; False where there is no such one.
 
     Safe to repeat, also after the end.
     """
-    if not request_cancel(store):
+    if not request_cancel(store, user_id):
         return False
     # Whoever dies in the middle of waking leaves the alarm, and a worker goes on with it.
     set_alarm(store)

@@ -51,6 +51,7 @@ class Record:
     started_at: str | None
     completed_at: str | None
     cancel_requested_at: str | None = None
+    cancel_requested_by: str | None = None
     resumed: Mapping[str, Any] | None = None
     definitions: Sequence[str] | None = None
 
@@ -171,8 +172,7 @@ def running_state(
         metrics=calculate_execution_metrics(action_states),
         version=document_version(action_states.values(), confirmations, status, progress),
     )
-    if record.resumed:
-        state.resumed = ResumeReport.model_validate(record.resumed)
+    _tell_who(state, record)
     return state
 
 
@@ -211,7 +211,7 @@ def final_state(
     validations: list[ValidationResult] = []
     error: ErrorDetail | None = None
     if cancelled:
-        error = ErrorDetail(category=ErrorCategory.USER_CANCELLED, message="the execution was cancelled")
+        error = ErrorDetail(category=ErrorCategory.USER_CANCELLED, message=_cancelled(record))
     elif culprit:
         error = _plan_error(culprit, action_states[culprit.id])
     elif plan.get("expectedOutcome"):
@@ -239,9 +239,21 @@ def final_state(
     )
     if error:
         state.error = error
+    _tell_who(state, record)
+    return state
+
+
+def _cancelled(record: Record) -> str:
+    by = f" by {record.cancel_requested_by}" if record.cancel_requested_by else ""
+    return f"the execution was cancelled{by}"
+
+
+def _tell_who(state: ExecutionState, record: Record) -> None:
+    """Add what the record says of the people who cancelled the execution, and who resumed another by it."""
+    if record.cancel_requested_by:
+        state.cancelled_by = record.cancel_requested_by
     if record.resumed:
         state.resumed = ResumeReport.model_validate(record.resumed)
-    return state
 
 
 def refused_state(

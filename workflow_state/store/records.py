@@ -4,7 +4,7 @@ It is one hash, `workflow_state:execution:<id>`, with these fields:
 
 - `plan`, `inputs`, `action:<id>` and `level:<n>` (the ids of its actions). They never change. An action and a level are
   fields of their own, so that what one of them costs does not grow with the plan.
-- `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `expiresAt`, `resumed`.
+- `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `cancelRequestedBy`, `expiresAt`, `resumed`.
 - `definitions`: the ids and patterns of the definitions that it may use, where its submission named them.
 - `currentLevel`, `wave`, `messageCount`, `nextMessage` and `begunCount`: how far it has come (position.py).
 
@@ -172,11 +172,15 @@ def read_inputs(store: ExecutionStore) -> dict[str, Any]:
     return inputs
 
 
-def request_cancel(store: ExecutionStore) -> bool:
-    """Say that the execution is to end; False where there is no such execution. Safe to repeat."""
+def request_cancel(store: ExecutionStore, user_id: str | None = None) -> bool:
+    """Say that the execution is to end, and who said so first; False where there is no such one. Safe to repeat."""
     if not store.client.exists(store.record):
         return False
-    store.client.hsetnx(store.record, "cancelRequestedAt", datetime.now(UTC).isoformat())
+    with store.client.pipeline() as pipe:
+        pipe.hsetnx(store.record, "cancelRequestedAt", datetime.now(UTC).isoformat())
+        # Nobody's name as well: who asks a second time has not cancelled it.
+        pipe.hsetnx(store.record, "cancelRequestedBy", user_id or "")
+        pipe.execute()
     return True
 
 
@@ -211,6 +215,7 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         started_at=optional("startedAt"),
         completed_at=optional("completedAt"),
         cancel_requested_at=optional("cancelRequestedAt"),
+        cancel_requested_by=optional("cancelRequestedBy") or None,
         resumed=json.loads(text["resumed"]) if "resumed" in text else None,
         definitions=json.loads(text["definitions"]) if "definitions" in text else None,
     )

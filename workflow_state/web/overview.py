@@ -56,6 +56,10 @@ def take_snapshot(state: ExecutionState, *, cancelling: bool) -> Snapshot:
         head["error"] = state.error.to_json_data()
     if state.resumed:
         head["resumedFrom"] = state.resumed.execution_id
+        if state.resumed.user_id:
+            head["resumedBy"] = state.resumed.user_id
+    if state.cancelled_by:
+        head["cancelledBy"] = state.cancelled_by
     ended = state.status in ENDED
     if cancelling and not ended:
         head["cancelling"] = True

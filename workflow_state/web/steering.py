@@ -48,7 +48,7 @@ async def confirm(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     """Ask the execution to end."""
     execution_id = request.path_params["execution_id"]
-    state = await in_thread(cancel_execution, execution_id)
+    state = await in_thread(cancel_execution, execution_id, request.app.state.user(request))
     request.app.state.readings.hurry(execution_id)
     return JSONResponse({"status": state.status, "hadEnded": state.status in ENDED})
 
@@ -63,6 +63,7 @@ async def resume(request: Request) -> Response:
             execution_id,
             assume_done=decisions.assume_done,
             send_again=decisions.send_again,
+            user_id=request.app.state.user(request),
         )
     except ValueError as error:  # an output that is no JSON, such as 1e999
         raise HTTPException(400, str(error)) from error

@@ -198,11 +198,14 @@ def test_confirm_cancel_and_resume(cli, plan_file, redis_url, worker):
     assert (again.returncode, "already" in again.stderr) == (2, True)
 
     second = paused()
-    assert cli("cancel", second, redis_url=redis_url).stdout == "cancelling\n"
+    assert cli("cancel", second, "--user", "ada", redis_url=redis_url).stdout == "cancelling\n"
+    assert "the execution was cancelled by ada" in cli("status", second, "--watch", redis_url=redis_url).stdout
     assert cli("status", "--watch", second, redis_url=redis_url).returncode == 3
     assert "has ended already: cancelled" in cli("cancel", second, redis_url=redis_url).stdout
 
-    resumed = json.loads(cli("resume", second, "--json", redis_url=redis_url).stdout)
+    resumed = json.loads(cli("resume", second, "--json", "--user", "grace", redis_url=redis_url).stdout)
+    state = get_execution_state(resumed["id"])
+    assert (state.resumed.user_id, get_execution_state(second).cancelled_by) == ("grace", "ada")
     assert {name: item["kept"] for name, item in resumed["actions"].items()} == {"ask": False, "beside": True}
     refused = cli("resume", first, redis_url=redis_url)
     assert (refused.returncode, "is completed" in refused.stderr) == (2, True)

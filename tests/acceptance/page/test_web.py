@@ -355,7 +355,14 @@ def test_rejecting_and_resuming(worker, page):
     assert snapshot["resumedFrom"] == handle.id
     assert page.get(f"/api/executions/{new_id}/actions/before").json()["resumed"]["kept"] is True
     page.post(f"/api/executions/{new_id}/cancel", json=NO_BODY)
-    end_of(new_id)
+    cancel_execution(new_id, "somebody later")
+    ended = end_of(new_id)
+    # Who decided, resumed and cancelled is in the states; without a name of their own it is the page's.
+    assert get_execution_state(handle.id).confirmations[0].user_id == "web"
+    assert (ended.resumed.user_id, ended.cancelled_by) == ("web", "web")
+    assert ended.error.message == "the execution was cancelled by web"
+    _, snapshot = events(page, f"/api/executions/{new_id}/events", until="snapshot")[0]
+    assert (snapshot["resumedBy"], snapshot["cancelledBy"]) == ("web", "web")
 
 
 def test_cancelling_is_seen_by_everybody(worker, page, service: Service):

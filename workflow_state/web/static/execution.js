@@ -129,15 +129,16 @@ function showHead() {
 }
 
 function showFacts() {
-  const { startedAt, completedAt, resumedFrom, status } = state.head;
+  const { startedAt, completedAt, resumedFrom, resumedBy, cancelledBy, status } = state.head;
   const facts = [h("code", { class: "copyable" }, executionId)];
   if (status === "initializing") facts.push(["submitted ", moment(state.graph.submittedAt)]);
   else facts.push(["started ", moment(startedAt)]);
   if (completedAt) facts.push(`took ${duration(completedAt - startedAt)}`);
   else if (status !== "initializing") facts.push(h("span", { id: "elapsed" }, elapsed(now() - startedAt)));
-  if (resumedFrom) facts.push(["resumed from ", h("a", { href: `./${encodeURIComponent(resumedFrom)}` }, resumedFrom)]);
+  if (resumedFrom) facts.push(["resumed from ", h("a", { href: `./${encodeURIComponent(resumedFrom)}` }, resumedFrom), resumedBy ? ` by ${resumedBy}` : ""]);
+  if (cancelledBy) facts.push(`cancelled by ${cancelledBy}`);
   const line = facts.map((fact) => h("span", {}, fact));
-  const key = JSON.stringify([status, startedAt, completedAt, resumedFrom]);
+  const key = JSON.stringify([status, startedAt, completedAt, resumedFrom, cancelledBy]);
   if (byId("facts").dataset.key === key) return;
   byId("facts").dataset.key = key;
   byId("facts").replaceChildren(...line);
