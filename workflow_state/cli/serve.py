@@ -33,8 +33,14 @@ def _address_options(command: Callable[..., int]) -> Callable[..., int]:
         click.option(
             "--token",
             envvar=f"{PREFIX}WEB_TOKEN",
-            help="What one must know to open the page; needed beyond loopback. Better in WORKFLOW_STATE_WEB_TOKEN, "
-            "where nobody sees it in a list of processes.",
+            help="What one must know to open the page, at least 16 characters; needed beyond loopback. Better in "
+            "WORKFLOW_STATE_WEB_TOKEN, where nobody sees it in a list of processes.",
+        ),
+        click.option(
+            "--viewer-token",
+            envvar=f"{PREFIX}WEB_VIEWER_TOKEN",
+            help="What one must know to look, and do nothing else; beside --token. Better in "
+            "WORKFLOW_STATE_WEB_VIEWER_TOKEN.",
         ),
         click.option(
             "--allow-host",
@@ -95,7 +101,13 @@ def web(**address: Any) -> int:
 
 
 def _serve(
-    *, host: str, port: int, token: str | None, allowed_hosts: Sequence[str], check: Callable[[], None] | None = None
+    *,
+    host: str,
+    port: int,
+    token: str | None,
+    viewer_token: str | None,
+    allowed_hosts: Sequence[str],
+    check: Callable[[], None] | None = None,
 ) -> None:
     # The extra is optional: everything else works without it.
     from workflow_state.web.server import serve_page  # noqa: PLC0415
@@ -103,7 +115,15 @@ def _serve(
     def say(address: str) -> None:
         click.echo(f"the run page: {address}{'?token=…' if token else ''}  (Ctrl-C ends it)")
 
-    serve_page(host, port, token=token or None, allowed_hosts=allowed_hosts, started=say, check=check)
+    serve_page(
+        host,
+        port,
+        token=token or None,
+        viewer_token=viewer_token or None,
+        allowed_hosts=allowed_hosts,
+        started=say,
+        check=check,
+    )
 
 
 def _start_flower(stack: ExitStack, port: int, log_file: Path) -> None:

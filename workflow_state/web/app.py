@@ -28,12 +28,12 @@ from workflow_state.errors import (
     WorkflowStateError,
 )
 from workflow_state.web import looking, steering
-from workflow_state.web.guard import Guard, TokenGate
+from workflow_state.web.guard import LEAST_TOKEN_CHARACTERS, ROLE, Guard, Role, RoleGate, TokenGate
 from workflow_state.web.live import Readings, in_thread
 from workflow_state.web.pages import read_page
 
 NOBODY_KNOWN = "web"
-"""Who answers a confirmation where nothing says who is there."""
+"""Who answers, cancels and resumes where nothing says who is there."""
 
 _STATUS_OF = {
     ExecutionNotFoundError: 404,
@@ -50,24 +50,33 @@ def create_web_app(
     *,
     user: Callable[[Request], str | None] | None = None,
     token: str | None = None,
+    viewer_token: str | None = None,
+    role: Callable[[Request], Role] | None = None,
     allowed_hosts: Collection[str] | None = None,
 ) -> Starlette:
     """Return the run page as an ASGI application, to be served alone or mounted in another.
 
-    `user` says who answers a confirmation, for the state and the error of a rejection; by default that is
-    `request.user`, as Starlette's AuthenticationMiddleware sets it, or "web". With `token` nobody gets in without it;
-    leave it out behind your own authentication. `allowed_hosts` are the host names that a request may have, without
-    ports; None allows every name.
+    `user` says who answers, cancels and resumes, for the states; by default that is `request.user`, as Starlette's
+    AuthenticationMiddleware sets it, or "web". `role` says of a request whether it is an `operator`'s or a `viewer`'s,
+    who may look and do nothing. With `token` nobody gets in without it, or without `viewer_token`, which makes a
+    viewer; leave them out behind your own authentication. `allowed_hosts` are the host names that a request may have,
+    without ports; None allows every name.
 
-    Whoever can open the page can read what plans got as answers, and steer every execution.
+    Whoever can open the page can read what plans got as answers. An operator can steer every execution.
+
+    Raises SettingsError for a token of less than 16 characters, for two that are the same, and for a `viewer_token`
+    alone.
     """
+    tokens = _roles_of(token, viewer_token)
+    find_role = role or _role_by_token
     pages = [
         Route("/", _list_page),
         Route("/executions/{execution_id}", _execution_page),
         *looking.routes,
         *steering.routes,
     ]
-    gate = [Middleware(TokenGate, token=token)] if token else []
+    gate = [Middleware(TokenGate, tokens=tokens)] if tokens else []
+    gate.append(Middleware(RoleGate, role=find_role))
     application = Starlette(
         routes=[
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
@@ -83,8 +92,30 @@ def create_web_app(
         },
     )
     application.state.readings = Readings()
+    application.state.role = find_role
     application.state.user = lambda request: (user or _user_of)(request) or NOBODY_KNOWN
     return application
+
+
+def _roles_of(token: str | None, viewer_token: str | None) -> dict[str, Role]:
+    if viewer_token and not token:
+        raise SettingsError("a token for viewers needs one for operators beside it: without, everybody is an operator")
+    if token and token == viewer_token:
+        raise SettingsError("the token for viewers is that for operators; they must differ")
+    tokens: dict[str, Role] = {given: "operator" for given in [token] if given}
+    tokens |= {given: "viewer" for given in [viewer_token] if given}
+    for given, its_role in tokens.items():
+        if len(given) < LEAST_TOKEN_CHARACTERS:
+            raise SettingsError(
+                f"the token for {its_role}s has {len(given)} characters, and needs {LEAST_TOKEN_CHARACTERS}: make one "
+                "with openssl rand -hex 16"
+            )
+    return tokens
+
+
+def _role_by_token(request: Request) -> Role:
+    role: Role = request.scope.get(ROLE, "operator")
+    return role
 
 
 async def _list_page(request: Request) -> Response:

@@ -5,14 +5,16 @@
 - Where the page is on loopback the `Host` must be one of its names: a name of somebody else's that resolves to
   127.0.0.1 (DNS rebinding) would otherwise make their page one of ours.
 - With a token, only the style sheet and the scripts are given to everybody. `?token=` signs a browser in: it gets a
-  cookie that is derived from the token, HttpOnly and SameSite=Strict. Other clients send `Authorization: Bearer`.
+  cookie that is derived from the token, HttpOnly and SameSite=Strict. Other clients send `Authorization: Bearer`. Wrong
+  tokens are counted (wrong_tokens.py); a cookie can't be guessed, so that those who are signed in stay in.
+- A viewer may look, and do nothing: only GET and HEAD are let through.
 - The content security policy lets a browser run and load the package's own files only. No site may frame the page.
 """
 
 import hashlib
 import hmac
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Literal
 from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import MutableHeaders
@@ -21,6 +23,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workflow_state.web.pages import read_page
+from workflow_state.web.wrong_tokens import WrongTokens
+
+Role = Literal["operator", "viewer"]
+ROLE: Final = "workflow_state.role"
+"""Where the scope says which role a token has."""
+
+LEAST_TOKEN_CHARACTERS: Final = 16
 
 COOKIE: Final = "workflow_state_web"
 HEADERS: Final = {
@@ -81,12 +90,13 @@ class Guard:
 
 
 class TokenGate:
-    """Lets nobody in without the token."""
+    """Lets nobody in without a token, and says in the scope which role the token has."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, tokens: Mapping[str, Role]) -> None:
         self._app = app
-        self._token = token
-        self._cookie = hmac.new(token.encode(), b"workflow-state web cookie", hashlib.sha256).hexdigest()
+        self._tokens = tokens
+        self._cookies = {_cookie_of(token): role for token, role in tokens.items()}
+        self._wrong = WrongTokens()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or have the application answer."""
@@ -94,34 +104,64 @@ class TokenGate:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
-        offered = request.query_params.get("token")
-        answer: Response | None = None
-        if offered is not None and request.method == "GET":
-            answer = self._sign_in(request) if _same(offered, self._token) else _unauthorized(request)
-        elif not self._is_signed_in(request):
-            answer = _unauthorized(request)
+        answer = self._refuse_or_sign_in(request)
         await (answer or self._app)(scope, receive, send)
 
-    def _is_signed_in(self, request: Request) -> bool:
+    def _refuse_or_sign_in(self, request: Request) -> Response | None:
+        """Return the answer to who is not signed in, or signs in now; None for who may go on."""
+        in_address = request.query_params.get("token") if request.method == "GET" else None
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return _same(credentials.strip(), self._token)
-        return _same(request.cookies.get(COOKIE, ""), self._cookie)
+        in_header = credentials.strip() if scheme.lower() == "bearer" else None
+        offered = in_header if in_address is None else in_address
+        if offered is None:
+            role = _find(request.cookies.get(COOKIE, ""), self._cookies)
+        else:
+            address = request.client.host if request.client else ""
+            if wait_s := self._wrong.wait_s(address):
+                return _too_many(wait_s)
+            role = _find(offered, self._tokens)
+            if role is None:
+                self._wrong.note(address)
+        if role is None:
+            return _unauthorized(request)
+        if in_address is not None:
+            return self._sign_in(request, in_address)
+        request.scope[ROLE] = role
+        return None
 
-    def _sign_in(self, request: Request) -> Response:
+    def _sign_in(self, request: Request, token: str) -> Response:
         left = [(name, value) for name, value in request.query_params.multi_items() if name != "token"]
         # Not a redirect: where a link in a mail leads here, a browser would not send a Strict cookie with that either.
         page = read_page("signed_in.html", request).replace("{{next}}", f"?{urlencode(left)}" if left else "?")
         answer = HTMLResponse(page)
         answer.set_cookie(
             COOKIE,
-            self._cookie,
+            _cookie_of(token),
             path=request.scope.get("root_path") or "/",
             secure=request.url.scheme == "https",
             httponly=True,
             samesite="strict",
         )
         return answer
+
+
+class RoleGate:
+    """Lets a viewer look, and do nothing."""
+
+    def __init__(self, app: ASGIApp, role: Callable[[Request], Role]) -> None:
+        self._app = app
+        self._role = role
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or have the application answer."""
+        answer: Response | None = None
+        if (
+            scope["type"] == "http"
+            and scope["method"] not in _SAFE_METHODS
+            and self._role(Request(scope)) != "operator"
+        ):
+            answer = _refusal(403, "viewer", "a viewer may look at executions, and neither answer, cancel nor resume")
+        await (answer or self._app)(scope, receive, send)
 
 
 def _host_name(request: Request) -> str:
@@ -144,8 +184,20 @@ def _is_from_the_page(request: Request) -> bool:
     return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
 
-def _same(given: str, right: str) -> bool:
-    return hmac.compare_digest(given.encode(), right.encode())
+def _find(given: str, known: Mapping[str, Role]) -> Role | None:
+    """Return the role of a token or cookie; it takes as long whichever of them it is like."""
+    found = [role for text, role in known.items() if hmac.compare_digest(given.encode(), text.encode())]
+    return found[0] if found else None
+
+
+def _cookie_of(token: str) -> str:
+    return hmac.new(token.encode(), b"workflow-state web cookie", hashlib.sha256).hexdigest()
+
+
+def _too_many(wait_s: int) -> Response:
+    answer = _refusal(429, "wrong_tokens", f"too many wrong tokens from this address; try again in {wait_s} s")
+    answer.headers["Retry-After"] = str(wait_s)
+    return answer
 
 
 def _refusal(status: int, code: str, message: str) -> Response:

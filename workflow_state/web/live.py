@@ -9,7 +9,8 @@ import json
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -21,6 +22,10 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from workflow_state.client.connections import connection_pool
+from workflow_state.schema import ExecutionStatus
+
+LIST_KEY = "the list"
+"""What all lists of executions are read as: no execution has such an id."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -108,6 +113,7 @@ class Readings:
     def __init__(self) -> None:
         self.is_closing = False
         self._by_key: dict[str, Reading[Any]] = {}
+        self._wanted: Counter[ExecutionStatus | None] = Counter()
 
     @contextmanager
     def looking_at(self, key: str, read: Callable[[], T]) -> Iterator[Reading[T]]:
@@ -120,6 +126,20 @@ class Readings:
             reading.lookers -= 1
             if not reading.lookers:
                 self._by_key.pop(key, None)
+
+    @contextmanager
+    def wanting(self, status: ExecutionStatus | None) -> Iterator[Collection[ExecutionStatus | None]]:
+        """Yield the states for whose lists somebody looks, this one among them for now; None is the list of all."""
+        is_first = not self._wanted[status]
+        self._wanted[status] += 1
+        if is_first:
+            self.hurry(LIST_KEY)
+        try:
+            yield self._wanted
+        finally:
+            self._wanted[status] -= 1
+            if not self._wanted[status]:
+                del self._wanted[status]
 
     def hurry(self, key: str) -> None:
         """Have all that look at it see at once what has just been done."""

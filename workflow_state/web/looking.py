@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -26,10 +28,9 @@ from workflow_state.client.resume import read_undecided
 from workflow_state.errors import ExecutionNotFoundError, WorkflowStateError
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionStatus
 from workflow_state.web.asked import questions_about
-from workflow_state.web.live import EventStream, Readings, event, follow, in_thread
+from workflow_state.web.live import LIST_KEY, EventStream, Readings, event, follow, in_thread
 from workflow_state.web.overview import Snapshot, graph_of, graph_without_plan, take_snapshot
 
-LIST_KEY = "the list"
 _LISTED = 50
 _MOST_LISTED = 500
 # A longer output is shown by its beginning, and can be downloaded.
@@ -45,9 +46,7 @@ async def list_json(request: Request) -> Response:
 async def list_events(request: Request) -> Response:
     """Tell of them each time that the list has changed."""
     limit, status = _list_query(request)
-    key = f"{LIST_KEY} {limit} {status}"
-    read = partial(_or_trouble, partial(_read_list, limit, status))
-    return EventStream(follow(_readings(request), key, read, _tell_list))
+    return EventStream(_follow_list(_readings(request), limit, status))
 
 
 async def state_json(request: Request) -> Response:
@@ -57,8 +56,9 @@ async def state_json(request: Request) -> Response:
 
 
 async def graph_json(request: Request) -> Response:
-    """Return the plan as a graph."""
-    return JSONResponse(await in_thread(_read_graph, _execution_id(request)))
+    """Return the plan as a graph, and the role of who looks."""
+    graph = await in_thread(_read_graph, _execution_id(request))
+    return JSONResponse(graph | {"role": request.app.state.role(request)})
 
 
 async def plan_json(request: Request) -> Response:
@@ -132,8 +132,31 @@ def _or_trouble(read: partial[Any]) -> Any:
         return Trouble(f"Redis can't be reached: {error}" if isinstance(error, RedisError) else error)
 
 
-def _tell_list(_: Any, now: Any) -> tuple[str, bool]:
-    return event("trouble", {"message": now}) if isinstance(now, Trouble) else event("list", now), False
+async def _follow_list(readings: Readings, limit: int, status: ExecutionStatus | None) -> AsyncGenerator[str]:
+    """Yield the list each time that it has changed.
+
+    All lists are one reading, whatever their limits and states are: what is read does not grow with the parameters
+    that somebody thinks of, only with the seven states that somebody looks for.
+    """
+    with readings.wanting(status) as wanted:
+        read = partial(_or_trouble, partial(_read_lists, wanted))
+        async with aclosing(follow(readings, LIST_KEY, read, partial(_tell_list, limit, status))) as events:
+            async for text in events:
+                yield text
+
+
+def _read_lists(wanted: Collection[ExecutionStatus | None]) -> dict[ExecutionStatus | None, list[dict[str, Any]]]:
+    return {status: _read_list(_MOST_LISTED, status) for status in list(wanted)}
+
+
+def _tell_list(limit: int, status: ExecutionStatus | None, before: Any, now: Any) -> tuple[str, bool]:
+    if isinstance(now, Trouble):
+        return event("trouble", {"message": now}), False
+    found = now.get(status)
+    earlier = before.get(status) if isinstance(before, dict) else None
+    # One that was read before somebody looked for this state has none of it.
+    is_new = found is not None and (earlier is None or earlier[:limit] != found[:limit])
+    return event("list", found[:limit]) if is_new else "", False
 
 
 def _tell_execution(before: Snapshot | Trouble | None, now: Snapshot | Trouble) -> tuple[str, bool]:

@@ -20,6 +20,7 @@ def serve_page(
     port: int,
     *,
     token: str | None = None,
+    viewer_token: str | None = None,
     allowed_hosts: Collection[str] = (),
     started: Callable[[str], None],
     check: Callable[[], None] | None = None,
@@ -27,7 +28,7 @@ def serve_page(
     """Serve the page until Ctrl-C; `started` is called with its address once it can be opened.
 
     `check` is called each second, and ends the server by raising. Raises SettingsError where the address is not
-    loopback and there is no token, and where it can't be listened on.
+    loopback and there is no token, for a token that is too short, and where it can't be listened on.
     """
     is_loopback = listens_on_loopback(host)
     if not is_loopback and not token:
@@ -36,7 +37,7 @@ def serve_page(
             "set a token with --token or WORKFLOW_STATE_WEB_TOKEN, or listen on 127.0.0.1"
         )
     names = {name.strip("[]").lower() for name in (*allowed_hosts, host)} | _LOOPBACK_NAMES
-    application = create_web_app(token=token, allowed_hosts=names if is_loopback else None)
+    application = create_web_app(token=token, viewer_token=viewer_token, allowed_hosts=names if is_loopback else None)
     with _listen(host, port) as listener:
         server = _Server(application.state.readings.close, check, application)
         started(f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}/")

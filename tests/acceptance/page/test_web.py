@@ -20,7 +20,7 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from workflow_state import cancel_execution, execute_plan, get_execution_state
+from workflow_state import SettingsError, cancel_execution, execute_plan, get_execution_state, list_executions
 from workflow_state.web import create_web_app
 
 TIMEOUT_S = 30
@@ -445,6 +445,111 @@ def test_nothing_is_told_without_the_token(worker, redis_url):
         assert "HttpOnly" in cookie
         assert "samesite=strict" in cookie.lower()
         assert client.get("/api/executions").status_code == 200
+
+
+def test_a_viewer_looks_and_does_nothing(worker, redis_url):
+    """Whatever the way in: by a token of its own, or by what a team's application says."""
+    token, viewer_token = uuid4().hex, uuid4().hex
+    handle = execute_plan.delay(plan(asking("ask")))
+    digest = wait_for_question(handle.id).digest
+    base = f"/api/executions/{handle.id}"
+    answer = {"actionId": "ask", "confirmed": True, "digest": digest}
+    things_to_do = {"confirmations": answer, "cancel": NO_BODY, "resume": NO_BODY}
+    pages = {
+        "token": create_web_app(token=token, viewer_token=viewer_token),
+        "role": create_web_app(role=lambda request: "viewer" if "x-viewer" in request.headers else "operator"),
+    }
+    for kind, application in pages.items():
+        with served(application) as client:
+            if kind == "token":
+                assert client.get("/", params={"token": viewer_token}).status_code == 200
+                headers = {}
+            else:
+                headers = {"X-Viewer": "1"}
+            assert client.get(f"{base}/graph", headers=headers).json()["role"] == "viewer"
+            assert client.get(f"{base}/actions/ask", headers=headers).json()["confirmations"][0]["digest"] == digest
+            for what, body in things_to_do.items():
+                refused = client.post(f"{base}/{what}", json=body, headers=headers)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (403, "viewer")
+            operator = {"Authorization": f"Bearer {token}"}
+            assert client.get(f"{base}/graph", headers=operator).json()["role"] == "operator"
+    (still_open,) = get_execution_state(handle.id).confirmations
+    assert still_open.confirmed is None
+    with served(pages["token"]) as client:
+        given = client.post(f"{base}/confirmations", json=answer, headers={"Authorization": f"Bearer {token}"})
+        assert given.status_code == 200
+    assert end_of(handle.id).status == "completed"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        ({"token": "x" * 15}, "15 characters, and needs 16"),
+        ({"token": "x" * 16, "viewer_token": "y"}, "token for viewers has 1 characters"),
+        ({"token": "x" * 16, "viewer_token": "x" * 16}, "they must differ"),
+        ({"viewer_token": "x" * 16}, "needs one for operators"),
+    ],
+)
+def test_tokens_that_protect_nothing_are_refused(tokens, told):
+    """Each is an error when the page is made, not when somebody has found out."""
+    with pytest.raises(SettingsError, match=told):
+        create_web_app(**tokens)
+
+
+def test_tokens_can_not_be_tried_out(redis_url):
+    """After ten wrong ones none is looked at for a minute, the right one neither; who is signed in stays so."""
+    token = uuid4().hex
+    with served(create_web_app(token=token)) as client:
+        assert client.get("/", params={"token": token}).status_code == 200
+        wrong = [client.get("/", headers={"Authorization": f"Bearer {number}"}).status_code for number in range(5)]
+        wrong += [client.get("/", params={"token": str(number)}).status_code for number in range(6)]
+        assert wrong == [401] * 10 + [429]
+        late = client.get("/", params={"token": token})
+        assert (late.status_code, late.json()["error"]["code"]) == (429, "wrong_tokens")
+        assert 1 <= int(late.headers["retry-after"]) <= 60
+        assert client.get("/api/executions").status_code == 200
+
+
+def test_lists_share_one_reading_whatever_their_parameters_are(worker, page, application, monkeypatch):
+    """Each stream gets its own part of it."""
+    listed = []
+    real = list_executions
+
+    def counting(limit, status):
+        listed.append(status)
+        return real(limit, status)
+
+    monkeypatch.setattr("workflow_state.web.looking.list_executions", counting)
+    for handle in [execute_plan.delay(plan(a=[])) for _ in range(3)]:
+        handle.get(timeout=TIMEOUT_S)
+    queries = ["limit=1", "limit=2", "limit=500", "limit=3&status=completed", "limit=1&status=completed&x=1"]
+    ready, leave, found = threading.Barrier(len(queries) + 1), threading.Event(), {}
+
+    def look(query):
+        for _, data in stream(page, f"/api/executions/events?{query}", until="never"):
+            found[query] = data
+            ready.wait(10)
+            leave.wait(10)
+            return
+
+    lookers = [threading.Thread(target=look, args=(query,)) for query in queries]
+    for looker in lookers:
+        looker.start()
+    ready.wait(10)
+    readings = application.state.readings
+    assert [*readings._by_key] == ["the list"]  # noqa: SLF001 - what is counted is nobody else's to see
+    listed.clear()
+    time.sleep(1.2)  # what is measured is how much happens in a time
+    assert {*listed} == {None, "completed"}
+    assert len(listed) <= 2 * 6
+    leave.set()
+    for looker in lookers:
+        looker.join(10)
+    assert [len(found[query]) for query in queries[:2]] == [1, 2]
+    assert found["limit=500"][:2] == found["limit=2"]
+    assert {item["status"] for item in found[queries[3]]} == {"completed"}
+    assert found[queries[4]] == found[queries[3]][:1]
+    wait_until(lambda: not readings._by_key, "nobody looks any more")  # noqa: SLF001
 
 
 class HeaderAuthentication(AuthenticationBackend):

@@ -311,6 +311,20 @@ def test_a_body_of_megabytes_is_told_with_its_digest_and_can_be_kept(worker, pag
     page.see("#status", "failed")
 
 
+def test_a_viewer_sees_everything_and_no_button(worker, page):
+    """Neither for the question, nor for the execution."""
+    handle = execute_plan.delay(plan(asking("ask")))
+    wait_for_question(handle.id)
+    with served(create_web_app(role=lambda _: "viewer")) as client:
+        page.open(f"{client.base_url}/executions/{handle.id}#ask")
+        page.see(".question", "You may look at this, and not answer it.")
+        assert "/echo/ask" in page.text(".question")
+        assert [page.text(selector) for selector in ("[data-key=yes]", "[data-key=no]", "#cancel")] == [None] * 3
+        answer_question(handle.id, confirmed=False)
+        page.see("#status", "failed")
+        assert page.text("#resume") is None
+
+
 def test_a_question_that_changes_under_the_pointer_must_be_read_again(worker, page, address):
     """The buttons are dead until what would be sent now has been shown."""
     handle = execute_plan.delay(plan(asking("ask")))

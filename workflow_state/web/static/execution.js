@@ -18,6 +18,7 @@ const now = () => Date.now() + state.offsetMs;
 const chosen = new Set();
 let graph;
 let panel;
+let isViewer = false; // who may look, and do nothing
 
 const dialogs = makeDialogs(byId("dialog"), {
   api,
@@ -39,7 +40,8 @@ async function start() {
   if (state.graph.description) setText(byId("description"), state.graph.description);
   setHidden(byId("description"), !state.graph.description);
   graph = drawGraph(byId("graph"), state.graph, { open, now, hoverLine: byId("hovered") });
-  panel = makePanel(byId("panel"), { api, graph, announce, closed, answered: () => {}, openAction: open });
+  isViewer = state.graph.role === "viewer";
+  panel = makePanel(byId("panel"), { api, graph, isViewer, announce, closed, answered: () => {}, openAction: open });
   byId("cancel").addEventListener("click", dialogs.cancel);
   byId("resume").addEventListener("click", () => dialogs.resume(count().completed ?? 0, Object.keys(state.graph.actions).length));
   byId("plan").addEventListener("toggle", showPlan);
@@ -113,8 +115,8 @@ function showHead() {
   const element = byId("status");
   if (element.textContent !== text) element.replaceWith(Object.assign(pill(look, text), { id: "status" }));
   const isOver = ENDED.includes(status);
-  setHidden(byId("cancel"), isOver || Boolean(state.head.cancelling));
-  setHidden(byId("resume"), !["failed", "cancelled"].includes(status) || (error && !Object.keys(state.actions).length));
+  setHidden(byId("cancel"), isViewer || isOver || Boolean(state.head.cancelling));
+  setHidden(byId("resume"), isViewer || !["failed", "cancelled"].includes(status) || (error && !Object.keys(state.actions).length));
   showFacts();
   const counts = count();
   const total = Object.keys(state.graph.actions).length;

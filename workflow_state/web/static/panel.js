@@ -8,7 +8,7 @@ const ELEMENTS_SHOWN = 100;
 const ANSWERS_SHOWN = 20;
 const AGAIN_AFTER_MS = 400;
 
-export function makePanel(root, { api, graph, announce, closed, answered, openAction }) {
+export function makePanel(root, { api, graph, isViewer, announce, closed, answered, openAction }) {
   let shown = null;
   let question = null; // what the person has before them: { digest, name }
   let fetching = 0;
@@ -130,7 +130,7 @@ export function makePanel(root, { api, graph, announce, closed, answered, openAc
       h("p", { class: "muted" }, "Exactly this request will be sent:"),
       request ? askedView(request, shownBody, `${api}/actions/${encodeURIComponent(name)}/body`) : null,
       asked.expiresAt ? h("p", {}, "To be answered before ", moment(asked.expiresAt), ".") : null,
-      h("div", { class: "buttons" }, yes, no),
+      isViewer ? h("p", { class: "strong" }, "You may look at this, and not answer it.") : h("div", { class: "buttons" }, yes, no),
       problem,
     );
     // What nobody can read, nobody can confirm.
