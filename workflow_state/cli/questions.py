@@ -1,5 +1,7 @@
 """Showing a person on a terminal what an action would send."""
 
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -7,6 +9,8 @@ import click
 from workflow_state.client.questions import read_long_body
 from workflow_state.schema import ConfirmationState
 from workflow_state.views.requests import MOST_SHOWN_BYTES, body_text, question
+
+_LEAST_COLUMNS = 20
 
 
 def show_question(confirmation: ConfirmationState, *, err: bool = False) -> None:
@@ -16,7 +20,10 @@ def show_question(confirmation: ConfirmationState, *, err: bool = False) -> None
         place = request.body_location
         is_shown = place is None or place.size <= MOST_SHOWN_BYTES
         body = body_text(request, read_long_body(request)) if is_shown else None
-    for line in question(confirmation, body):
+    is_terminal = (sys.stderr if err else sys.stdout).isatty()
+    # A terminal that says nothing of its width may be a narrow one.
+    width = max(_LEAST_COLUMNS, shutil.get_terminal_size().columns) if is_terminal else None
+    for line in question(confirmation, body, width=width):
         click.echo(line, err=err)
 
 

@@ -309,6 +309,9 @@ def test_confirming_sends_what_was_shown(worker, page, service: Service):
     assert (stale.status_code, stale.json()["error"]["code"]) == (409, "ConfirmationError")
     assert "changed" in stale.json()["error"]["message"]
     assert page.post(f"{base}/confirmations", json={"actionId": "ask", "confirmed": True}).status_code == 400
+    for confirmed in (True, False):
+        unbound = page.post(f"{base}/confirmations", json={"actionId": "ask", "confirmed": confirmed, "digest": ""})
+        assert (unbound.status_code, "needs the digest" in unbound.json()["error"]["message"]) == (409, True)
     assert service.requests_to(f"/echo/{name}") == []
 
     given = page.post(f"{base}/confirmations", json=body | {"digest": question["digest"]})

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 from helpers.states import NOW, completed, execution, failed, pending, running, skipped, traced, waiting
+from rich.cells import cell_len
 from rich.console import Console
 
 from workflow_state.cli.screen import exit_code, live_view
@@ -218,6 +219,20 @@ def test_a_body_that_is_megabytes_long_is_told_with_its_digest():
     request = {"method": "POST", "url": "https://a.example", "headers": {}, "bodyLocation": place}
     asked = ConfirmationState.model_validate({"actionId": "a", "requestedAt": NOW.isoformat(), "request": request})
     assert question(asked)[-1] == f"  a body of 3,000,000 bytes, SHA-256 {'ab' * 32}: --save-body FILE writes it"
+
+
+def test_no_line_is_broken_by_the_terminal():
+    """What comes after many spaces would begin a line there, and look like one of ours; wide characters count twice."""
+    forged = "Pay?" + " " * 200 + "  POST https://harmless.example"
+    request = {"method": "POST", "url": "https://a.example/" + "x" * 100, "headers": {"x-a": "送" * 100}}
+    asked = ConfirmationState.model_validate(
+        {"actionId": "a", "requestedAt": NOW.isoformat(), "title": forged, "message": forged, "request": request}
+    )
+    lines = question(asked, width=40)
+    assert [line for line in lines if line.startswith("  POST")] == ["  POST https://a.example/" + "x" * 15]
+    assert max(map(cell_len, lines)) == 40
+    whole = "".join(line.removeprefix("  … ") if line.startswith("  … ") else f"\n{line}" for line in lines)
+    assert whole.splitlines()[1:] == question(asked)
 
 
 def test_a_body_has_no_line_that_looks_like_one_of_ours():
