@@ -278,6 +278,8 @@ def test_nothing_of_a_request_hides_from_the_person(worker, page, address, servi
     assert "The plan says, in its own words:\n\n" + r"Is it \u00adsafe?" in shown
     assert page.text(".question h3") == "ask asks"
     assert "s3cr3t" not in page.driver.page_source
+    # Words of right-to-left scripts change no places.
+    assert page.run("return getComputedStyle(document.querySelector('.question .json')).unicodeBidi") == "bidi-override"
     # What the client adds comes last, and is folded.
     order = ["own words", "/echo/", "x-0", "tokenAmount", "Headers that the client adds"]
     assert sorted(order, key=shown.index) == order

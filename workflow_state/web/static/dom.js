@@ -126,6 +126,7 @@ export function jsonTextView(json, label) {
   const text = plain(json);
   const view = h("pre", { class: "json", tabindex: "0", role: "group", "aria-label": label });
   if (text.length > MOST_COLOURED) {
+    view.classList.add("in-order");
     view.append(text);
     return view;
   }
