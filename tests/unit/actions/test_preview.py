@@ -127,6 +127,22 @@ def test_the_definitions_own_credentials_are_masked():
     assert request.body == {"a": "-[redacted]-"}
 
 
+def test_secrets_in_a_definitions_url_are_masked(monkeypatch):
+    """In its path and in its query, whatever the parameter is called."""
+    monkeypatch.setenv("HOOK_PATH", "T0/B0/s3cr3t-path")
+    monkeypatch.setenv("HOOK_KEY", "s3cr3t-key")
+    hook = ActionDefinition.model_validate(
+        {
+            "id": "hook",
+            "endpoint": {"url": "https://api.example/${env.HOOK_PATH}/{room}?k=${env.HOOK_KEY}", "method": "POST"},
+        }
+    )
+    context = ActionContext(execution_id="e", action_id="a")
+    shown = preview_http_action(hook, {"room": "ops", "body": {"text": "hello"}}, context)
+    assert "s3cr3t" not in shown.request.url
+    assert "/ops?k=[redacted]" in shown.request.url
+
+
 def test_headers_that_nobody_could_read_are_refused():
     """One clear error before anybody is asked."""
     with pytest.raises(HttpActionError, match=r"65,5\d\d bytes; they may take 65,536; nothing was sent"):
