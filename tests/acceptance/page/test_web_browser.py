@@ -325,6 +325,8 @@ def test_a_viewer_sees_everything_and_no_button(worker, page):
         answer_question(handle.id, confirmed=False)
         page.see("#status", "failed")
         assert page.text("#resume") is None
+        # Before the server ends: the page would ask it, and say in the console that it is gone.
+        page.driver.get("about:blank")
 
 
 def test_a_question_that_changes_under_the_pointer_must_be_read_again(worker, page, address):
