@@ -7,7 +7,7 @@ pattern, each about 20 ns. They hold the interpreter all the while. `[ab]{1,2000
 import re
 from typing import Final
 
-MAX_STEPS: Final = 10_000_000
+MAX_STEPS: Final = 5_000_000
 """Characters times states. These take a fifth of a second at worst."""
 MAX_STEPS_OF_SMALL: Final = 100_000_000
 """The same for a small pattern, which an engine nearly always reads a text with in one step for each character."""
