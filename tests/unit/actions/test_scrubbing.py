@@ -16,6 +16,7 @@ from workflow_state.actions.http.scrubbing import MAX_SECRET_CHARACTERS, NO_SECR
 
 SECRET = "Tok-3n/of+välue&9"
 SCRUB = make_scrubber([SECRET])
+ESCAPED = "".join(f"\\u{ord(sign):04X}" for sign in SECRET)
 MEGABYTE = 2**20
 AT_ONCE_S = 2
 
@@ -144,7 +145,9 @@ def test_an_input_longer_than_any_credential_is_found_whole():
         (json.dumps({"a": SECRET}).encode("utf-16-be"), "application/json"),
         # Of a name that occurs twice the last one counts.
         (b'{"a": "%s", "a": 1}' % SECRET.encode(), "application/json"),
-        (b'{"a": "%s", "a": 1}' % "".join(f"\\u{ord(sign):04X}" for sign in SECRET).encode(), "application/json"),
+        (b'{"a": "%s", "a": 1}' % ESCAPED.encode(), "application/json"),
+        (f'{{"ü": "{ESCAPED}", "ü": 1}}'.encode(), "application/json"),
+        (f'{{"ü": "{ESCAPED}", "ü": 1}}'.encode("utf-16"), "application/json"),
         (b'1\n"%s"\n' % SECRET.encode(), "application/x-ndjson"),
         (SECRET.encode(), "text/plain"),
         (SECRET.encode("latin-1"), "text/plain; charset=latin-1"),

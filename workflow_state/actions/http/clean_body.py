@@ -5,7 +5,6 @@ of a secret would not be recognised.
 """
 
 import json
-import re
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -15,7 +14,6 @@ from workflow_state.actions.http.response import decode_text, is_read_as_utf8, p
 from workflow_state.actions.http.scrubbing import Scrub
 
 _BINARY = "application/octet-stream"
-_ESCAPED_ASCII = re.compile(rb"\\u00([0-7][0-9A-Fa-f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,13 @@ def _clean_json(
 
 def _hides_secret(body: bytes, scrub: Scrub) -> bool:
     """Return whether a secret is there whose letters are written as escapes of JSON."""
-    if b"\\u00" not in body:
+    text = body.decode(json.detect_encoding(body), errors="replace") if b"\\" in body else ""
+    if "\\u00" not in text:
         return False
-    plain = _ESCAPED_ASCII.sub(lambda escape: bytes([int(escape[1], 16)]), body)
-    return scrub.overwrite(plain) is not plain
+    # All of it as one text, which the JSON parser reads at once.
+    text = text.replace("\\\\", "\\u005c").replace('\\"', "\\u0022").replace('"', "")
+    plain = str(json.loads(f'"{text}"', strict=False))
+    return scrub(plain) is not plain
 
 
 def write_json(value: JsonValue, content_type: str) -> bytes:

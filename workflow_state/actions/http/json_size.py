@@ -11,6 +11,8 @@ from typing import Final
 MAX_VALUES: Final = 1_000_000
 MAX_VALUE_BYTES: Final = 64 * 2**20
 
+# A line is read by itself, which takes as long as three values.
+_VALUES_OF_LINE: Final = 3
 _PIECE_CHARACTERS: Final = 2**18
 # About what CPython takes, on a machine of 64 bits.
 _LIST_BYTES: Final = 64
@@ -39,8 +41,8 @@ class _Signs:
         self.colons += piece.count(":")
 
     def values(self) -> int:
-        """Return how many values there are at most; an empty list or object counts twice."""
-        return 1 + self.commas + self.lists + self.objects + self.breaks
+        """Return how many values there are at most; an empty list or object counts twice, a line three times."""
+        return 1 + self.commas + self.lists + self.objects + _VALUES_OF_LINE * self.breaks
 
     def memory_bytes(self) -> int:
         """Return about how much memory the values take, without the characters of texts."""

@@ -25,6 +25,7 @@ MAX_INTEGER_DIGITS = 308
 """As far as a double reaches. Longer integers break readers of the state in other languages."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PIECE_CHARACTERS = 2**20
 _JSON_SPACE = " \t\r\n"
 _BYTE_ORDER_MARK = "\ufeff"
 _RECORD_SEPARATOR = "\x1e"
@@ -190,7 +191,7 @@ def _require_bounded(text: str, separator: str | None = None) -> None:
 def _decoder_for(text: str) -> json.JSONDecoder:
     # A million calls of Python for a million numbers take longer than all the rest.
     digits = text.translate(_DIGITS) if text.isascii() else ""
-    is_plain = text.isascii() and _EXPONENT not in digits and _LONG_NUMBER not in digits
+    is_plain = text.isascii() and not any(sign in digits for sign in _TO_BE_CHECKED)
     return _QUICK_DECODER if is_plain else _DECODER
 
 
@@ -250,7 +251,9 @@ def _parse_float(digits: str) -> float:
 
 
 def _without_surrogates(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text)
+    # In pieces: the interpreter is held for each.
+    pieces = (text[start : start + _PIECE_CHARACTERS] for start in range(0, len(text), _PIECE_CHARACTERS))
+    return "".join(_SURROGATE.sub("\ufffd", piece) for piece in pieces)
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float)
@@ -258,5 +261,5 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_in
 _QUICK_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 # Every digit and point becomes a zero here.
 _DIGITS = str.maketrans("123456789.E", "0000000000e")
-_EXPONENT = "0e"
-_LONG_NUMBER = "0" * (MAX_INTEGER_DIGITS + 1)
+# An exponent of one digit after less than 290 digits is far from what a double can't hold.
+_TO_BE_CHECKED = ("0e00", "0e+00", "0" * 290)

@@ -28,7 +28,7 @@ MAX_SECRET_CHARACTERS: Final = 8_192
 
 _PIECE_BYTES: Final = 2**20
 # A text with more of them is replaced as a whole: only a server that means harm writes one.
-_MAX_FOUND: Final = 200_000
+_MAX_FOUND: Final = 100_000
 # Of a base64 text around a secret only this much or more is looked for. Less is in other texts by chance.
 _MIN_BASE64_CHARACTERS: Final = 8
 # It is in no text here: half of a surrogate pair has become U+FFFD before.

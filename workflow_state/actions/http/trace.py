@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 from pydantic import JsonValue
 
@@ -22,6 +23,8 @@ from workflow_state.schema import HttpTraceEntry, TracedRequest, TracedResponse
 MAX_BODY_CHARACTERS = 2_048
 MAX_HEADER_CHARACTERS = 512
 MAX_HEADERS = 64
+# Of one name there may be several lines.
+_MAX_HEADER_LINES = 4 * MAX_HEADERS
 _MAX_TRACED_BYTES = 64 * 1024
 
 # The repetitions are bounded: with unbounded ones, a page of letters from a server would take minutes.
@@ -91,7 +94,7 @@ def _redact_text(text: str) -> str:
 
 
 def _trace_headers(headers: Iterable[tuple[str, str]], scrub: Scrub) -> dict[str, str]:
-    redacted = redact_headers(headers, scrub)
+    redacted = redact_headers(islice(headers, _MAX_HEADER_LINES), scrub)
     return {
         cut(name, MAX_HEADER_CHARACTERS): cut(value, MAX_HEADER_CHARACTERS)
         for name, value in list(redacted.items())[:MAX_HEADERS]
