@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from heapq import nsmallest
 from itertools import islice
 from typing import Any, Final
 
@@ -45,9 +46,9 @@ def describe(value: Any) -> str:
     if isinstance(value, dict):
         if not value:
             return "an empty object"
-        keys = sorted(map(str, value))
-        listed = ", ".join(map(shown, keys[:_MAX_KEYS_SHOWN]))
-        more = f" and {len(keys) - _MAX_KEYS_SHOWN} more" if len(keys) > _MAX_KEYS_SHOWN else ""
+        # Not sorted as a whole: there may be a million.
+        listed = ", ".join(map(shown, nsmallest(_MAX_KEYS_SHOWN, map(str, value))))
+        more = f" and {len(value) - _MAX_KEYS_SHOWN} more" if len(value) > _MAX_KEYS_SHOWN else ""
         return f"an object with the keys {listed}{more}"
     if isinstance(value, list):
         return f"a list of length {len(value)}"
