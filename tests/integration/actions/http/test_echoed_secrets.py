@@ -116,6 +116,21 @@ def test_a_missing_variable_is_named_and_nothing_is_sent(server, monkeypatch):
     assert server.connections == 0
 
 
+def test_a_credential_longer_than_any_header_is_refused_before_anything_is_sent(server, monkeypatch):
+    monkeypatch.setenv("TEST_SECRET", "x" * 8_193)
+    error = failure(server, authentication={"type": "bearer", "token": "${env.TEST_SECRET}"})
+    assert (error.detail.category, server.connections) == ("auth_invalid", 0)
+    assert "8192 characters" in error.detail.message
+
+
+def test_many_inputs_with_names_of_secrets_are_refused_before_anything_is_sent(server):
+    inputs = {f"query.token{number}": f"value-{number}" for number in range(101)}
+    error = failure(server, inputs)
+    assert (error.detail.category, server.connections) == ("validation_failed", 0)
+    server.respond_json({})
+    assert call(server, dict(list(inputs.items())[:100])).output == {}
+
+
 # With letters of either case, and characters that are written in other ways in URLs, JSON and HTML.
 TOKEN = "Tok3n-S3cret/+v%lue&=Zq9"
 # One that can be the name of a header, or of a host.
