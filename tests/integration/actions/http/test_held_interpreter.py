@@ -15,7 +15,7 @@ from workflow_state.settings import get_settings
 LONGEST_S = 0.2
 # A call as a whole, of which other threads may have most.
 AT_MOST_S = 10
-MEGABYTES = 4 * 2**20
+MEGABYTES = 3 * 2**20
 TOKEN = "Tok3n-S3cret/+v%lue&=Zq9"
 
 ANSWERS = {
