@@ -34,9 +34,10 @@ from workflow_state.actions.http.exchange import (
 from workflow_state.actions.http.failures import make_detail
 from workflow_state.actions.http.outcome import conclude
 from workflow_state.actions.http.preview import Preview, show_request
-from workflow_state.actions.http.redaction import is_secret_name, make_scrubber
+from workflow_state.actions.http.redaction import is_secret_name
 from workflow_state.actions.http.redirects import is_redirect
 from workflow_state.actions.http.request import build_request, reject_inputs
+from workflow_state.actions.http.scrubbing import make_scrubber
 from workflow_state.actions.network.deadline import Exchange, begin_exchange, go_on_exchange
 from workflow_state.actions.storage.outputs import store_output
 from workflow_state.errors import HttpActionError
@@ -53,6 +54,8 @@ from workflow_state.schema import (
 
 # A request may still be sent for a second after its execution was cancelled. So nobody asks again after a short wait.
 _LONG_WAIT_S = 0.2
+# Each is searched for in all that is kept of the answer; of each input there may be two.
+_MAX_SECRET_INPUTS = 200
 
 
 class ActionContext(ContractModel):
@@ -205,6 +208,9 @@ def _prepare(
     tokens: Sequence[str] = (),
 ) -> PreparedRequest:
     """Return the request with the last of the tokens; none of them is to be in what is kept."""
+    secret_inputs = _find_secret_inputs(inputs)
+    if len(secret_inputs) > _MAX_SECRET_INPUTS:
+        raise reject_inputs(definition, f"more than {_MAX_SECRET_INPUTS // 2} inputs have names of secrets")
     if wrong := describe_wrong_inputs(definition, inputs):
         raise reject_inputs(definition, wrong, "the action's inputs must fit the inputSchema of its definition")
     # A schema that can't be used must be known before the request has its effect.
@@ -220,7 +226,7 @@ def _prepare(
         request=make_http_request(built, definition.endpoint.timeout / 1000),
         started_at=datetime.now(UTC),
         scrub_output=make_scrubber(secrets),
-        scrub_trace=make_scrubber([*secrets, *_find_secret_inputs(inputs)]),
+        scrub_trace=make_scrubber([*secrets, *secret_inputs]),
         store=partial(_store, definition, context),
         output_schema=output_schema,
     )

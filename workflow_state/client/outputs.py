@@ -21,9 +21,9 @@ from workflow_state.store.results import read_results
 def read_output(execution_id: str, action_id: str) -> bytes:
     """Return the bytes that an action's answer had, where they are stored; `each[3]` is one element of a list.
 
-    They are checked against the checksum in the state. JSON and text have known secrets taken out. Raises
-    ExecutionNotFoundError, and StorageError where the action has no output, or one that is in the state itself; where
-    the stored one is not there any more; and where it is not what was stored.
+    They are checked against the checksum in the state. Known secrets are taken out; in binary data they are overwritten
+    with `*`. Raises ExecutionNotFoundError, and StorageError where the action has no output, or one that is in the
+    state itself; where the stored one is not there any more; and where it is not what was stored.
     """
     output, location = find_output(execution_id, action_id)
     if location is None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from workflow_state.errors import ActionDefinitionError
+from workflow_state.json_schema.cost import SchemaCost
 from workflow_state.json_schema.expansion import MAX_EXPANDED, MAX_EXPANDED_BELOW, children, count_expanded
 from workflow_state.wording import describe, did_you_mean, shown
 
@@ -50,8 +51,9 @@ _KINDS: Final[Mapping[str, str]] = {
 class CompiledSchema:
     """A schema that is ready to check values. Threads may share it."""
 
-    def __init__(self, validator: jsonschema_rs.Validator) -> None:
+    def __init__(self, validator: jsonschema_rs.Validator, cost: SchemaCost) -> None:
         self._validator = validator
+        self._cost = cost
 
     def find_mismatches(self, value: Any, limit: int = MAX_MISMATCHES) -> "list[Mismatch]":
         """Return what does not fit, at most `limit` mismatches; an empty list where the value fits.
@@ -59,7 +61,10 @@ class CompiledSchema:
         Of a large or deep value only mismatches of its first scalars are told, or where there are none of these, that
         the value does not fit. The library collects every error of every branch before it gives the first one, which
         can take minutes for a large value, and for a deep one where the schema has alternatives within alternatives.
+        A value that would take too long to check does not fit.
         """
+        if excess := self._cost.find_excess(value):
+            return [Mismatch((), (), "", excess)]
         try:
             if self._validator.is_valid(value):
                 return []
@@ -142,7 +147,7 @@ def _compile_text(text: str) -> CompiledSchema:
     if problem := _find_unbounded(schema):
         raise ActionDefinitionError(f"the schema {problem.message}")
     try:
-        return CompiledSchema(_compile(schema))
+        return CompiledSchema(_compile(schema), SchemaCost(schema))
     except ValueError as error:
         raise ActionDefinitionError(f"the schema {_explain_refusal(error).message}") from None
 

@@ -39,7 +39,7 @@ Schema = Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class _Index:
+class SchemaIndex:
     """Where references can lead: the schemas by their URI, and by the name of their anchor; the base URI of each."""
 
     root: Schema
@@ -65,7 +65,7 @@ def count_expanded(root: Schema) -> Expansion:
     """
     # JSON data has no other mappings than dicts, and that is the quickest to ask.
     root = dict(root)
-    index = _index(root)
+    index = index_schema(root)
     counts: dict[int, int] = {}
     below: dict[int, int] = {}
     looked_at = 0
@@ -129,14 +129,14 @@ def _parts_at_once(schema: Schema) -> list[Schema]:
     return [part for part in parts if isinstance(part, dict)]
 
 
-def _targets(index: _Index, schema: Schema) -> list[list[Schema]]:
+def _targets(index: SchemaIndex, schema: Schema) -> list[list[Schema]]:
     """Return for each reference of the schema what it may stand for; the list of a reference is never empty."""
     references = (schema[keyword] for keyword in _REFERENCES if isinstance(schema.get(keyword), str))
     found = (_resolve(index, index.bases.get(id(schema), ""), reference) for reference in references)
     return [choices for choices in found if choices]
 
 
-def _resolve(index: _Index, base: str, reference: str) -> list[Schema]:
+def _resolve(index: SchemaIndex, base: str, reference: str) -> list[Schema]:
     """Return every schema that the reference may stand for. Rather one too many: what it misses is not bounded."""
     uri, fragment = _split(base, reference)
     if fragment and not fragment.startswith("/"):
@@ -152,8 +152,17 @@ def _resolve(index: _Index, base: str, reference: str) -> list[Schema]:
     return [target for target in targets if isinstance(target, dict)]
 
 
-def _index(root: Schema) -> _Index:
-    index = _Index(root)
+def applied_at_once(index: SchemaIndex, schema: Schema) -> list[list[Schema]]:
+    """Return what is applied to the same value as the schema: for each part of it, and for each reference, the choices.
+
+    A part is the only choice. A reference may have several, of which one is applied.
+    """
+    return [*([part] for part in _parts_at_once(schema)), *_targets(index, schema)]
+
+
+def index_schema(root: Schema) -> SchemaIndex:
+    """Return where the references of a schema can lead."""
+    index = SchemaIndex(root)
     pending: list[tuple[Any, str]] = [(root, "")]
     while pending:
         value, base = pending.pop()
@@ -165,7 +174,7 @@ def _index(root: Schema) -> _Index:
     return index
 
 
-def _note_names(index: _Index, schema: Schema, base: str) -> str:
+def _note_names(index: SchemaIndex, schema: Schema, base: str) -> str:
     """Note the names of a schema, and return the base of the references in it."""
     for keyword in _ANCHORS:
         if isinstance(schema.get(keyword), str):

@@ -16,6 +16,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from workflow_state.errors import ConditionError
+from workflow_state.pattern_cost import count_states, is_too_much
 
 MAX_CHARACTERS: Final = 1_000
 MAX_NESTING: Final = 24
@@ -40,22 +41,22 @@ _MACROS: Final = ("all", "exists", "exists_one", "existsOne", "map", "filter")
 _MACRO_CALL: Final = re.compile(rf"\.\s*(?P<macro>{'|'.join(_MACROS)})(?P<bracket>\s*\()(?:\s*(?P<variable>\w+)\s*,)?")
 _MATCHES_CALL: Final = re.compile(r"\bmatches\s*\(")
 _BOUND_NAME: Final = re.compile(r"\breference_\d+\b")
-_REPETITION: Final = re.compile(r"\{([0-9, ]*)\}")
 # A brace may be written as an escape; in verbose mode, blanks and remarks may stand within braces.
 _HIDDEN_REPETITION: Final = re.compile(r"\\[xXuU0-7]|\(\?[a-zA-Z-]*x")
 _MAX_SUMS_IN_MACRO: Final = 10
 # A few seconds each on a slow machine. One step of a macro is a character of its body, or of a value read there.
-_MAX_MACRO_STEPS: Final = 10_000_000
+_MAX_MACRO_STEPS: Final = 3_000_000
 # Operators are ours, which costs some 5 µs each time (see `operators`).
 _MAX_MACRO_OPERATIONS: Final = 1_000_000
 _OPERATION: Final = re.compile(r"[=!<>]=|[-+*/%<>]|\bin\b|\bsize\b|\[")
-# About 10 ns each: a character of what map or filter has collected, copied once more.
+# An element that map or filter has collected is copied again for each that follows, 50 ns each time. Nothing else runs.
+_MAX_COLLECTED: Final = 2_000
+# About 1 ns each: a character of what map or filter has collected, copied once more.
 _MAX_COPY_STEPS: Final = 200_000_000
-# One step of a regular expression is a character of the text, for each of the pattern, for each repetition.
-_MAX_MATCH_STEPS: Final = 300_000_000
+_MAX_COMPILE_STEPS: Final = 300_000_000
 # Patterns are compiled for each element again, which costs as much as reading this many characters.
 _COMPILE_CHARACTERS: Final = 10_000
-_WEIGHT_OF_UNKNOWN_PATTERN: Final = 20_000
+_STATES_OF_UNKNOWN_PATTERN: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,16 +131,16 @@ def check_cost(expression: str, macros: Macros, values: Mapping[str, JsonValue])
     elements = 1 + bare.count(",") + sum(items for items, _ in extents)
     body_characters = sum(body.end - body.start for body in macros.bodies)
     body_characters += sum(len(json.dumps(value)) for position, value in read if macros.hold(position))
-    if macros.bodies and elements * body_characters > _MAX_MACRO_STEPS:
-        raise ConditionError(
-            f"the condition goes through up to {elements} elements and reads {body_characters} characters for each, "
-            "which would take too long; refer to smaller parts"
-        )
     operations = elements * sum(len(_OPERATION.findall(bare, body.start, body.end)) for body in macros.bodies)
     if operations > _MAX_MACRO_OPERATIONS:
         raise ConditionError(
             f"the condition computes {operations} times, for up to {elements} elements, which would take too long; "
             "refer to smaller parts"
+        )
+    if macros.bodies and elements * body_characters > _MAX_MACRO_STEPS:
+        raise ConditionError(
+            f"the condition goes through up to {elements} elements and reads {body_characters} characters for each, "
+            "which would take too long; refer to smaller parts"
         )
     all_characters = len(expression) + sum(len(json.dumps(value)) for _, value in read)
     copied = 0
@@ -149,17 +150,17 @@ def check_cost(expression: str, macros: Macros, values: Mapping[str, JsonValue])
         elif body.macro == "map":
             uses = max(1, bare.count(body.variable, body.start, body.end) - 1)
             copied += elements * (elements * body_characters + uses * all_characters)
-    if copied > _MAX_COPY_STEPS:
+    if copied > _MAX_COPY_STEPS or (copied and elements > _MAX_COLLECTED):
         raise ConditionError(
             f"the condition collects up to {elements} elements with map or filter, which would take too long; use "
             "exists or all, or refer to smaller parts"
         )
     text_characters = len(expression) + sum(characters for _, characters in extents)
-    steps = 0
-    for call, is_repeated in calls:
-        times = elements * (_COMPILE_CHARACTERS + text_characters) if is_repeated else text_characters
-        steps += times * _weight_of_argument(expression, call.end())
-    if steps > _MAX_MATCH_STEPS:
+    states = [_states_of_argument(expression, call.end()) for call, _ in calls]
+    times = [elements if is_repeated else 1 for _, is_repeated in calls]
+    compiled = sum(count * _COMPILE_CHARACTERS * size for count, size in zip(times, states, strict=True) if count > 1)
+    read_characters = text_characters * sum(times)
+    if compiled > _MAX_COMPILE_STEPS or (calls and is_too_much(read_characters, sum(states))):
         raise ConditionError(
             f"the condition's matches would read up to {text_characters} characters with a pattern too large for so "
             "many; refer to a shorter text, or repeat less in the pattern"
@@ -170,7 +171,7 @@ def check_match(text: str, pattern: str) -> None:
     """Raise ConditionError where matching the text with the pattern could take more than a few seconds."""
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise ConditionError(f"the pattern has {len(pattern)} characters; at most {MAX_PATTERN_CHARACTERS} are allowed")
-    if len(text) * _weight(pattern) > _MAX_MATCH_STEPS:
+    if is_too_much(len(text), _count_states(pattern)):
         raise ConditionError(
             f"the pattern is too large for a text of {len(text)} characters; repeat less in it, or check a shorter text"
         )
@@ -180,24 +181,19 @@ def _without_literals(expression: str) -> str:
     return TOKEN.sub(lambda token: " " * len(token[0]) if token["literal"] else token[0], expression)
 
 
-def _weight_of_argument(expression: str, start: int) -> int:
-    """Return the weight of the pattern whose literal starts at `start`; that of a large one where it is no literal."""
+def _states_of_argument(expression: str, start: int) -> int:
+    """Return the states of the pattern whose literal starts at `start`; those of a large one where it is no literal."""
     while expression[start : start + 1].isspace():
         start += 1
     literal = TOKEN.match(expression, start)
     if literal is None or not literal["literal"] or not expression[literal.end() :].lstrip().startswith(")"):
-        return _WEIGHT_OF_UNKNOWN_PATTERN
-    return _weight(literal[0])
+        return _STATES_OF_UNKNOWN_PATTERN
+    return _count_states(literal[0])
 
 
-def _weight(pattern: str) -> int:
-    """Return about how many states a pattern has at most. Repetitions within repetitions multiply."""
-    if _HIDDEN_REPETITION.search(pattern):
-        return _WEIGHT_OF_UNKNOWN_PATTERN
-    weight = max(1, len(pattern))
-    for counts in _REPETITION.findall(pattern):
-        weight *= max([1, *(int(count[:9]) for count in re.findall("[0-9]+", counts))])
-    return weight
+def _count_states(pattern: str) -> int:
+    """Return about how many states a pattern has, which may be written as a literal."""
+    return _STATES_OF_UNKNOWN_PATTERN if _HIDDEN_REPETITION.search(pattern) else count_states(pattern)
 
 
 def _extent(root: Any) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from helpers.oauth_server import token_server
+from helpers.secret_forms import find_traces
 from helpers.waiting import in_time, wait_until
 
 from workflow_state.actions import execute
@@ -469,3 +470,33 @@ def test_neither_secret_nor_token_is_in_anything_that_is_kept(server, caplog, me
     forms = [SECRET, "s3cret", pair, base64.b64encode(SECRET.encode()).decode(), *server.tokens]
     assert (len(server.tokens), all(token in sent for token in server.tokens)) == (3, True)
     assert [form for form in forms if form in everything] == []
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_tokens_in_an_answer_that_gives_none_are_kept_out_of_errors_and_traces(server, status):
+    """Of a type that is not Bearer, or beside an error: nobody uses them, and a server may repeat them all the same."""
+    tokens = [f"t0ken-{kind}-{'x' * 20}" for kind in ("access", "refresh", "id")]
+    said = " ".join([*tokens, *(base64.b64encode(token.encode()).decode() for token in tokens), SECRET])
+    answer = dict(zip(("access_token", "refresh_token", "id_token"), tokens, strict=True), token_type="mac")
+    if status != 200:
+        answer |= {"error": said, "error_description": said}
+    server.answer_token = lambda _: (status, answer, {"Date": said, "Retry-After": said, "Location": f"/{said}"})
+    with pytest.raises(HttpActionError) as caught:
+        execute_http_action(definition(server), {"name": "x"})
+    kept = json.dumps([caught.value.detail.to_json_data(), caught.value.http_trace]) + repr(caught.value)
+    assert find_traces({"error": kept}, [*tokens, SECRET]) == []
+
+
+def test_a_token_longer_than_any_header_is_not_used(server):
+    """Its forms would be searched for in each answer."""
+    server.answer_token = lambda _: (200, {"access_token": "t" * 8_193, "token_type": "Bearer"}, {})
+    with pytest.raises(HttpActionError, match="8192 characters"):
+        execute_http_action(definition(server), {"name": "x"})
+    assert server.api_requests == []
+
+
+def test_a_redirect_of_the_token_endpoint_is_told_in_a_few_words(server):
+    server.answer_token = lambda _: (302, {}, {"Location": "/" + "x" * 5_000})
+    with pytest.raises(HttpActionError) as caught:
+        execute_http_action(definition(server), {"name": "x"})
+    assert len(caught.value.detail.message) < 700

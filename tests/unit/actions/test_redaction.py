@@ -12,23 +12,20 @@ from hypothesis import strategies as st
 from workflow_state.actions.auth.credentials import resolve_credentials
 from workflow_state.actions.http.redaction import (
     is_secret_name,
-    make_scrubber,
     map_strings,
     redact_form,
     redact_headers,
     redact_json,
     redact_url,
 )
+from workflow_state.actions.http.scrubbing import NO_SECRETS as KEEP
+from workflow_state.actions.http.scrubbing import make_scrubber
 from workflow_state.actions.http.trace import MAX_BODY_CHARACTERS, trace_body, trace_request
 from workflow_state.actions.network.library import httpx
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import ActionDefinition
 
 SECRET = "s3cr&t/+välue=="  # all lower case, so that a lower-cased encoding is its own
-
-
-def keep(text: str) -> str:
-    return text
 
 
 @pytest.mark.parametrize(
@@ -110,7 +107,7 @@ def test_no_known_secret_is_left(secret, before, after):
 
 def test_properties_of_secret_names_are_masked_at_any_depth():
     value = {"user": "u", "items": [{"apiKey": "k", "Password": ["p"], "token": None, "hasToken": True}]}
-    assert redact_json(value, keep) == {
+    assert redact_json(value, KEEP) == {
         "user": "u",
         "items": [{"apiKey": "[redacted]", "Password": "[redacted]", "token": None, "hasToken": True}],
     }
@@ -152,11 +149,11 @@ def test_form_fields_are_masked():
 
 
 def test_a_short_json_body_is_traced_as_json():
-    assert trace_body(b'{"a": 1, "token": "t"}', "application/json", keep) == {"a": 1, "token": "[redacted]"}
+    assert trace_body(b'{"a": 1, "token": "t"}', "application/json", KEEP) == {"a": 1, "token": "[redacted]"}
 
 
 def test_a_long_body_is_cut_with_a_note():
-    traced = trace_body(b"x" * 5_000, "text/plain", keep)
+    traced = trace_body(b"x" * 5_000, "text/plain", KEEP)
     assert traced == "x" * MAX_BODY_CHARACTERS + f"… ({5_000 - MAX_BODY_CHARACTERS} more characters)"
 
 
@@ -167,12 +164,12 @@ def test_a_secret_at_the_cut_is_replaced_whole():
 
 
 def test_a_body_that_is_not_what_it_says_is_traced_as_text_without_secrets():
-    assert trace_body(b'{"password": "hunter2", oops', "application/json", keep) == '{"password": "[redacted]", oops'
+    assert trace_body(b'{"password": "hunter2", oops', "application/json", KEEP) == '{"password": "[redacted]", oops'
 
 
 def test_binary_and_huge_bodies_are_not_shown():
-    assert trace_body(b"\xff" * 10, "image/png", keep) == "[10 bytes of image/png, not shown]"
-    assert trace_body(b"[" + b"1," * 40_000 + b"1]", "application/json", keep) == (
+    assert trace_body(b"\xff" * 10, "image/png", KEEP) == "[10 bytes of image/png, not shown]"
+    assert trace_body(b"[" + b"1," * 40_000 + b"1]", "application/json", KEEP) == (
         "[80003 bytes of application/json, not shown]"
     )
 

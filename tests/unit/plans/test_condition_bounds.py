@@ -49,7 +49,15 @@ def test_deep_nesting_is_refused(text):
         check_condition(text)
 
 
-NUMBERS = {"inputs": {"l": list(range(10_000)), "s": "ab" * 200_000, "p": "(.{0,200}){0,50}y"}}
+NUMBERS = {
+    "inputs": {
+        "l": list(range(10_000)),
+        "s": "ab" * 200_000,
+        "p": "(.{0,200}){0,50}y",
+        "few": [1] * 4_000,
+        "many": ["ab"] * 150_000,
+    }
+}
 
 
 @pytest.mark.parametrize(
@@ -59,6 +67,10 @@ NUMBERS = {"inputs": {"l": list(range(10_000)), "s": "ab" * 200_000, "p": "(.{0,
         "size(${inputs.l}.map(x, ${inputs.l} + ${inputs.l})) > 0",
         "size(${inputs.l}.map(x, x)) > 0",
         "size((${inputs.l} + ${inputs.l}).filter(x, true)) > 0",
+        "size(${inputs.few}.filter(x, true)) > 0",
+        "size(${inputs.few}.map(x, x)) > 0",
+        "${inputs.many}.exists(x, x.contains('zz') || x.startsWith('yy') || x.endsWith('xx'))",
+        "${inputs.s}.matches('(?:a[ab]{1,60}){1,9}[0-9]')",
         "[${inputs.s}].exists(x, x == " + "+".join("x" * 100) + ")",
         "${inputs.s}.matches('(?:[ab]{1,400}[abc]){1,20}[0-9]')",
         "${inputs.s}.matches(${inputs.p})",

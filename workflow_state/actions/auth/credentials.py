@@ -12,6 +12,7 @@ from functools import partial
 from urllib.parse import quote_plus
 
 from workflow_state.actions.http.failures import make_detail
+from workflow_state.actions.http.scrubbing import MAX_SECRET_CHARACTERS
 from workflow_state.actions.http.url_template import fill_variables
 from workflow_state.errors import HttpActionError
 from workflow_state.schema import (
@@ -140,7 +141,9 @@ def _parts_of(*values: str) -> list[str]:
 
 
 def _resolve(template: str, definition: ActionDefinition, environment: Mapping[str, str]) -> str:
-    return ENV_REFERENCE.sub(lambda match: _look_up(definition, environment, match.group(1)), template)
+    resolved = ENV_REFERENCE.sub(lambda match: _look_up(definition, environment, match.group(1)), template)
+    _require_short(definition, resolved)
+    return resolved
 
 
 def _look_up(definition: ActionDefinition, environment: Mapping[str, str], name: str) -> str:
@@ -161,7 +164,15 @@ def _look_up(definition: ActionDefinition, environment: Mapping[str, str], name:
             f"the environment variable {name} holds a character that can't be sent, maybe a line break at its end",
             suggestion=f"set {name} to the bare value",
         )
+    _require_short(definition, value)
     return value
+
+
+def _require_short(definition: ActionDefinition, text: str) -> None:
+    # Each form of it is searched for in all that is kept of each answer.
+    if len(text) > MAX_SECRET_CHARACTERS:
+        message = f"a header or credential of the definition has more than {MAX_SECRET_CHARACTERS} characters"
+        raise _refuse(definition, message)
 
 
 def _env_values(template: str, environment: Mapping[str, str]) -> list[str]:

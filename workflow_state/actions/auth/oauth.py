@@ -22,16 +22,17 @@ from urllib.parse import urlencode
 from pydantic import JsonValue
 
 from workflow_state.actions.auth.credentials import Grant
-from workflow_state.actions.http.exchange import Answer, make_http_request, send_once
+from workflow_state.actions.http.exchange import MAX_EXCERPT_CHARACTERS, Answer, make_http_request, send_once
 from workflow_state.actions.http.failures import (
     describe_status,
     describe_transport_error,
     make_detail,
     parse_retry_after,
 )
-from workflow_state.actions.http.redaction import Scrub, make_scrubber, redact_url
+from workflow_state.actions.http.redaction import redact_url
 from workflow_state.actions.http.request import FORM_CONTENT_TYPE, BuiltRequest
 from workflow_state.actions.http.response import MalformedResponseError, parse_json
+from workflow_state.actions.http.scrubbing import MAX_SECRET_CHARACTERS, Scrub, make_scrubber
 from workflow_state.actions.http.trace import cut, make_entry, trace_request, trace_response
 from workflow_state.actions.network.client import TransportError
 from workflow_state.actions.network.deadline import begin_exchange
@@ -52,7 +53,8 @@ _SHOWN_HEADERS = frozenset({"content-length", "content-type", "date", "retry-aft
 # The first is RFC 6750's; Apigee says the second unless it is told to follow the RFC.
 _BEARER_TYPES = frozenset({"bearer", "bearertoken"})
 # RFC 6750, section 2.1, and what servers send beyond it: anything visible that a header can hold.
-_SENDABLE_TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+_SENDABLE_TOKEN = re.compile(rf"[\x21-\x7e]{{1,{MAX_SECRET_CHARACTERS}}}")
+_TOKENS = ("access_token", "refresh_token", "id_token")
 # A token endpoint answers so to credentials or a scope that it refuses (RFC 6749, section 5.2).
 _REFUSALS = frozenset({400, 401, 403, 422})
 _ERROR_CODES = frozenset(
@@ -204,9 +206,10 @@ def _ask(
         except MalformedResponseError as error:
             trace.append(make_entry(started_at, traced, None, str(error)))
             return _bad_answer(str(error))
-    outcome = _read(as_safe, answer, scrub, asked_at_s)
+    # Also where the answer can't be used: a token that it has may be in its headers and in the words of an error.
+    known = make_scrubber([*grant.secrets, *_issued_in(answer)])
+    outcome = _read(as_safe, answer, known, asked_at_s)
     # The body is never shown: it is all about secrets, and the words of an error are in the message.
-    known = make_scrubber([*grant.secrets, outcome.value]) if isinstance(outcome, Token) else scrub
     headers = [(name, value) for name, value in answer.headers.multi_items() if name.lower() in _SHOWN_HEADERS]
     shown = trace_response(answer.status, headers, answer.duration_ms, known)
     entry = make_entry(started_at, traced, shown, None if isinstance(outcome, Token) else outcome.message)
@@ -231,6 +234,15 @@ def _build_request(grant: Grant) -> BuiltRequest:
     return BuiltRequest("POST", grant.token_url, headers, urlencode(fields).encode())
 
 
+def _issued_in(answer: Answer) -> list[str]:
+    """Return the tokens in an answer, of whatever kind."""
+    try:
+        told = parse_json(answer.body, answer.content_type)
+    except MalformedResponseError:
+        return []
+    return [text for name in _TOKENS if isinstance(told, dict) and isinstance(text := told.get(name), str)]
+
+
 def _read(as_safe: ActionDefinition, answer: Answer, scrub: Scrub, asked_at_s: float) -> Token | ErrorDetail:
     """Return the token of an answer (RFC 6749, section 5.1), or why there is none (section 5.2)."""
     try:
@@ -248,7 +260,7 @@ def _read(as_safe: ActionDefinition, answer: Answer, scrub: Scrub, asked_at_s: f
         return _refuse(answer.status, told, scrub)
     value = told.get("access_token")
     if not isinstance(value, str) or not _SENDABLE_TOKEN.fullmatch(value):
-        return _bad_answer("it has no access_token that a header can hold")
+        return _bad_answer(f"it has no access_token that a header of {MAX_SECRET_CHARACTERS} characters can hold")
     if str(told.get("token_type") or "bearer").lower() not in _BEARER_TYPES:
         return _bad_answer("its token is of another type than Bearer")
     lifetime_s = _lifetime_s(told.get("expires_in"))
@@ -272,7 +284,7 @@ def _describe_refusal(as_safe: ActionDefinition, answer: Answer, told: JsonValue
         as_safe,
         answer.status,
         retry_after_ms=parse_retry_after(headers.get_list("retry-after"), headers.get("date"), datetime.now(UTC)),
-        location=None if answer.location is None else redact_url(answer.location, scrub),
+        location=None if answer.location is None else cut(redact_url(answer.location, scrub), MAX_EXCERPT_CHARACTERS),
         has_key=False,
     )
     if answer.status not in _REFUSALS:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from workflow_state.actions.auth.templates import find_bad_env_reference
 from workflow_state.actions.http.header_rules import find_header_problem
 from workflow_state.actions.http.url_template import find_placeholders, find_template_problems, find_url_problem
+from workflow_state.charsets import find_charset_problem
 from workflow_state.json_schema.compiled import find_schema_problem
 from workflow_state.json_schema.paths import types_of, view_schema
 from workflow_state.overrides import fold_header
@@ -147,6 +148,8 @@ def _check_headers(definition: ActionDefinition) -> Iterator[DefinitionProblem]:
     for name, value in definition.endpoint.headers.items():
         path: Path = ("endpoint", "headers", name)
         if problem := find_header_problem(name, value) or _find_env_problem(value):
+            yield DefinitionProblem(path, problem)
+        if name.lower() == "content-type" and (problem := find_charset_problem(value)):
             yield DefinitionProblem(path, problem)
         if name.lower() in seen:
             yield DefinitionProblem(path, f"the header is set by {seen[name.lower()]} too")

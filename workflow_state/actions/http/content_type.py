@@ -4,10 +4,11 @@ Pure functions. Servers write the header in many ways that RFC 9110 does not kno
 place of semicolons. Each of these is read as it was meant: the request was carried out, however its answer is written.
 """
 
-import codecs
 import re
 from collections.abc import Iterable
+from itertools import islice
 
+from workflow_state.charsets import find_codec, name_charset
 from workflow_state.schema import BodyFormat
 
 _JSON = "application/json"
@@ -28,11 +29,7 @@ _TEXT_TYPE = re.compile(
 _MEDIA_TYPE = re.compile(r"[\s\"']*([!#$%&*+.^_`|~0-9a-z-]+/[!#$%&*+.^_`|~0-9a-z-]+)", re.IGNORECASE)
 _BETWEEN_COMMAS = re.compile(r'(?:[^",]|"[^"]*"?)+')
 _LONGEST_HEADER = 4_000
-_CHARSET = re.compile(r"[;,\s]\s*charset\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
-# Codecs that take linear time. Python has others (punycode, idna) that do not, and a server may name any.
-_SAFE_CODEC = re.compile(
-    r"utf-(8|16|32)(-[bl]e|-sig)?|ascii|iso8859-\d+|cp\d+|koi8-[rtu]|mac-\w+|shift_jis\w*|euc_\w+|gb\w+|big5\w*"
-)
+_MOST_LINES = 4
 
 
 def choose_content_type(lines: Iterable[str]) -> str:
@@ -42,7 +39,7 @@ def choose_content_type(lines: Iterable[str]) -> str:
     the last valid one counts, as browsers have it (Fetch, "extract a MIME type").
     """
     chosen = ""
-    for line in lines:
+    for line in islice(lines, _MOST_LINES):
         for part in _BETWEEN_COMMAS.findall(line[:_LONGEST_HEADER]):
             if _MEDIA_TYPE.match(part) and media_type_of(part) != "*/*":
                 bare = part.strip()
@@ -99,11 +96,5 @@ def is_text(content_type: str) -> bool:
 
 def charset_of(content_type: str) -> str | None:
     """Return the Python codec of the charset that is named; None where none is, or none that can be used."""
-    match = _CHARSET.search(content_type)
-    if match is None:
-        return None
-    try:
-        name = codecs.lookup(match.group(1)).name
-    except (LookupError, ValueError):
-        return None
-    return name if _SAFE_CODEC.fullmatch(name) else None
+    name = name_charset(content_type)
+    return None if name is None else find_codec(name)

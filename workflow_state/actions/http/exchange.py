@@ -13,10 +13,11 @@ from pydantic import JsonValue
 from workflow_state.actions.http.content_type import choose_content_type, declared_content_type
 from workflow_state.actions.http.failures import describe_refused_redirect, describe_transport_error
 from workflow_state.actions.http.output import Store
-from workflow_state.actions.http.redaction import Scrub, redact_url
+from workflow_state.actions.http.redaction import redact_url
 from workflow_state.actions.http.redirects import RedirectRefusedError, is_sent_after_acting, make_next_request
 from workflow_state.actions.http.request import BuiltRequest
 from workflow_state.actions.http.response import MalformedResponseError, read_body
+from workflow_state.actions.http.scrubbing import Scrub
 from workflow_state.actions.http.trace import cut, make_entry, trace_body, trace_request, trace_response
 from workflow_state.actions.network.client import get_client
 from workflow_state.actions.network.deadline import Exchange

@@ -23,9 +23,12 @@ MAX_RETRY_AFTER_MS = 300_000
 
 _DAILY_FROM_MS = 3_600_000
 _LONGEST_DATE_CHARACTERS = 64
+_LONGEST_LINE_CHARACTERS = 400
+_MOST_LINES = 10
 _LONGEST_RETRY_AFTER_S = 366 * 24 * 3600
 # Some servers write fractions, a plus, or the unit.
-_SECONDS = re.compile(r"\+?0*([0-9]+)(?:\.([0-9]{0,50}))?\s{0,4}(?:s|secs?|seconds?)?", re.IGNORECASE)
+# Possessive: a number of ten thousand zeros must not be tried again from each of them.
+_SECONDS = re.compile(r"\+?([0-9]++)(?:\.([0-9]{0,50}))?\s{0,4}(?:s|secs?|seconds?)?", re.IGNORECASE)
 _ISO_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 
 # These statuses mean that the request was not processed (RFC 8470, RFC 6585, RFC 9110).
@@ -69,7 +72,8 @@ def parse_retry_after(lines: Sequence[str], date: str | None, now: datetime) -> 
     a year.
     """
     # A date has a comma in it, and a line with several pauses has one between two of them.
-    parts = [part.strip(" \t\"'") for line in lines for part in (line, *line.split(","))]
+    shown = [line[:_LONGEST_LINE_CHARACTERS] for line in lines[:_MOST_LINES]]
+    parts = [part.strip(" \t\"'") for line in shown for part in (line, *line.split(","))]
     pauses_s = [pause_s for part in parts if (pause_s := _read_pause_s(part, date, now)) is not None]
     return max(pauses_s) * 1000 if pauses_s else None
 
@@ -77,7 +81,7 @@ def parse_retry_after(lines: Sequence[str], date: str | None, now: datetime) -> 
 def _read_pause_s(text: str, date: str | None, now: datetime) -> int | None:
     """Return a pause in whole seconds, from none to a year."""
     if number := _SECONDS.fullmatch(text):
-        whole, fraction = number.groups()
+        whole, fraction = number[1].lstrip("0") or "0", number[2]
         has_rest = bool(fraction and fraction.strip("0"))
         seconds = int(whole) + has_rest if len(whole) <= len(str(_LONGEST_RETRY_AFTER_S)) else _LONGEST_RETRY_AFTER_S
     else:

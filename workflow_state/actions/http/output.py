@@ -1,13 +1,12 @@
 """An action's output, which other actions read: made of the body of a successful response."""
 
-import json
 from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from workflow_state.actions.http.content_type import is_json_lines, media_type_of
-from workflow_state.actions.http.redaction import Scrub, map_strings
-from workflow_state.actions.http.response import decode_text, parse_value
+from workflow_state.actions.http.clean_body import clean_body
+from workflow_state.actions.http.content_type import is_json_lines
+from workflow_state.actions.http.scrubbing import Scrub
 from workflow_state.schema import StorageLocation
 from workflow_state.settings import get_settings
 
@@ -24,7 +23,8 @@ def make_output(
 
     The output of JSON is its value, of a JSON value in each line the list of them, of text `{"text": …}`, and of an
     empty body null. Binary data, and all that is larger than the inline limit, is stored; then the output is
-    `{"stored": true, "location", "size", "contentType"}`. Known secrets are taken out of JSON and text, stored or not.
+    `{"stored": true, "location", "size", "contentType"}`. Known secrets are taken out of all of it, stored or not; in
+    binary data they are overwritten.
 
     `check` gets the value that is JSON or text, also where it is stored. Of binary data it gets the object that stands
     for it. Raises MalformedResponseError where the body is not what its type says, and whatever `store` and `check`
@@ -34,12 +34,14 @@ def make_output(
         nothing: JsonValue = [] if is_json_lines(content_type) else None
         _run(check, nothing)
         return nothing, None
-    output, data, stored_type = _read(body, content_type, scrub)
+    clean = clean_body(body, content_type, scrub)
+    text: JsonValue = {"text": clean.text}
+    output = clean.found or (None if clean.text is None else (text,))
     if output is not None:
         _run(check, output[0])
     if output is not None and (output[0] is None or len(body) <= get_settings().inline_output_bytes):
         return output[0], None
-    location = store(data, stored_type)
+    location = store(clean.data, clean.content_type[:MAX_CONTENT_TYPE_CHARACTERS])
     summary: JsonValue = {
         "stored": True,
         "location": location.path,
@@ -54,29 +56,3 @@ def make_output(
 def _run(check: Check | None, value: JsonValue) -> None:
     if check is not None:
         check(value)
-
-
-def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue] | None, bytes, str]:
-    """Return the inline output, the bytes to store, and their type.
-
-    The output is in a tuple, because null is an output too. It is None for binary data.
-    """
-    shown_type = content_type[:MAX_CONTENT_TYPE_CHARACTERS]
-    if found := parse_value(body, content_type):
-        [value] = found
-        clean = map_strings(value, scrub)
-        return (clean,), body if clean == value else _write(clean, content_type), shown_type
-    text = decode_text(body, content_type)
-    if text is None:
-        return None, body, shown_type or "application/octet-stream"
-    clean_text = scrub(text)
-    if clean_text == text:
-        return ({"text": text},), body, shown_type or "text/plain; charset=utf-8"
-    return ({"text": clean_text},), clean_text.encode(), f"{media_type_of(content_type) or 'text/plain'}; charset=utf-8"
-
-
-def _write(value: JsonValue, content_type: str) -> bytes:
-    """Write a value as bytes of its type."""
-    if is_json_lines(content_type) and isinstance(value, list):
-        return b"".join(json.dumps(item).encode() + b"\n" for item in value)
-    return json.dumps(value).encode()

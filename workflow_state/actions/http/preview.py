@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from workflow_state.actions.http.content_type import charset_of
-from workflow_state.actions.http.redaction import REDACTED, Scrub, is_secret_name, map_strings
+from workflow_state.actions.http.redaction import is_secret_name, map_strings
 from workflow_state.actions.http.request import encode_json, is_written_as_json, reject_inputs
 from workflow_state.actions.http.response import MalformedResponseError, parse_json
+from workflow_state.actions.http.scrubbing import REDACTED, Scrub
 from workflow_state.actions.http.url_template import split_template
 from workflow_state.actions.network.library import httpx
 from workflow_state.errors import HttpActionError

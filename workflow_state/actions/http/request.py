@@ -7,7 +7,6 @@ value of its own path segment, parameter, header or property.
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from workflow_state.actions.http.url_template import (
     find_url_problem,
     split_template,
 )
+from workflow_state.charsets import encode_text, find_charset_problem, name_charset
 from workflow_state.errors import HttpActionError
 from workflow_state.overrides import find_header_override, find_query_override, fold_header
 from workflow_state.schema import ActionDefinition, ErrorCategory
@@ -208,8 +208,13 @@ def _encode_body(body: JsonValue, content_type: str) -> bytes:
         return "&".join(pairs).encode()
     if not isinstance(body, str):
         raise TemplateValueError(f"a body of type {media_type} must be a string")
-    charset = re.search(r"charset\s*=\s*\"?([A-Za-z0-9._-]+)", content_type, re.IGNORECASE)
-    return _encode_text("body", body, charset.group(1) if charset else "utf-8")
+    if problem := find_charset_problem(content_type):
+        raise TemplateValueError(problem)
+    charset = name_charset(content_type) or "utf-8"
+    try:
+        return encode_text(body, charset)
+    except UnicodeError:
+        raise TemplateValueError(f"the value of 'body' can't be written as {charset}") from None
 
 
 def is_written_as_json(content_type: str) -> bool:
@@ -226,13 +231,6 @@ def encode_json(body: JsonValue) -> bytes:
         raise TemplateValueError("the body contains half a character (a lone surrogate)") from None
     except (ValueError, TypeError, RecursionError):
         raise TemplateValueError("the body can't be written as JSON (NaN, infinite, or nested too deeply)") from None
-
-
-def _encode_text(name: str, text: str, charset: str) -> bytes:
-    try:
-        return text.encode(charset)
-    except (LookupError, UnicodeError):
-        raise TemplateValueError(f"the value of '{name}' can't be written as {charset}") from None
 
 
 def _texts(name: str, value: JsonValue) -> list[str]:

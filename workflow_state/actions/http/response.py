@@ -15,14 +15,17 @@ from typing import Any, NoReturn
 from pydantic import JsonValue
 
 from workflow_state.actions.http.content_type import charset_of, is_json, is_json_lines, is_text, media_type_of
+from workflow_state.actions.http.json_size import find_size_problem
 from workflow_state.actions.http.redaction import map_strings
 from workflow_state.actions.network.library import httpx
+from workflow_state.charsets import decode_bytes
 
 MAX_DEPTH = 64
 MAX_INTEGER_DIGITS = 308
 """As far as a double reaches. Longer integers break readers of the state in other languages."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_PIECE_CHARACTERS = 2**20
 _JSON_SPACE = " \t\r\n"
 _BYTE_ORDER_MARK = "\ufeff"
 _RECORD_SEPARATOR = "\x1e"
@@ -57,8 +60,9 @@ def read_body(response: httpx.Response, limit_bytes: int) -> bytes:
     if codings == ["gzip"]:
         chunks = _decompress(chunks, limit_bytes)
     elif codings:
-        shown = ", ".join(codings)[:40]
-        raise MalformedResponseError("unsupported_coding", f"the content coding '{shown}' was not asked for")
+        # Each is a word of the lists above, and none is the server's own text.
+        told = ", ".join(dict.fromkeys(codings))
+        raise MalformedResponseError("unsupported_coding", f"the content coding '{told}' was not asked for")
     body = bytearray()
     for chunk in chunks:
         body += chunk
@@ -116,7 +120,7 @@ def decode_text(body: bytes, content_type: str) -> str | None:
             return None
     if not is_text(content_type):
         return None
-    text = body.decode(charset_of(content_type) or "utf-8", errors="replace")
+    text = decode_bytes(body, charset_of(content_type) or "utf-8")
     return _without_surrogates(text.removeprefix(_BYTE_ORDER_MARK))
 
 
@@ -137,7 +141,8 @@ def parse_json(body: bytes, content_type: str = "") -> JsonValue:
     MalformedResponseError for a body that is not JSON, or that the state can't hold.
     """
     text = _decode_json(body, content_type)
-    value = _load(text) if text.strip(_JSON_SPACE) else None
+    _require_bounded(text)
+    value = _load(_decoder_for(text), text) if text.strip(_JSON_SPACE) else None
     checked: JsonValue = _check_value(value, text)
     return checked
 
@@ -145,10 +150,24 @@ def parse_json(body: bytes, content_type: str = "") -> JsonValue:
 def _parse_json_lines(body: bytes, content_type: str) -> list[JsonValue]:
     """Return the values of a body with one in each line; lines without any are left out."""
     text = _decode_json(body, content_type)
-    parts = text.split(_RECORD_SEPARATOR if _RECORD_SEPARATOR in text else "\n")
-    values = [_load(part, number) for number, part in enumerate(parts, 1) if part.strip(_JSON_SPACE)]
+    separator = _RECORD_SEPARATOR if _RECORD_SEPARATOR in text else "\n"
+    _require_bounded(text, separator)
+    decoder = _decoder_for(text)
+    parts = text.split(separator)
+    values = [_load(decoder, part, number) for number, part in enumerate(parts, 1) if part.strip(_JSON_SPACE)]
     checked: list[JsonValue] = _check_value(values, text)
     return checked
+
+
+def is_read_as_utf8(body: bytes) -> bool:
+    """Return whether a JSON body is read as UTF-8, whichever charset its type names."""
+    if not json.detect_encoding(body).startswith("utf-8"):
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decode_json(body: bytes, content_type: str) -> str:
@@ -164,9 +183,21 @@ def _decode_json(body: bytes, content_type: str) -> str:
     return text.removeprefix(_BYTE_ORDER_MARK)
 
 
-def _load(text: str, line: int | None = None) -> Any:
+def _require_bounded(text: str, separator: str | None = None) -> None:
+    if problem := find_size_problem(text, separator):
+        raise MalformedResponseError("too_many_values", f"the JSON body {problem}")
+
+
+def _decoder_for(text: str) -> json.JSONDecoder:
+    # A million calls of Python for a million numbers take longer than all the rest.
+    digits = text.translate(_DIGITS) if text.isascii() else ""
+    is_plain = text.isascii() and not any(sign in digits for sign in _TO_BE_CHECKED)
+    return _QUICK_DECODER if is_plain else _DECODER
+
+
+def _load(decoder: json.JSONDecoder, text: str, line: int | None = None) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float)
+        return decoder.decode(text)
     except RecursionError:
         raise _too_deep() from None
     except json.JSONDecodeError as error:
@@ -215,9 +246,20 @@ def _parse_int(digits: str) -> int:
 def _parse_float(digits: str) -> float:
     number = float(digits)
     if not math.isfinite(number):
-        raise MalformedResponseError("bad_json", f"the JSON body contains {digits[:40]}, which is too large a number")
+        raise MalformedResponseError("bad_json", "the JSON body contains a number that is too large")
     return number
 
 
 def _without_surrogates(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text)
+    # In pieces: the interpreter is held for each.
+    pieces = (text[start : start + _PIECE_CHARACTERS] for start in range(0, len(text), _PIECE_CHARACTERS))
+    return "".join(_SURROGATE.sub("\ufffd", piece) for piece in pieces)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_int, parse_float=_parse_float)
+# For a text without numbers that must be checked.
+_QUICK_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+# Every digit and point becomes a zero here.
+_DIGITS = str.maketrans("123456789.E", "0000000000e")
+# An exponent of one digit after less than 290 digits is far from what a double can't hold.
+_TO_BE_CHECKED = ("0e00", "0e+00", "0" * 290)

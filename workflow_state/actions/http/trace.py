@@ -7,19 +7,24 @@ import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from itertools import islice
 
 from pydantic import JsonValue
 
+from workflow_state.actions.http.clean_body import clean_body
 from workflow_state.actions.http.content_type import media_type_of
-from workflow_state.actions.http.redaction import Scrub, redact_form, redact_headers, redact_json, redact_url
+from workflow_state.actions.http.redaction import redact_form, redact_headers, redact_json, redact_url
 from workflow_state.actions.http.request import FORM_CONTENT_TYPE
-from workflow_state.actions.http.response import MalformedResponseError, decode_text, parse_value
+from workflow_state.actions.http.response import MalformedResponseError
+from workflow_state.actions.http.scrubbing import Scrub
 from workflow_state.actions.network.library import httpx
 from workflow_state.schema import HttpTraceEntry, TracedRequest, TracedResponse
 
 MAX_BODY_CHARACTERS = 2_048
 MAX_HEADER_CHARACTERS = 512
 MAX_HEADERS = 64
+# Of one name there may be several lines.
+_MAX_HEADER_LINES = 4 * MAX_HEADERS
 _MAX_TRACED_BYTES = 64 * 1024
 
 # The repetitions are bounded: with unbounded ones, a page of letters from a server would take minutes.
@@ -61,22 +66,22 @@ def make_entry(
 def trace_body(body: bytes, content_type: str, scrub: Scrub) -> JsonValue:
     """Return a body for the trace: JSON where it is short, otherwise text, with a note where it was cut."""
     media_type = media_type_of(content_type)
+    not_shown = f"[{len(body)} bytes of {scrub.in_any_case(media_type) or 'unknown type'}, not shown]"
     if len(body) > _MAX_TRACED_BYTES:
-        return f"[{len(body)} bytes of {media_type or 'unknown type'}, not shown]"
+        return not_shown
     try:
-        found = parse_value(body, content_type)
+        clean = clean_body(body, content_type, scrub)
     except MalformedResponseError:
-        return cut(_redact_text(body.decode(errors="replace"), scrub), MAX_BODY_CHARACTERS)
-    if found:
-        value = redact_json(found[0], scrub)
+        return cut(_redact_text(scrub(scrub.overwrite(body).decode(errors="replace"))), MAX_BODY_CHARACTERS)
+    if clean.found:
+        value = redact_json(clean.found[0])
         text = json.dumps(value, ensure_ascii=False)
         return value if len(text) <= MAX_BODY_CHARACTERS else cut(text, MAX_BODY_CHARACTERS)
-    text_or_none = decode_text(body, content_type)
-    if text_or_none is None:
-        return f"[{len(body)} bytes of {media_type or 'unknown type'}, not shown]"
+    if clean.text is None:
+        return not_shown
     if media_type == FORM_CONTENT_TYPE:
-        return cut(redact_form(text_or_none, scrub), MAX_BODY_CHARACTERS)
-    return cut(_redact_text(text_or_none, scrub), MAX_BODY_CHARACTERS)
+        return cut(redact_form(clean.text, scrub), MAX_BODY_CHARACTERS)
+    return cut(_redact_text(clean.text), MAX_BODY_CHARACTERS)
 
 
 def cut(text: str, limit: int) -> str:
@@ -84,12 +89,12 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
-def _redact_text(text: str, scrub: Scrub) -> str:
-    return _SECRET_IN_TEXT.sub(r"\1[redacted]", scrub(text))
+def _redact_text(text: str) -> str:
+    return _SECRET_IN_TEXT.sub(r"\1[redacted]", text)
 
 
 def _trace_headers(headers: Iterable[tuple[str, str]], scrub: Scrub) -> dict[str, str]:
-    redacted = redact_headers(headers, scrub)
+    redacted = redact_headers(islice(headers, _MAX_HEADER_LINES), scrub)
     return {
         cut(name, MAX_HEADER_CHARACTERS): cut(value, MAX_HEADER_CHARACTERS)
         for name, value in list(redacted.items())[:MAX_HEADERS]

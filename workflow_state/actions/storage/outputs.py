@@ -19,7 +19,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 from uuid import uuid4
 
-from workflow_state.actions.http.redaction import make_scrubber, redact_url
+from workflow_state.actions.http.redaction import redact_url
+from workflow_state.actions.http.scrubbing import make_scrubber
 from workflow_state.actions.storage.local_folder import LocalFolder, Name
 from workflow_state.actions.storage.object_store import ObjectStore, open_store
 from workflow_state.errors import SettingsError, StorageError

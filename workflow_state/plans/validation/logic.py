@@ -31,6 +31,7 @@ from workflow_state.plans.validation.graph import (
 from workflow_state.plans.validation.misplaced import find_misplaced
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline, read_outline
 from workflow_state.plans.validation.overriding import check_overrides
+from workflow_state.plans.validation.sent_text import check_charset
 from workflow_state.plans.validation.types import check_input_types, check_output_path, find_types
 from workflow_state.schema import ActionDefinition
 from workflow_state.wording import shown
@@ -48,6 +49,7 @@ def find_logic_problems(data: Any, definitions: Mapping[str, ActionDefinition] |
         _check_condition(plan, action)
         _, definition_id = action.find("actionDefinitionId")
         check_overrides(plan, action, (definitions or {}).get(str(definition_id)))
+        check_charset(plan, action)
         if definitions is not None:
             _check_definition(plan, action, definitions)
     check_cycles(plan)

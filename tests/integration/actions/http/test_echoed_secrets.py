@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from helpers.http_calls import call, definition, failure
+from helpers.secret_forms import find_traces, forms_of
 
 from workflow_state.actions.execute import ActionContext, preview_http_action
 from workflow_state.actions.network.client import close_client
+from workflow_state.errors import HttpActionError
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,93 @@ def test_a_missing_variable_is_named_and_nothing_is_sent(server, monkeypatch):
     assert error.detail.category == "auth_invalid"
     assert "TEST_SECRET" in error.detail.message
     assert server.connections == 0
+
+
+def test_a_credential_longer_than_any_header_is_refused_before_anything_is_sent(server, monkeypatch):
+    monkeypatch.setenv("TEST_SECRET", "x" * 8_193)
+    error = failure(server, authentication={"type": "bearer", "token": "${env.TEST_SECRET}"})
+    assert (error.detail.category, server.connections) == ("auth_invalid", 0)
+    assert "8192 characters" in error.detail.message
+
+
+def test_many_inputs_with_names_of_secrets_are_refused_before_anything_is_sent(server):
+    inputs = {f"query.token{number}": f"value-{number}" for number in range(101)}
+    error = failure(server, inputs)
+    assert (error.detail.category, server.connections) == ("validation_failed", 0)
+    server.respond_json({})
+    assert call(server, dict(list(inputs.items())[:100])).output == {}
+
+
+# With letters of either case, and characters that are written in other ways in URLs, JSON and HTML.
+TOKEN = "Tok3n-S3cret/+v%lue&=Zq9"
+# One that can be the name of a header, or of a host.
+NAME = "Nam3-0fSecret-ZyXw9"
+BODIES = [
+    *(
+        (content_type, "200 OK", size)
+        for content_type in ("application/json", "text/html", "image/png", "")
+        for size in (1, 80)
+    ),
+    ("application/x-ndjson", "200 OK", 80),
+    *((content_type, "500 Oh", 1) for content_type in ("application/json", "text/html", "image/png")),
+]
+
+
+def echoes() -> dict[str, bytes]:
+    """Return answers with the token in each place that an answer has, in each form."""
+    forms = forms_of(TOKEN)
+    answers = {}
+    names = {kind: form.rstrip("=") for kind, form in forms_of(NAME).items()}
+    for name, form in forms.items():
+        plain = f"X-Form: {form}".encode()
+        answers[f"values of headers, {name}"] = (
+            b"HTTP/1.1 200 " + form.encode() + b"\r\n" + plain + b"\r\nETag: " + form.encode() + b"\r\n"
+            b"Content-Type: text/plain; charset=" + form.encode() + b"; x=" + form.encode() + b"\r\n"
+            b"Retry-After: " + form.encode() + b"\r\nContent-Length: 2\r\n\r\nok"
+        )
+        answers[f"names of headers, {name}"] = (
+            f"HTTP/1.1 500 Oh\r\n{names[name]}: 1\r\nX-{names[name]}: 1\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        for kind, location in (("a redirect elsewhere", f"ftp://{names[name]}.example/"), ("a redirect", "/")):
+            answers[f"{kind}, {name}"] = (
+                f"HTTP/1.1 302 Found\r\nLocation: {location}{form}?q={form}#{form}\r\nContent-Length: 0\r\n\r\n"
+            ).encode()
+        answers[f"no HTTP, {name}"] = b"HTTP/1.1 " + form.encode() + b"\r\n\r\n"
+        answers[f"a header that is none, {name}"] = b"HTTP/1.1 200 OK\r\n" + form.encode() + b"\r\n\r\n"
+        answers[f"a length that is none, {name}"] = b"HTTP/1.1 200 OK\r\nContent-Length: " + form.encode() + b"\r\n\r\n"
+        answers[f"a chunk that is none, {name}"] = (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + form.encode() + b"\r\n"
+        )
+        answers[f"codings, {name}"] = (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: br, " + form.encode() + b"\r\nContent-Length: 2\r\n\r\nok"
+        )
+        for content_type, status, size in BODIES:
+            value = json.dumps([form, {form: f"a{form}b"}, "x" * 500] * size)
+            body = (value if "json" in content_type else f"\0\xff{value}").encode("latin-1")
+            head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}; x={form}\r\nContent-Length: {len(body)}\r\n\r\n"
+            answers[f"{size} of {content_type}, {status}, {name}"] = head.encode() + body
+    return answers
+
+
+@pytest.mark.parametrize("kind", sorted({name.rpartition(",")[0] for name in echoes()}))
+def test_a_token_is_in_nothing_that_is_kept_wherever_a_server_puts_it(server, kind, monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("TEST_SECRET", TOKEN)
+    monkeypatch.setenv("TEST_NAME", NAME)
+    caplog.set_level("DEBUG")
+    kept = {}
+    for name, answer in echoes().items():
+        if name.rpartition(",")[0] == kind:
+            server.respond_raw(answer, then_close=True)
+            kept[name] = result_or_error(server, authentication={"type": "bearer", "token": "${env.TEST_SECRET}"})
+    assert len(kept) == len(forms_of(TOKEN))
+    stored = {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert find_traces({**kept, **stored, "log": caplog.text}, [TOKEN, NAME]) == []
+
+
+def result_or_error(server, **fields):
+    """Return all that a call tells: its result, or its error with the trace."""
+    endpoint = {"followRedirects": True, "headers": {"X-Name": "${env.TEST_NAME}"}}
+    try:
+        return json.dumps(call(server, endpoint=endpoint, **fields).to_json_data())
+    except HttpActionError as error:
+        return json.dumps([error.detail.to_json_data(), error.http_trace, str(error), repr(error)])
