@@ -67,7 +67,8 @@ def test_a_secret_in_the_url_is_sent_and_is_in_nothing_that_is_kept(server, stat
     fields: dict[str, Any] = {"path": "/hooks/${env.TEST_HOOK}/{room}?key=${env.TEST_KEY}", "method": "POST"}
     made = definition(server, **fields)
     context = ActionContext(execution_id="e", action_id="a")
-    shown, digest = preview_http_action(made, {"room": "9"}, context)
+    preview = preview_http_action(made, {"room": "9"}, context)
+    shown = preview.request
     kept: Any
     if status.startswith("200"):
         kept = call(server, {"room": "9"}, **fields).to_json_data()
@@ -81,7 +82,7 @@ def test_a_secret_in_the_url_is_sent_and_is_in_nothing_that_is_kept(server, stat
     for form in ("x3Yz", "k/y+1", "k%2Fy"):
         assert form not in everything
     monkeypatch.setenv("TEST_KEY", "another one")
-    assert preview_http_action(made, {"room": "9"}, context)[1] == digest
+    assert preview_http_action(made, {"room": "9"}, context).digest == preview.digest
 
 
 def test_a_variable_can_not_lead_out_of_its_place_in_the_path(server, monkeypatch):
