@@ -30,17 +30,20 @@ from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, 
 from workflow_state.errors import ExecutionConflictError, PlanValidationError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import read_definitions_option
-from workflow_state.rules.policy import stopping_failure
+from workflow_state.rules.policy import MAX_LOSSES, level_lost, stopping_failure
 from workflow_state.rules.states import final_state, refused_state
+from workflow_state.rules.stopping import end_begun_steps
 from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
     ExecutionState,
     PlannedAction,
 )
+from workflow_state.store.claims import ClaimLostError
 from workflow_state.store.connection import CONNECTION_ERRORS
-from workflow_state.store.ending import end_execution, mark_end
+from workflow_state.store.ending import end_execution, has_steps_under_way, mark_end
 from workflow_state.store.execution import ExecutionStore
+from workflow_state.store.level_claims import LevelClaim, claimed_level, release_level
 from workflow_state.store.names import ACTION_TASK, EXPIRE_TASK, LEVEL_TASK
 from workflow_state.store.position import ExecutionPosition, begin_execution, read_position
 from workflow_state.store.records import (
@@ -49,6 +52,7 @@ from workflow_state.store.records import (
     register_refusal,
     request_cancel,
     require_execution_id,
+    stop_execution,
 )
 from workflow_state.store.results import read_results
 from workflow_state.validation import validate_execution_plan
@@ -112,11 +116,38 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
     Returns the final state, or None where another message goes on with the execution.
     """
     store = store_of(task)
-    position = read_position(store, level)
-    if position is None:
-        # Nothing is known of it any more, so there is nothing to tell anyone.
-        logger.error("Execution %s was to go on, but its record is gone", store.execution_id)
-        return None
+    with claimed_level(store, level) as (claim, found):
+        if found is None:
+            # Nothing is known of it any more, so there is nothing to tell anyone.
+            logger.error("Execution %s was to go on, but its record is gone", store.execution_id)
+            return None
+        if claim is None:
+            # A late message; or another task is at this level, and looks once more when it is done.
+            return None
+        position: ExecutionPosition | None = found
+        if claim.losses >= MAX_LOSSES:
+            stop_execution(store, level_lost(level, claim.losses))
+            position = replace(found, is_cancelled=True, is_stopped=True)
+        try:
+            while position:
+                if final := _go_on(task, level, position, claim):
+                    return final
+                position = read_position(store, level) if release_level(store, claim) else None
+        except ClaimLostError:
+            logger.warning("Level %d of execution %s was taken over by another worker", level, store.execution_id)
+    return None
+
+
+def _go_on(
+    task: Task,  # type: ignore[type-arg]
+    level: int,
+    position: ExecutionPosition,
+    claim: LevelClaim,
+) -> Summary | None:
+    """Do what there is to do at this position; return the final state where the execution ends."""
+    store = store_of(task)
+    if position.is_stopped:
+        return _end_stopped(store)
     if position.current_level < 0 and position.expires_at and datetime.now(UTC) > position.expires_at:
         request_cancel(store)
         position = replace(position, is_cancelled=True)
@@ -127,15 +158,26 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
         return None
     if position.current_level == level:
         # The worker that started it may have died halfway.
-        _collect_results(task, level, position.actions, position)
+        _collect_results(task, level, position.actions, position, claim)
         return None
-    results = _collect_results(task, level - 1, position.previous_actions, position) if level else {}
+    results = _collect_results(task, level - 1, position.previous_actions, position, claim) if level else {}
     if results is None:
         return None
     is_over = position.is_cancelled or stopping_failure(position.previous_actions, results) is not None
     if position.actions and not is_over:
-        start_level(task, level, find_missing_messages(task, position.actions, {}))
+        start_level(task, level, find_missing_messages(task, position.actions, {}), claim)
         return None
+    return _end(store)
+
+
+def _end_stopped(store: ExecutionStore) -> Summary | None:
+    """End an execution that can't go on, once no request of it is under way: the sweep comes back until then."""
+    if has_steps_under_way(store):
+        return None
+    return _end(store)
+
+
+def _end(store: ExecutionStore) -> Summary | None:
     final = finish(store)
     return Summary(final) if final else None
 
@@ -145,6 +187,7 @@ def _collect_results(
     level: int,
     actions: Sequence[PlannedAction],
     position: ExecutionPosition,
+    claim: LevelClaim,
 ) -> dict[str, dict[str, Any]] | None:
     """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
     results = read_results(store_of(task), (action.id for action in actions))
@@ -152,7 +195,7 @@ def _collect_results(
     if not missing.messages:
         return results
     if missing.wave > position.wave:
-        start_level(task, level, missing)
+        start_level(task, level, missing, claim)
     else:
         publish_lost(task, level, missing, actions)
     return None
@@ -214,7 +257,12 @@ def finish(store: ExecutionStore) -> ExecutionState | None:
     if record is None:
         logger.error("Execution %s has ended, but its record is gone", store.execution_id)
         return None
-    results = read_results(store, (action.id for action in record.actions))
+    names = [action.id for action in record.actions]
+    if record.stopped_by:
+        elements = [name for name in progress if name.endswith("]")]
+        results: Mapping[str, Any] = end_begun_steps(record, read_results(store, [*names, *elements]), progress)
+    else:
+        results = read_results(store, names)
     completed_at = datetime.fromisoformat(str(record.completed_at))
     state = final_state(record, results, progress, readable=with_stored_values(results), now=completed_at)
     end_execution(store, state.status, submitted_at=record.submitted_at)

@@ -34,6 +34,8 @@ ENV_REFERENCE = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 RESERVED_ACTION_IDS = frozenset({"inputs"})
 # A failure with this code: a worker was lost while it sent an unsafe request, and nobody knows whether that arrived.
 OUTCOME_UNKNOWN = "outcome_unknown"
+# A failure with this code: one worker after the other was lost over it.
+WORKERS_LOST = "workers_lost"
 # This is in the context of every other failure after which an unsafe request may have had its effect.
 MAY_BE_DONE = {"outcome": "unknown"}
 

@@ -6,7 +6,7 @@ import signal
 import time
 from uuid import uuid4
 
-from chaos.harness.chaos_plans import many
+from chaos.harness.chaos_plans import five_actions, many
 from chaos.harness.cluster import children_of
 from chaos.options import thorough
 
@@ -73,3 +73,31 @@ def test_poison(world):
     error = state["actionStates"]["poison"]["result"]["error"]
     assert (state["status"], error["category"], error["code"]) == ("failed", "state_inconsistent", "workers_lost")
     assert len(world.requests_to(f"{execution_id}.poison")) == 5
+
+
+def test_killed_while_a_level_task_is_at_work(world, verdict, dice):
+    """Here it looks at expected outcomes, for seconds; another worker does it over once the lease has run out."""
+    execution_id = f"outcome-{uuid4()}"
+    # A pattern that has to remember five hundred letters.
+    text = "".join(dice.choice("ab") for _ in range(20_000)) + "a" + "b" * 500 + "c"
+    matches = {"reference": "${inputs.text}", "operator": "matches", "value": "[ab]*a[ab]{500}c"}
+    validations = [{"name": f"{number}", **matches} for number in range(8)]
+    outcome = {"description": "slow", "validations": validations}
+    world.add_workers(2, "--concurrency", "4")
+    world.canary()
+    plan = {**five_actions(dice, execution_id), "inputs": {"text": text}, "expectedOutcome": outcome}
+    world.submit({execution_id: plan})
+
+    def claim():
+        with world.connection() as redis:
+            return json.loads(redis.hget(f"workflow_state:progress:{execution_id}", ":level") or b"{}")
+
+    last_level = 3
+    found = world.wait_for(lambda: claim().get("level") == last_level and claim(), "the last level's task has begun")
+    pid = int(found["process"].partition(":")[2])
+    [holder] = [worker for worker in world.workers if worker.pid == pid]
+    world.kill(holder)
+    world.wait_for_ends(60)
+    assert claim()["losses"] == 1
+    assert claim()["process"] != found["process"]
+    verdict(world)

@@ -12,7 +12,7 @@ from celery import Task
 
 from workflow_state.actions.definitions.catalog import load_action_definition
 from workflow_state.engine.confirmation import ask_for_confirmation
-from workflow_state.engine.deciding import decide, end_at_once, outcome_unknown
+from workflow_state.engine.deciding import decide, end_at_once
 from workflow_state.engine.messages import ActionMessage
 from workflow_state.engine.outcomes import Outcome, RetryLater, Waiting, WithoutEffect
 from workflow_state.engine.sending import send
@@ -21,6 +21,7 @@ from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal
+from workflow_state.rules.policy import outcome_unknown
 from workflow_state.rules.states import with_unneeded
 from workflow_state.schema import (
     ActionDefinition,

@@ -8,9 +8,9 @@ from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.resolving import resolve_value
 from workflow_state.rules.for_each import list_elements
-from workflow_state.rules.policy import find_block, reads_plan_inputs
+from workflow_state.rules.policy import MAX_LOSSES, find_block, outcome_unknown, reads_plan_inputs
 from workflow_state.schema import (
-    OUTCOME_UNKNOWN,
+    WORKERS_LOST,
     ActionExecutionState,
     ActionFailure,
     ActionSkip,
@@ -24,9 +24,6 @@ from workflow_state.store.records import read_inputs
 
 CANCELLED = "the execution was cancelled"
 
-# By chance a worker is lost during the same attempt again and again only rarely.
-_MAX_LOSSES = 5
-
 
 def end_at_once(attempt: Attempt, *, is_cancelled: bool) -> ActionExecutionState | None:
     """Return how a step ends that is not sent whatever its inputs are; None where its inputs decide."""
@@ -36,7 +33,7 @@ def end_at_once(attempt: Attempt, *, is_cancelled: bool) -> ActionExecutionState
         return end_sent(attempt, outcome_unknown(action))
     if is_cancelled:
         return end_unsent(attempt, ActionSkip(reason=CANCELLED))
-    if claim.losses >= _MAX_LOSSES:
+    if claim.losses >= MAX_LOSSES:
         return end_sent(attempt, _workers_lost(action, claim))
     return None
 
@@ -107,29 +104,12 @@ def _end_of_whole_list(elements: Sequence[Any], *, is_alternative: bool) -> Acti
     return ActionFailure(error=ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=message))
 
 
-def outcome_unknown(
-    action: PlannedAction, message: str = "the worker was lost after the request had been sent: the outcome is unknown"
-) -> ActionFailure:
-    """Return the end of an unsafe request that was begun and never read to its end: it is not sent a second time."""
-    return ActionFailure(
-        error=ErrorDetail(
-            category=ErrorCategory.STATE_INCONSISTENT,
-            code=OUTCOME_UNKNOWN,
-            message=message,
-            context={"actionDefinitionId": action.action_definition_id},
-            suggestion="find out at the server whether it was done; then resume with --assume-done VALUE "
-            "(assume_done=…), the output that it had, where it was done, or with --send-again (send_again=…) where it "
-            "was not. Where sending twice is harmless, declare the effect of the definition as idempotent or keyed",
-        )
-    )
-
-
 def _workers_lost(action: PlannedAction, claim: Claim) -> ActionFailure:
     """Return the end of an action over which one worker after the other has died: it would go on like that."""
     return ActionFailure(
         error=ErrorDetail(
             category=ErrorCategory.STATE_INCONSISTENT,
-            code="workers_lost",
+            code=WORKERS_LOST,
             message=f"{claim.losses} workers were lost while they ran this action, it is not tried again",
             context={"actionDefinitionId": action.action_definition_id},
             suggestion="look at the workers' logs and memory for why they died, then resume the execution",

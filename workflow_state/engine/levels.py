@@ -23,6 +23,7 @@ from workflow_state.settings import get_settings
 from workflow_state.store.alarms import put_off_alarm
 from workflow_state.store.claims import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
 from workflow_state.store.execution import ExecutionStore, open_store
+from workflow_state.store.level_claims import LevelClaim
 from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, action_task_id, level_group_id
 from workflow_state.store.position import LevelStart, begin_level
 from workflow_state.store.records import read_actions, read_inputs
@@ -52,14 +53,20 @@ def store_of(task: Task) -> ExecutionStore:  # type: ignore[type-arg]
     return open_store(task.app.backend, str(task.request.id))
 
 
-def start_level(task: Task, number: int, missing: MissingMessages) -> None:  # type: ignore[type-arg]
+def start_level(
+    task: Task,  # type: ignore[type-arg]
+    number: int,
+    missing: MissingMessages,
+    claim: LevelClaim,
+) -> None:
     """Publish the chord of a level in place of the running task: its messages, and `execute_level` when all have ended.
 
     `task.replace(chord(…))` would do the same. Here the messages go out together, a hundred in a round trip, and each
-    says of the chord's body only that there is one: the record has it.
+    says of the chord's body only that there is one: the record has it. Raises ClaimLostError where another worker has
+    taken the level over.
     """
     execution_id, header = str(task.request.id), missing.messages
-    start = LevelStart(number, missing.wave, len(header), message_after(task, number))
+    start = LevelStart(claim.holder, number, missing.wave, len(header), message_after(task, number))
     # The record comes first: should this worker die halfway, it tells what was to be published.
     begin_level(store_of(task), start)
     if not header:

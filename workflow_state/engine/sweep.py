@@ -31,6 +31,7 @@ from workflow_state.store.alarms import AT_ONCE, put_off_alarm, remove_alarm, ta
 from workflow_state.store.connection import CONNECTION_ERRORS, forget_connections, redis_client
 from workflow_state.store.ending import keep_execution_and_results
 from workflow_state.store.execution import ExecutionStore, open_store
+from workflow_state.store.level_claims import is_level_claimed
 from workflow_state.store.names import TASK_PREFIX
 from workflow_state.store.position import SignsOfLife, note_sign_of_life, read_signs_of_life
 
@@ -99,8 +100,12 @@ def look_after_execution(app: Celery, store: ExecutionStore) -> None:
 
 
 def _go_on(app: Celery, store: ExecutionStore, signs: SignsOfLife, look_every_s: float) -> None:
-    """Publish the message that goes on with a silent execution, unless its messages wait in line still."""
-    if signs.next_message is None:
+    """Publish the message that goes on with a silent execution.
+
+    Not where its messages wait in line still, nor where a level task of it is at work: that may take long, for a level
+    of many messages, or for expected outcomes.
+    """
+    if signs.next_message is None or is_level_claimed(store):
         return
     message = json.loads(signs.next_message)
     priority = message.get("options", {}).get("priority") or 0

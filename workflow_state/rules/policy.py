@@ -10,10 +10,12 @@ from workflow_state.plans.references import find_references
 from workflow_state.schema import (
     MAY_BE_DONE,
     OUTCOME_UNKNOWN,
+    WORKERS_LOST,
     ActionExecutionState,
     ActionFailure,
     ActionStatus,
     ActionSuccess,
+    ErrorCategory,
     ErrorDetail,
     PlannedAction,
     RetryPolicy,
@@ -21,6 +23,12 @@ from workflow_state.schema import (
 
 # How many messages a level may have at most for each priority. kombu has a Redis list for 0, 3, 6 and 9.
 _MOST_MESSAGES = {100: 0, 500: 3, 2_500: 6}
+
+MAX_LOSSES = 5
+"""After so many lost workers an attempt, or a level of an execution, is not tried again.
+
+By chance a worker is lost during the same attempt again and again only rarely.
+"""
 
 ActionStateData = Mapping[str, Any]
 """An ActionExecutionState as JSON data, the way that it is stored."""
@@ -88,6 +96,34 @@ def settle_failure(action: PlannedAction, state: ActionExecutionState) -> Action
         return state
     success = ActionSuccess(output=action.error_handling.fallback_value, used_fallback=True)
     return state.model_copy(update={"status": ActionStatus.COMPLETED, "result": success})
+
+
+def outcome_unknown(
+    action: PlannedAction, message: str = "the worker was lost after the request had been sent: the outcome is unknown"
+) -> ActionFailure:
+    """Return the end of an unsafe request that was begun and never read to its end: it is not sent a second time."""
+    return ActionFailure(
+        error=ErrorDetail(
+            category=ErrorCategory.STATE_INCONSISTENT,
+            code=OUTCOME_UNKNOWN,
+            message=message,
+            context={"actionDefinitionId": action.action_definition_id},
+            suggestion="find out at the server whether it was done; then resume with --assume-done VALUE "
+            "(assume_done=…), the output that it had, where it was done, or with --send-again (send_again=…) where it "
+            "was not. Where sending twice is harmless, declare the effect of the definition as idempotent or keyed",
+        )
+    )
+
+
+def level_lost(level: int, losses: int) -> ErrorDetail:
+    """Return why an execution ends over whose level, from 0, one worker after the other has died."""
+    return ErrorDetail(
+        category=ErrorCategory.STATE_INCONSISTENT,
+        code=WORKERS_LOST,
+        message=f"{losses} workers were lost while they went on with level {level}, it is not tried again",
+        context={"level": str(level)},
+        suggestion="look at the workers' logs and memory for why they died, then resume the execution",
+    )
 
 
 def retry_delay_ms(policy: RetryPolicy, attempt: int, error: ErrorDetail) -> int | None:

@@ -31,6 +31,7 @@ from workflow_state.schema import (
     ValidationResult,
 )
 
+STOPPED = "the plan stopped"
 NOT_NEEDED = "an alternative that was not needed"
 ENDED = (ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED)
 
@@ -40,6 +41,7 @@ class Record:
     """An execution as it was registered. `levels` has the planned actions in the order in which they run.
 
     `definitions` are the ids and patterns of the definitions that it may use, None for all.
+    `stopped_by` says why it can't go on, whatever its actions say: see `stop_execution`.
     """
 
     execution_id: str
@@ -52,6 +54,7 @@ class Record:
     completed_at: str | None
     cancel_requested_at: str | None = None
     cancel_requested_by: str | None = None
+    stopped_by: ErrorDetail | None = None
     resumed: Mapping[str, Any] | None = None
     definitions: Sequence[str] | None = None
 
@@ -186,6 +189,8 @@ def final_state(
 ) -> ExecutionState:
     """Return the state of an execution that has ended: after its last level, by a failure or by a cancellation.
 
+    One that was stopped fails with the reason, whatever else there is. Its expected outcomes are not looked at.
+
     `readable` are the results as references read them, where some outputs are stored. Expected outcomes are compared
     with these.
     """
@@ -193,11 +198,12 @@ def final_state(
     started_at = record.started_at or record.submitted_at
     plan = record.plan
     actions = record.actions
-    cancelled = record.cancel_requested_at is not None
+    stopped_by = record.stopped_by
+    cancelled = record.cancel_requested_at is not None and stopped_by is None
     # A failed alternative does not stop the plan by itself: the action in whose place it ran fails, or does not.
     planned = [action for level in record.levels for action in level]
-    culprit = None if cancelled else stopping_failure(planned, results)
-    left_over = _skip_of_the_rest(culprit, cancelled=cancelled)
+    culprit = None if cancelled or stopped_by else stopping_failure(planned, results)
+    left_over = _skip_of_the_rest(culprit, stopped_by, cancelled=cancelled)
     action_states = {
         action.id: ActionExecutionState.model_validate(results[action.id])
         if action.id in results
@@ -209,12 +215,12 @@ def final_state(
         for action in actions
     }
     validations: list[ValidationResult] = []
-    error: ErrorDetail | None = None
+    error = stopped_by
     if cancelled:
         error = ErrorDetail(category=ErrorCategory.USER_CANCELLED, message=_cancelled(record))
     elif culprit:
         error = _plan_error(culprit, action_states[culprit.id])
-    elif plan.get("expectedOutcome"):
+    elif error is None and plan.get("expectedOutcome"):
         outcome = ExpectedOutcome.model_validate(plan["expectedOutcome"])
         scope: dict[str, Any] = {**action_states, **(readable or {}), "inputs": plan.get("inputs", {})}
         validations = [evaluate_validation(validation, scope) for validation in outcome.validations]
@@ -314,12 +320,14 @@ def _transitions(state: ActionExecutionState | ElementState) -> int:
     return 2 * max(1, state.attempts)
 
 
-def _skip_of_the_rest(culprit: PlannedAction | None, *, cancelled: bool) -> ActionSkip:
+def _skip_of_the_rest(culprit: PlannedAction | None, stopped_by: ErrorDetail | None, *, cancelled: bool) -> ActionSkip:
     """Return why an action without a result did not run."""
     if cancelled:
         return ActionSkip(reason="the execution was cancelled")
     if culprit:
-        return ActionSkip(reason=f"the plan stopped: {culprit.id} failed", blocked_by=culprit.id)
+        return ActionSkip(reason=f"{STOPPED}: {culprit.id} failed", blocked_by=culprit.id)
+    if stopped_by:
+        return ActionSkip(reason=f"{STOPPED}: {stopped_by.message}")
     return ActionSkip(reason=NOT_NEEDED)
 
 

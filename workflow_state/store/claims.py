@@ -61,7 +61,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class _Over:
+class Over:
     """A holder that left no result; `is_lost` where its process died."""
 
     holder: str
@@ -88,7 +88,7 @@ def claimed(
     try:
         call = partial(_claim, store, step, holder, attempt, query)
         claim, replies = call()
-        if claim is None and (over := _find_over(store, step)):
+        if claim is None and (over := find_over(store, step)):
             claim, replies = call(over=over)
         yield claim, parse_context(store, query, replies) if query else None
     except CONNECTION_ERRORS:
@@ -103,7 +103,7 @@ def _claim(
     attempt: int,
     query: ContextQuery | None,
     *,
-    over: _Over | None = None,
+    over: Over | None = None,
 ) -> tuple[Claim | None, list[Any]]:
     """Claim the attempt; return the claim, and the replies to the query."""
     written, replies = run_script_beside(
@@ -140,8 +140,8 @@ def _claim(
     return made, replies
 
 
-def _find_over(store: ExecutionStore, step: str) -> _Over | None:
-    """Return the claim's holder, if it is one of this very worker and over.
+def find_over(store: ExecutionStore, step: str) -> Over | None:
+    """Return the holder of the claim that has this name, if it is one of this very worker and over.
 
     The lease would tell the same, but later. A message that this process could not end, or that a killed child of a
     prefork pool had, is on the queue again at once.
@@ -153,11 +153,11 @@ def _find_over(store: ExecutionStore, step: str) -> _Over | None:
         return None
     if int(process) == os.getpid():
         # Asked after the claim was read: a holder begins before its claim is made.
-        return None if claim["holder"] in current_holders() else _Over(claim["holder"], is_lost=False)
+        return None if claim["holder"] in current_holders() else Over(claim["holder"], is_lost=False)
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
-        return _Over(claim["holder"], is_lost=True)
+        return Over(claim["holder"], is_lost=True)
     return None
 
 

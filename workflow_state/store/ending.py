@@ -11,6 +11,7 @@ from redis.client import Pipeline
 from workflow_state.rules.for_each import element_id
 from workflow_state.rules.states import Progress, Record, parse_progress
 from workflow_state.schema import ExecutionStatus
+from workflow_state.store.claims import find_whereabouts
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import (
     STATUSES_WITH_INDEX,
@@ -18,6 +19,7 @@ from workflow_state.store.names import (
     level_group_id,
 )
 from workflow_state.store.records import parse_record, read_record
+from workflow_state.store.results import read_results
 
 
 def mark_end(store: ExecutionStore) -> tuple[Record | None, dict[str, Progress]]:
@@ -33,6 +35,14 @@ def mark_end(store: ExecutionStore) -> tuple[Record | None, dict[str, Progress]]
             store.client.delete(store.record)
             return None, {}
     return parse_record(store.execution_id, fields), parse_progress(progress)
+
+
+def has_steps_under_way(store: ExecutionStore) -> bool:
+    """Return whether a living process is at work on a step that has no result yet. Three round trips for each 1,000."""
+    begun: Any = store.client.hkeys(store.progress)
+    steps = [name.decode() for name in begun if b":" not in name]
+    running = [step for step, where in find_whereabouts(store, steps).items() if where == "running"]
+    return len(read_results(store, running)) < len(running)
 
 
 def end_execution(store: ExecutionStore, status: ExecutionStatus, *, submitted_at: str) -> None:

@@ -16,6 +16,9 @@ LEVEL_TASK = f"{TASK_PREFIX}execute_level"
 TASK_ID_SEPARATOR = "~"
 """Between an execution's id and a step, in the id of the step's task: no execution's id has it."""
 
+LEVEL_CLAIM = ":level"
+"""The claim of an execution's level task, beside those of its steps: no step's name has a colon."""
+
 LEVEL_INFIX = ".level-"
 """Between an execution's id and a level's number, in the id of the level's group."""
 

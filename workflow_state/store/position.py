@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from redis.client import Pipeline
+
 from workflow_state.schema import ExecutionStatus, PlannedAction
+from workflow_state.store.claims import ClaimLostError
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.records import read_actions
 from workflow_state.store.scripts import run_script
+
+_POSITION_FIELDS = ("status", "currentLevel", "wave", "cancelRequestedAt", "stoppedBy", "expiresAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +24,13 @@ class ExecutionPosition:
     `current_level` is the level whose messages were published last, -1 before the first. `wave` is 1 where these were
     the messages of its actions, and 2 where they were those of alternatives that stand in for whole lists.
     `previous_actions` are the actions of the level before the one that was asked for, `actions` its own; both are empty
-    where there is no such level.
+    where there is no such level. What is stopped is cancelled as well.
     """
 
     current_level: int
     wave: int
     is_cancelled: bool = False
+    is_stopped: bool = False
     expires_at: datetime | None = None
     previous_actions: Sequence[PlannedAction] = ()
     actions: Sequence[PlannedAction] = ()
@@ -34,9 +40,11 @@ class ExecutionPosition:
 class LevelStart:
     """What is noted of a level before its messages are published.
 
-    `wave` is as in ExecutionPosition. `next_message` (JSON) is published when all of the `message_count` have ended.
+    `holder` holds the claim of the level task. `wave` is as in ExecutionPosition. `next_message` (JSON) is published
+    when all of the `message_count` have ended.
     """
 
+    holder: str
     level: int
     wave: int
     message_count: int
@@ -67,40 +75,58 @@ def begin_execution(store: ExecutionStore) -> bool:
     return bool(run_script(store.client, "begin_execution", {"record": store.record}, {"now": now}))
 
 
-def read_position(store: ExecutionStore, level: int) -> ExecutionPosition | None:
-    """Return how far the execution has come, for whoever goes on with that level (from 0); None without a record."""
-    names = ("status", "currentLevel", "wave", "cancelRequestedAt", "expiresAt", f"level:{level - 1}", f"level:{level}")
-    values: Any = store.client.hmget(store.record, *names)
-    fields = dict(zip(names, values, strict=True))
+def queue_position(pipe: Pipeline, *, store: ExecutionStore, level: int) -> None:
+    """Ask in a pipeline how far the execution has come, for whoever goes on with that level (from 0)."""
+    pipe.hmget(store.record, *_POSITION_FIELDS, f"level:{level - 1}", f"level:{level}")
+
+
+def parse_position(store: ExecutionStore, replies: Sequence[Any]) -> ExecutionPosition | None:
+    """Return what the reply to `queue_position` says, with the actions of its levels; None without a record."""
+    *values, previous_level, own_level = replies[0]
+    fields = dict(zip(_POSITION_FIELDS, values, strict=True))
     if fields["status"] is None:
         return None
-    previous, own = (json.loads(fields[f"level:{number}"] or b"[]") for number in (level - 1, level))
+    previous, own = (json.loads(raw or b"[]") for raw in (previous_level, own_level))
     actions = {action.id: action for action in read_actions(store, [*previous, *own])}
     expires_at = fields["expiresAt"]
     return ExecutionPosition(
         current_level=int(fields["currentLevel"] or -1),
         wave=int(fields["wave"] or 1),
         is_cancelled=fields["cancelRequestedAt"] is not None,
+        is_stopped=fields["stoppedBy"] is not None,
         expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
         previous_actions=[actions[name] for name in previous],
         actions=[actions[name] for name in own],
     )
 
 
+def read_position(store: ExecutionStore, level: int) -> ExecutionPosition | None:
+    """Return how far the execution has come, for whoever goes on with that level (from 0); None without a record."""
+    with store.client.pipeline(transaction=False) as pipe:
+        queue_position(pipe, store=store, level=level)
+        replies = pipe.execute()
+    return parse_position(store, replies)
+
+
 def begin_level(store: ExecutionStore, start: LevelStart) -> None:
-    """Note which level begins, before its messages are published, and what goes on after it. May be called again."""
-    run_script(
+    """Note which level begins, before its messages are published, and what goes on after it. May be called again.
+
+    Raises ClaimLostError where another worker has taken the level over; then nothing may be published.
+    """
+    is_own = run_script(
         store.client,
         "begin_level",
         {"record": store.record, "progress": store.progress},
         {
+            "holder": start.holder,
             "level": start.level,
             "wave": start.wave,
             "message_count": start.message_count,
             "next_message": start.next_message,
-            "retention_s": store.retention_s,
         },
     )
+    if not is_own:
+        raise ClaimLostError(f"level {start.level} of {store.execution_id} was taken over by another worker")
 
 
 def read_signs_of_life(store: ExecutionStore) -> SignsOfLife | None:

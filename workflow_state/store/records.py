@@ -4,7 +4,8 @@ It is one hash, `workflow_state:execution:<id>`, with these fields:
 
 - `plan`, `inputs`, `action:<id>` and `level:<n>` (the ids of its actions). They never change. An action and a level are
   fields of their own, so that what one of them costs does not grow with the plan.
-- `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `cancelRequestedBy`, `expiresAt`, `resumed`.
+- `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `cancelRequestedBy`, `stoppedBy`,
+  `expiresAt`, `resumed`.
 - `definitions`: the ids and patterns of the definitions that it may use, where its submission named them.
 - `currentLevel`, `wave`, `messageCount`, `nextMessage` and `begunCount`: how far it has come (position.py).
 
@@ -25,7 +26,14 @@ from typing import Any
 from workflow_state.errors import ExecutionConflictError, WorkflowStateError
 from workflow_state.plans.levels import schedule_levels
 from workflow_state.rules.states import Record
-from workflow_state.schema import EXECUTION_ID_PATTERN, ExecutionPlan, ExecutionStatus, PlannedAction, ResumeReport
+from workflow_state.schema import (
+    EXECUTION_ID_PATTERN,
+    ErrorDetail,
+    ExecutionPlan,
+    ExecutionStatus,
+    PlannedAction,
+    ResumeReport,
+)
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import alarm_of
 from workflow_state.store.connection import NotSafeError, in_batches
@@ -184,6 +192,17 @@ def request_cancel(store: ExecutionStore, user_id: str | None = None) -> bool:
     return True
 
 
+def stop_execution(store: ExecutionStore, error: ErrorDetail) -> None:
+    """Say that the execution can't go on, and why: no step begins any more, and it ends `failed`. Safe to repeat.
+
+    The first reason stays. Steps under way end by themselves.
+    """
+    with store.client.pipeline() as pipe:
+        pipe.hsetnx(store.record, "stoppedBy", _to_json(error.to_json_data()))
+        pipe.hsetnx(store.record, "cancelRequestedAt", datetime.now(UTC).isoformat())
+        pipe.execute()
+
+
 def is_cancelled(store: ExecutionStore) -> bool:
     """Return whether the execution was asked to end."""
     return bool(store.client.hexists(store.record, "cancelRequestedAt"))
@@ -216,6 +235,7 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         completed_at=optional("completedAt"),
         cancel_requested_at=optional("cancelRequestedAt"),
         cancel_requested_by=optional("cancelRequestedBy") or None,
+        stopped_by=ErrorDetail.model_validate_json(text["stoppedBy"]) if "stoppedBy" in text else None,
         resumed=json.loads(text["resumed"]) if "resumed" in text else None,
         definitions=json.loads(text["definitions"]) if "definitions" in text else None,
     )

@@ -1,20 +1,22 @@
 -- Note which level is about to be published, and which message goes on after it.
 --
+-- include: own_claim
 -- keys:
 --   record         hash: what is known of the execution
 --   progress       hash: what is under way of it
 -- arguments:
+--   holder         text: who holds the claim of the level task
 --   level          number: from 0
 --   wave           number: 1 for the level's actions, 2 for alternatives that stand in for whole lists
 --   message_count  number: how many messages are published
 --   next_message   text: the message that goes on when all of them have ended (JSON)
---   retention_s    number: how long a progress hash lives that is new
 --
--- Answers nothing. May be repeated: `begunCount`, how many actions have begun, has each wave of a level once.
+-- Answers 1, or 0 where the claim is another holder's: nothing may be published then. May be repeated: `begunCount`, how
+-- many actions have begun, has each wave of a level once.
+if not read_own_claim(progress, ':level', holder) then return 0 end
 local known_level, known_wave, begun = unpack(redis.call('HMGET', record, 'currentLevel', 'wave', 'begunCount'))
 begun = tonumber(begun or 0)
 if tonumber(known_level or -1) ~= level or tonumber(known_wave or 0) ~= wave then begun = begun + message_count end
 redis.call('HSET', record, 'currentLevel', level, 'wave', wave, 'messageCount', message_count,
   'nextMessage', next_message, 'begunCount', begun)
-local is_new = redis.call('HSET', progress, ':at', tonumber(redis.call('TIME')[1])) == 1
-if is_new then redis.call('EXPIRE', progress, retention_s) end
+return 1
