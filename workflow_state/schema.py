@@ -26,6 +26,7 @@ from pydantic.alias_generators import to_camel
 
 MAX_ACTIONS = 10_000
 FOR_EACH_LIMIT = 1_000
+MAX_VALIDATIONS = 100
 ACTION_ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,127}$"
 EXECUTION_ID_PATTERN = r"^[A-Za-z0-9_.:-]{1,128}$"
 URL_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
@@ -197,7 +198,9 @@ class ExpectedOutcome(ContractModel):
 
     description: str = Field(description="What should be true at the end, for people.")
     validations: list[OutcomeValidation] = Field(
-        default_factory=list, description="The checks; one that does not pass fails the execution."
+        default_factory=list,
+        max_length=MAX_VALIDATIONS,
+        description="The checks; one that does not pass fails the execution.",
     )
 
 
@@ -644,7 +647,9 @@ class ValidationResult(ContractModel):
 
     name: str = Field(description="What was checked.")
     passed: bool = Field(description="Whether it is so.")
-    actual: JsonValue = Field(default=None, description="What was found.")
+    actual: JsonValue = Field(
+        default=None, description="What was found, up to 1 KiB; of more the message has the beginning."
+    )
     message: str = Field(description="What was found, for people.")
 
 

@@ -79,7 +79,7 @@ def test_killed_while_a_level_task_is_at_work(world, verdict, dice):
     """Here it looks at expected outcomes, for seconds; another worker does it over once the lease has run out."""
     execution_id = f"outcome-{uuid4()}"
     # A pattern that has to remember five hundred letters.
-    text = "".join(dice.choice("ab") for _ in range(20_000)) + "a" + "b" * 500 + "c"
+    text = "".join(dice.choices("ab", k=20_000)) + "a" + "b" * 500 + "c"
     matches = {"reference": "${inputs.text}", "operator": "matches", "value": "[ab]*a[ab]{500}c"}
     validations = [{"name": f"{number}", **matches} for number in range(8)]
     outcome = {"description": "slow", "validations": validations}

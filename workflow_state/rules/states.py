@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from workflow_state.plans.conditions import evaluate_validation
+from workflow_state.plans.expected_outcomes import evaluate_outcome
 from workflow_state.rules.confirmations import confirmation_states, parse_asks
 from workflow_state.rules.for_each import running_fan_out
 from workflow_state.rules.metrics import calculate_execution_metrics
@@ -223,7 +223,7 @@ def final_state(
     elif error is None and plan.get("expectedOutcome"):
         outcome = ExpectedOutcome.model_validate(plan["expectedOutcome"])
         scope: dict[str, Any] = {**action_states, **(readable or {}), "inputs": plan.get("inputs", {})}
-        validations = [evaluate_validation(validation, scope) for validation in outcome.validations]
+        validations = evaluate_outcome(outcome, scope)
         error = _outcome_error(validations)
     status = ExecutionStatus.FAILED if error else ExecutionStatus.COMPLETED
     if cancelled:

@@ -1,10 +1,12 @@
 import time
+from random import Random
 
 import pytest
 
 from workflow_state.errors import ConditionError
+from workflow_state.plans import expected_outcomes
 from workflow_state.plans.conditions import check_condition, evaluate_condition, evaluate_validation
-from workflow_state.schema import OutcomeValidation
+from workflow_state.schema import ExpectedOutcome, OutcomeValidation
 
 # What would take seconds is refused at once.
 AT_ONCE_S = 2
@@ -128,3 +130,25 @@ def test_an_outcome_without_a_reference_does_not_pass():
     """A text would be a value, and every value exists."""
     validation = OutcomeValidation(name="v", reference="check.output", operator="exists")
     assert not evaluate_validation(validation, {"check": {"status": "completed", "output": 1}}).passed
+
+
+def test_what_was_found_is_in_the_state_up_to_a_kibibyte():
+    """A hundred validations of one large value would put it a hundred times into the state."""
+    for size, is_there in ((1_022, True), (1_023, False)):
+        result = evaluate_validation(
+            OutcomeValidation(name="v", reference="${inputs.s}", operator="exists"), {"inputs": {"s": "x" * size}}
+        )
+        assert (result.passed, "actual" in result.to_json_data()) == (True, is_there)
+        assert "xxx" in result.message
+
+
+def test_the_validations_of_an_outcome_have_a_time_together(monkeypatch):
+    """Whose turn comes later does not pass, and says why."""
+    monkeypatch.setattr(expected_outcomes, "MAX_CPU_S", 0.05)
+    text = "".join(Random(1).choices("ab", k=20_000))
+    slow = {"name": "slow", "reference": "${inputs.s}", "operator": "matches", "value": "[ab]*a[ab]{500}b"}
+    outcome = ExpectedOutcome.model_validate({"description": "slow", "validations": [slow] * 100})
+    results = expected_outcomes.evaluate_outcome(outcome, {"inputs": {"s": text}})
+    assert len(results) == 100
+    assert (results[0].passed, results[-1].passed) == (True, False)
+    assert "not looked at" in results[-1].message

@@ -18,6 +18,9 @@ from workflow_state.schema import MAX_ACTIONS, ActionDefinition, ExecutionPlan, 
 MAX_EXAMPLES = 50
 
 
+CHECK = {"name": "c", "reference": "${a.output}", "operator": "exists"}
+
+
 def act(action_id, dependencies=(), **fields):
     """Return a planned action."""
     return {"id": action_id, "actionDefinitionId": "echo", "dependencies": list(dependencies), **fields}
@@ -208,6 +211,11 @@ def test_the_logic_can_be_checked_by_itself():
             {"actions": [act("a", userConfirmation={"required": True, "title": "t" * 500, "message": "m" * 4001})]},
             "/actions/0/userConfirmation/message",
             "'message' has 4,001 characters; it may have 4,000",
+        ),
+        (
+            {"expectedOutcome": {"description": "", "validations": [CHECK] * 101}},
+            "/expectedOutcome/validations",
+            "'validations' has 101 entries; at most 100 are allowed",
         ),
         (
             {"intent": {"original": "", "interpreted": "", "confidence": 2}},

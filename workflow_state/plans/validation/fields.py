@@ -173,5 +173,8 @@ _EXPLANATIONS: Final[Mapping[str, Callable[[str, ErrorDetails], str]]] = {
     ),
     "string_too_short": lambda name, _: f"'{name}' must not be empty",
     "too_short": lambda name, _: f"'{name}' must not be empty",
+    "too_long": lambda name, detail: (
+        f"'{name}' has {detail['ctx']['actual_length']} entries; at most {detail['ctx']['max_length']} are allowed"
+    ),
     "value_error": lambda _, detail: str(detail["ctx"]["error"]),
 }
