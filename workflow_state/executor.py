@@ -23,13 +23,15 @@ from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.callbacks import call_callbacks
 from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.expiry import expire_outputs
-from workflow_state.engine.levels import find_missing_messages, message_after, publish_lost, start_level, store_of
+from workflow_state.engine.levels import message_after, publish_lost, start_level
 from workflow_state.engine.messages import Summary, from_arguments
+from workflow_state.engine.missing import find_missing_messages, store_of
 from workflow_state.engine.outcomes import answer_celery
 from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, require_allowed
 from workflow_state.errors import ExecutionConflictError, PlanValidationError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import read_definitions_option
+from workflow_state.rules.limits import LimitExceededError
 from workflow_state.rules.policy import MAX_LOSSES, level_lost, stopping_failure
 from workflow_state.rules.states import final_state, refused_state
 from workflow_state.rules.stopping import end_begun_steps
@@ -164,10 +166,24 @@ def _go_on(
     if results is None:
         return None
     is_over = position.is_cancelled or stopping_failure(position.previous_actions, results) is not None
-    if position.actions and not is_over:
-        start_level(task, level, find_missing_messages(task, position.actions, {}), claim)
-        return None
-    return _end(store)
+    return _end(store) if is_over or not position.actions else _start(task, level, position, claim)
+
+
+def _start(
+    task: Task,  # type: ignore[type-arg]
+    level: int,
+    position: ExecutionPosition,
+    claim: LevelClaim,
+) -> Summary | None:
+    """Start the level, or end the execution where it would go beyond a bound: return its final state then."""
+    try:
+        missing = find_missing_messages(task, position.actions, {}, elements_before=position.element_count)
+    except LimitExceededError as error:
+        # All steps of the levels before have ended, and none of this one has begun.
+        stop_execution(store_of(task), error.detail)
+        return _end(store_of(task))
+    start_level(task, level, missing, claim)
+    return None
 
 
 def _end_stopped(store: ExecutionStore) -> Summary | None:
@@ -192,7 +208,7 @@ def _collect_results(
     """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
     results = read_results(store_of(task), (action.id for action in actions))
     missing = find_missing_messages(task, actions, results)
-    if not missing.messages:
+    if not missing.count:
         return results
     if missing.wave > position.wave:
         start_level(task, level, missing, claim)

@@ -37,6 +37,8 @@ RESERVED_ACTION_IDS = frozenset({"inputs"})
 OUTCOME_UNKNOWN = "outcome_unknown"
 # A failure with this code: one worker after the other was lost over it.
 WORKERS_LOST = "workers_lost"
+# A failure with this code: a bound of what an execution may multiply.
+LIMIT_EXCEEDED = "limit_exceeded"
 # This is in the context of every other failure after which an unsafe request may have had its effect.
 MAY_BE_DONE = {"outcome": "unknown"}
 

@@ -77,6 +77,8 @@ class Settings(BaseModel):
 
     Each process reads it once, when it first needs the library.
     """
+    max_elements: int = Field(default=100_000, ge=1)
+    """The most elements that all lists (`forEach`) of an execution may have together."""
     log_level: Literal["debug", "info", "warn", "error"] = "info"
     """The lowest level of log lines that are written."""
 

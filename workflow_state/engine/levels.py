@@ -5,52 +5,32 @@ once.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any, TypeVar
 
-from celery import Task, group
-from celery import states as states_of_celery
-from celery.canvas import Signature
+from celery import Task
 
-from workflow_state.engine.contents import with_stored_values
-from workflow_state.engine.messages import ActionMessage, Summary, from_arguments, message_of, to_arguments
-from workflow_state.rules.for_each import count_elements, element_id, joined_state
-from workflow_state.rules.policy import is_of_unknown_outcome, level_priority, reads_plan_inputs, settle_failure
-from workflow_state.rules.states import with_unneeded
-from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAction
+from workflow_state.engine.messages import ActionMessage, to_arguments
+from workflow_state.engine.missing import MissingMessages, read_action, store_of
+from workflow_state.rules.policy import level_priority
+from workflow_state.schema import PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.store.alarms import put_off_alarm
-from workflow_state.store.claims import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts, remember_failure
-from workflow_state.store.execution import ExecutionStore, open_store
+from workflow_state.store.claims import WHICHEVER_IS_DUE, Whereabouts, find_whereabouts
 from workflow_state.store.level_claims import LevelClaim
-from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, action_task_id, level_group_id
+from workflow_state.store.names import ACTION_TASK, LEVEL_TASK, level_group_id
 from workflow_state.store.position import LevelStart, begin_level
-from workflow_state.store.records import read_actions, read_inputs
-from workflow_state.store.results import read_results
+
+Item = TypeVar("Item")
 
 _PUBLISHED_AT_ONCE = 100
+_LOOKED_AT_ONCE = 1_000
 
 # The body of a level's chord, as each message carries it: it says only that there is one. When all have ended, the
 # record's next message is published (result_backend.py), which has the caller's own links.
 _CHORD = {"task": LEVEL_TASK}
-
-
-@dataclass(frozen=True, slots=True)
-class MissingMessages:
-    """Messages of a level whose results are missing.
-
-    The first wave has those of the level's actions. The second comes when these have ended: the messages of
-    alternatives that stand in for whole lists.
-    """
-
-    messages: Sequence[Signature[Any]]
-    wave: Literal[1, 2] = 1
-
-
-def store_of(task: Task) -> ExecutionStore:  # type: ignore[type-arg]
-    """Return where the execution of a running execute_plan or execute_level is stored: it has the task's id."""
-    return open_store(task.app.backend, str(task.request.id))
 
 
 def start_level(
@@ -62,28 +42,21 @@ def start_level(
     """Publish the chord of a level in place of the running task: its messages, and `execute_level` when all have ended.
 
     `task.replace(chord(…))` would do the same. Here the messages go out together, a hundred in a round trip, and each
-    says of the chord's body only that there is one: the record has it. Raises ClaimLostError where another worker has
-    taken the level over.
+    says of the chord's body only that there is one: the record has it. They are made one by one, so that a level of any
+    size takes no more memory than a small one. Raises ClaimLostError where another worker has taken the level over.
     """
-    execution_id, header = str(task.request.id), missing.messages
-    start = LevelStart(claim.holder, number, missing.wave, len(header), message_after(task, number))
+    store, count = store_of(task), missing.count
+    start = LevelStart(
+        claim.holder, number, missing.wave, count, message_after(task, number), element_count=missing.element_count
+    )
     # The record comes first: should this worker die halfway, it tells what was to be published.
-    begin_level(store_of(task), start)
-    if not header:
+    begin_level(store, start)
+    if not count:
         # All of it was kept when the execution was resumed.
         task.app.signature(json.loads(start.next_message)).apply_async()
         return
-    priority = max(level_priority(len(header)), (task.request.delivery_info or {}).get("priority") or 0)
-    for message in header:
-        message.set(priority=priority)
-    with task.app.producer_or_acquire() as producer, producer.batch(_PUBLISHED_AT_ONCE):
-        group(header, app=task.app).apply_async(
-            task_id=level_group_id(execution_id, number),
-            chord=_CHORD,
-            root_id=execution_id,
-            producer=producer,
-            add_to_parent=False,
-        )
+    priority = max(level_priority(count), (task.request.delivery_info or {}).get("priority") or 0)
+    _publish(task, number, missing.messages(store.execution_id), priority=priority)
 
 
 def publish_lost(
@@ -98,27 +71,40 @@ def publish_lost(
     """
     store, silence_s = store_of(task), get_settings().silence_before_recovery_s
     known = {action.id: action for action in actions}
-    steps = [list(_steps_of(task, message, known)) for message in missing.messages]
-    where = find_whereabouts(store, sorted({name for names in steps for name in names}))
     seconds, _ = store.client.time()
     overdue_s = seconds - silence_s
-    lost = [
-        message
-        for message, names in zip(missing.messages, steps, strict=True)
-        if all(is_lost(where[name], overdue_s) for name in names)
-    ]
-    if lost:
-        group_id = level_group_id(store.execution_id, number)
-        for message in lost:
-            message.kwargs["attempt"] = WHICHEVER_IS_DUE
-            message.apply_async(group_id=group_id, chord=_CHORD, root_id=store.execution_id)
-    waits_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
-    if all(value == "waiting" for value in where.values() if not isinstance(value, float)):
-        # Nothing happens before a person answers, or before the next attempt is due.
-        after_s = min([*waits_s, store.retention_s / 4])
-    else:
-        after_s = silence_s
-    put_off_alarm(store, after_s=max(1, after_s))
+    # Nothing happens before a person answers, or before the next attempt is due.
+    all_wait, next_s = True, store.retention_s / 4
+    for batch in _batched(missing.messages(store.execution_id), _LOOKED_AT_ONCE):
+        steps = [list(_steps_of(task, message, known)) for message in batch]
+        where = find_whereabouts(store, sorted({name for names in steps for name in names}))
+        lost = [
+            replace(message, attempt=WHICHEVER_IS_DUE)
+            for message, names in zip(batch, steps, strict=True)
+            if all(is_lost(where[name], overdue_s) for name in names)
+        ]
+        _publish(task, number, lost)
+        due_s = [value - overdue_s for value in where.values() if isinstance(value, float)]
+        next_s = min([next_s, *due_s])
+        all_wait = all_wait and all(value == "waiting" for value in where.values() if not isinstance(value, float))
+    put_off_alarm(store, after_s=max(1, next_s if all_wait else silence_s))
+
+
+def _publish(
+    task: Task,  # type: ignore[type-arg]
+    number: int,
+    messages: Iterable[ActionMessage],
+    **options: Any,
+) -> None:
+    """Publish messages of a level, a hundred in a round trip."""
+    execution_id, action_task = str(task.request.id), task.app.tasks[ACTION_TASK]
+    options |= {"group_id": level_group_id(execution_id, number), "chord": _CHORD, "root_id": execution_id}
+    with task.app.producer_or_acquire() as producer, producer.batch(_PUBLISHED_AT_ONCE):
+        for message in messages:
+            args, kwargs = to_arguments(message)
+            action_task.apply_async(
+                args, kwargs, task_id=message.task_id, producer=producer, add_to_parent=False, **options
+            )
 
 
 def is_lost(where: Whereabouts, overdue_s: float) -> bool:
@@ -136,99 +122,22 @@ def message_after(task: Task, number: int) -> str:  # type: ignore[type-arg]
 
 def _steps_of(
     task: Task,  # type: ignore[type-arg]
-    message: Signature[Any],
+    message: ActionMessage,
     known: Mapping[str, PlannedAction],
 ) -> Iterator[str]:
     """Yield the steps that may be under way for a message: its own, and those of its alternatives."""
-    told = from_arguments(message.args, message.kwargs)
-    name = told.action_id
-    yield told.step
-    while told.element is None:
+    name = message.action_id
+    yield message.step
+    while message.element is None:
         # An action that the level does not have is an alternative that stands in for a whole list.
-        action = known.get(name) or _read_action(task, name)
+        action = known.get(name) or read_action(task, name)
         if action is None or action.error_handling.alternative_action_id is None:
             return
         name = action.error_handling.alternative_action_id
         yield name
 
 
-def _read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]
-    """Return an action of the running task's execution, or None where its record has none of that id."""
-    found = read_actions(store_of(task), [action_id])
-    return found[0] if found else None
-
-
-def find_missing_messages(
-    task: Task,  # type: ignore[type-arg]
-    actions: Sequence[PlannedAction],
-    results: dict[str, dict[str, Any]],
-) -> MissingMessages:
-    """Return the messages of a level whose results are missing.
-
-    Where all elements of a list have finished, the state that they add up to is stored, and added to `results`.
-    """
-    header: list[Signature[Any]] = []
-    of_lists: list[Signature[Any]] = []
-    for action in actions:
-        if action.id in results:
-            continue
-        count = _count_elements(task, action) if action.for_each else 0
-        if count == 0:
-            header.append(_message(task, action))
-            continue
-        ids = [element_id(action.id, index) for index in range(count)]
-        finished = read_results(store_of(task), ids)
-        header += [_message(task, action, index) for index, name in enumerate(ids) if name not in finished]
-        if len(finished) == count:
-            state, message = _join(task, action, [finished[name] for name in ids])
-            if message is None:
-                results[action.id] = state
-            else:
-                of_lists.append(message)
-    return MissingMessages(header) if header or not of_lists else MissingMessages(of_lists, wave=2)
-
-
-def _join(
-    task: Task,  # type: ignore[type-arg]
-    action: PlannedAction,
-    states: Sequence[Mapping[str, Any]],
-) -> tuple[dict[str, Any], Signature[Any] | None]:
-    """Store the state that an action's elements add up to; or return the message of the alternative in its place."""
-    execution_id = str(task.request.id)
-    state = joined_state(action, states)
-    if is_of_unknown_outcome(state):
-        # It may have been done: nothing takes its place.
-        return _store(task, action, state), None
-    alternative_id = action.error_handling.alternative_action_id
-    alternative = _read_action(task, alternative_id) if alternative_id else None
-    if state.status is ActionStatus.FAILED and alternative:
-        remember_failure(store_of(task), action.id, state.to_json_data())
-        return {}, _signature(task, message_of(execution_id, alternative, in_place_of=[action.id]))
-    return _store(task, action, settle_failure(action, state)), None
-
-
-def _store(task: Task, action: PlannedAction, state: ActionExecutionState) -> dict[str, Any]:  # type: ignore[type-arg]
-    data = state.to_json_data()
-    task_id = action_task_id(str(task.request.id), action.id)
-    task.backend.store_result(task_id, Summary(data), states_of_celery.SUCCESS)
-    return data
-
-
-def _count_elements(task: Task, action: PlannedAction) -> int:  # type: ignore[type-arg]
-    results = read_results(store_of(task), [action.id, *action.dependencies])
-    if action.id in results:
-        # Kept when the execution was resumed: it is handed over as a whole, and no element runs.
-        return 0
-    scope = with_stored_values(with_unneeded(action.dependencies, results))
-    if reads_plan_inputs(action):
-        scope["inputs"] = read_inputs(store_of(task))
-    return count_elements(action, scope)
-
-
-def _message(task: Task, action: PlannedAction, element: int | None = None) -> Signature[Any]:  # type: ignore[type-arg]
-    return _signature(task, message_of(str(task.request.id), action, element=element))
-
-
-def _signature(task: Task, message: ActionMessage) -> Signature[Any]:  # type: ignore[type-arg]
-    args, kwargs = to_arguments(message)
-    return task.app.signature(ACTION_TASK, args=args, kwargs=kwargs, immutable=True).set(task_id=message.task_id)
+def _batched(items: Iterator[Item], size: int) -> Iterator[list[Item]]:
+    """Yield the items in lists of that size, the last one shorter."""
+    while batch := list(islice(items, size)):
+        yield batch

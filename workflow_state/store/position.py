@@ -14,7 +14,16 @@ from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.records import read_actions
 from workflow_state.store.scripts import run_script
 
-_POSITION_FIELDS = ("status", "currentLevel", "wave", "cancelRequestedAt", "stoppedBy", "expiresAt")
+_POSITION_FIELDS = (
+    "status",
+    "currentLevel",
+    "wave",
+    "cancelRequestedAt",
+    "stoppedBy",
+    "expiresAt",
+    "elementCount",
+    "begunCount",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +33,16 @@ class ExecutionPosition:
     `current_level` is the level whose messages were published last, -1 before the first. `wave` is 1 where these were
     the messages of its actions, and 2 where they were those of alternatives that stand in for whole lists.
     `previous_actions` are the actions of the level before the one that was asked for, `actions` its own; both are empty
-    where there is no such level. What is stopped is cancelled as well.
+    where there is no such level. What is stopped is cancelled as well. `begun_count` is how many steps have begun, and
+    `element_count` how many elements the lists among them have had.
     """
 
     current_level: int
     wave: int
     is_cancelled: bool = False
     is_stopped: bool = False
+    element_count: int = 0
+    begun_count: int = 0
     expires_at: datetime | None = None
     previous_actions: Sequence[PlannedAction] = ()
     actions: Sequence[PlannedAction] = ()
@@ -49,6 +61,7 @@ class LevelStart:
     wave: int
     message_count: int
     next_message: str
+    element_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,8 @@ def parse_position(store: ExecutionStore, replies: Sequence[Any]) -> ExecutionPo
         wave=int(fields["wave"] or 1),
         is_cancelled=fields["cancelRequestedAt"] is not None,
         is_stopped=fields["stoppedBy"] is not None,
+        element_count=int(fields["elementCount"] or 0),
+        begun_count=int(fields["begunCount"] or 0),
         expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
         previous_actions=[actions[name] for name in previous],
         actions=[actions[name] for name in own],
@@ -123,6 +138,7 @@ def begin_level(store: ExecutionStore, start: LevelStart) -> None:
             "wave": start.wave,
             "message_count": start.message_count,
             "next_message": start.next_message,
+            "element_count": start.element_count,
         },
     )
     if not is_own:

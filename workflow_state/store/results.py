@@ -24,6 +24,22 @@ def read_results(store: ExecutionStore, steps: Iterable[str]) -> dict[str, dict[
     return _finished(store.backend, ids, chain.from_iterable(batches))
 
 
+def find_stored(store: ExecutionStore, steps: Sequence[str]) -> set[str]:
+    """Return those of the steps that have a result, without reading it. One or two round trips for each 1,000."""
+    found: set[str] = set()
+    for batch in in_batches(steps):
+        keys = [store.result(step) for step in batch]
+        count = store.client.exists(*keys)
+        if count == len(keys):
+            found.update(batch)
+        elif count:
+            with store.client.pipeline(transaction=False) as pipe:
+                for key in keys:
+                    pipe.exists(key)
+                found |= {step for step, is_there in zip(batch, pipe.execute(), strict=True) if is_there}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class ContextQuery:
     """What an attempt asks when it begins: its actions, the results of these steps, and a definition's pause."""
