@@ -21,7 +21,7 @@ from celery.exceptions import Ignore, Reject
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.callbacks import call_callbacks
-from workflow_state.engine.contents import with_stored_values
+from workflow_state.engine.ending import finish
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import message_after, publish_lost, start_level
 from workflow_state.engine.messages import Summary, from_arguments
@@ -29,12 +29,10 @@ from workflow_state.engine.missing import find_missing_messages, store_of
 from workflow_state.engine.outcomes import answer_celery
 from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, require_allowed
 from workflow_state.errors import ExecutionConflictError, PlanValidationError, WorkflowStateError
-from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import read_definitions_option
 from workflow_state.rules.limits import LimitExceededError
 from workflow_state.rules.policy import MAX_LOSSES, level_lost, stopping_failure
-from workflow_state.rules.states import final_state, refused_state
-from workflow_state.rules.stopping import end_begun_steps
+from workflow_state.rules.states import refused_state
 from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
@@ -43,7 +41,7 @@ from workflow_state.schema import (
 )
 from workflow_state.store.claims import ClaimLostError
 from workflow_state.store.connection import CONNECTION_ERRORS
-from workflow_state.store.ending import end_execution, has_steps_under_way, mark_end
+from workflow_state.store.ending import end_execution, has_steps_under_way
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.level_claims import LevelClaim, claimed_level, release_level
 from workflow_state.store.names import ACTION_TASK, EXPIRE_TASK, LEVEL_TASK
@@ -265,28 +263,6 @@ def _refusal(execution_id: str, plan: Any, error: WorkflowStateError) -> Executi
     )
     plan_id = str(plan.get("id", "")) if isinstance(plan, Mapping) else ""
     return refused_state(execution_id, plan_id, detail)
-
-
-def finish(store: ExecutionStore) -> ExecutionState | None:
-    """Compose the final state, and note in the record how it ended; None where there is no record of it any more."""
-    record, progress = mark_end(store)
-    if record is None:
-        logger.error("Execution %s has ended, but its record is gone", store.execution_id)
-        return None
-    names = [action.id for action in record.actions]
-    if record.stopped_by:
-        elements = [name for name in progress if name.endswith("]")]
-        results: Mapping[str, Any] = end_begun_steps(record, read_results(store, [*names, *elements]), progress)
-    else:
-        results = read_results(store, names)
-    completed_at = datetime.fromisoformat(str(record.completed_at))
-    state = final_state(record, results, progress, readable=with_stored_values(results), now=completed_at)
-    end_execution(store, state.status, submitted_at=record.submitted_at)
-    log = WorkflowLogger(execution_id=store.execution_id, plan_id=state.plan_id)
-    counts = state.metrics.to_json_data()
-    log.info("execution ended", status=state.status, **counts)
-    log.metric("execution.duration_ms", counts.get("totalDuration", 0), status=state.status)
-    return state
 
 
 @app.task(

@@ -15,17 +15,17 @@ from workflow_state.schema import ActionExecutionState, ActionFailure, ActionSki
 
 def end_begun_steps(
     record: Record, results: Mapping[str, Mapping[str, Any]], progress: Mapping[str, Progress]
-) -> dict[str, Mapping[str, Any]]:
+) -> dict[str, dict[str, Any]]:
     """Return the results of all actions of a stopped execution that have begun, as JSON data.
 
     `results` are those of actions and of elements. What began without an end is skipped. An unsafe request that was
     marked as sent has failed, and its outcome is unknown. A list has the states of its elements up to the last one that
     has begun.
     """
-    ended: dict[str, Mapping[str, Any]] = {}
+    ended: dict[str, dict[str, Any]] = {}
     for action in record.actions:
         if action.id in results:
-            ended[action.id] = results[action.id]
+            ended[action.id] = dict(results[action.id])
         elif action.id in progress:
             ended[action.id] = _end(action, action.id, progress[action.id])
         elif action.for_each and (count := _count_begun(action, progress)):
