@@ -21,7 +21,7 @@ from celery.exceptions import Ignore, Reject
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.callbacks import call_callbacks
-from workflow_state.engine.ending import finish
+from workflow_state.engine.ending import end
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import message_after, publish_lost, start_level
 from workflow_state.engine.messages import Summary, from_arguments
@@ -42,7 +42,6 @@ from workflow_state.schema import (
 from workflow_state.store.claims import ClaimLostError
 from workflow_state.store.connection import CONNECTION_ERRORS
 from workflow_state.store.ending import end_execution, has_steps_under_way
-from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.level_claims import LevelClaim, claimed_level, release_level
 from workflow_state.store.names import ACTION_TASK, EXPIRE_TASK, LEVEL_TASK
 from workflow_state.store.position import ExecutionPosition, begin_execution, read_position
@@ -133,6 +132,9 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
                 if final := _go_on(task, level, position, claim):
                     return final
                 position = read_position(store, level) if release_level(store, claim) else None
+        except LimitExceededError as error:
+            stop_execution(store, error.detail)
+            return end(task.backend, store)
         except ClaimLostError:
             logger.warning("Level %d of execution %s was taken over by another worker", level, store.execution_id)
     return None
@@ -144,10 +146,13 @@ def _go_on(
     position: ExecutionPosition,
     claim: LevelClaim,
 ) -> Summary | None:
-    """Do what there is to do at this position; return the final state where the execution ends."""
+    """Do what there is to do at this position; return the final state where the execution ends.
+
+    Raises LimitExceededError where the next messages would go beyond a bound: all that was published before has ended.
+    """
     store = store_of(task)
     if position.is_stopped:
-        return _end_stopped(store)
+        return _end_stopped(task)
     if position.current_level < 0 and position.expires_at and datetime.now(UTC) > position.expires_at:
         request_cancel(store)
         position = replace(position, is_cancelled=True)
@@ -164,36 +169,17 @@ def _go_on(
     if results is None:
         return None
     is_over = position.is_cancelled or stopping_failure(position.previous_actions, results) is not None
-    return _end(store) if is_over or not position.actions else _start(task, level, position, claim)
-
-
-def _start(
-    task: Task,  # type: ignore[type-arg]
-    level: int,
-    position: ExecutionPosition,
-    claim: LevelClaim,
-) -> Summary | None:
-    """Start the level, or end the execution where it would go beyond a bound: return its final state then."""
-    try:
-        missing = find_missing_messages(task, position.actions, {}, elements_before=position.element_count)
-    except LimitExceededError as error:
-        # All steps of the levels before have ended, and none of this one has begun.
-        stop_execution(store_of(task), error.detail)
-        return _end(store_of(task))
-    start_level(task, level, missing, claim)
+    if is_over or not position.actions:
+        return end(task.backend, store)
+    missing = find_missing_messages(task, position.actions, {}, elements_before=position.element_count)
+    start_level(task, level, missing, claim, begun_before=position.begun_count)
     return None
 
 
-def _end_stopped(store: ExecutionStore) -> Summary | None:
+def _end_stopped(task: Task) -> Summary | None:  # type: ignore[type-arg]
     """End an execution that can't go on, once no request of it is under way: the sweep comes back until then."""
-    if has_steps_under_way(store):
-        return None
-    return _end(store)
-
-
-def _end(store: ExecutionStore) -> Summary | None:
-    final = finish(store)
-    return Summary(final) if final else None
+    store = store_of(task)
+    return None if has_steps_under_way(store) else end(task.backend, store)
 
 
 def _collect_results(
@@ -209,7 +195,7 @@ def _collect_results(
     if not missing.count:
         return results
     if missing.wave > position.wave:
-        start_level(task, level, missing, claim)
+        start_level(task, level, missing, claim, begun_before=position.begun_count)
     else:
         publish_lost(task, level, missing, actions)
     return None

@@ -39,6 +39,8 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 WORKERS_LOST = "workers_lost"
 # A failure with this code: a bound of what an execution may multiply.
 LIMIT_EXCEEDED = "limit_exceeded"
+# A failure with this code: Redis has refused the final state, and this one is an outline of it.
+STATE_NOT_STORED = "state_not_stored"
 # This is in the context of every other failure after which an unsafe request may have had its effect.
 MAY_BE_DONE = {"outcome": "unknown"}
 

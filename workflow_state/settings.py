@@ -79,6 +79,15 @@ class Settings(BaseModel):
     """
     max_elements: int = Field(default=100_000, ge=1)
     """The most elements that all lists (`forEach`) of an execution may have together."""
+    max_requests: int = Field(default=250_000, ge=1)
+    """The most requests of an execution: one for each action and element, and one for each retry."""
+    max_state_bytes: int = Field(default=64 * 2**20, ge=2**20)
+    """The largest state that an execution may have, in bytes.
+
+    From half of it on, outputs of more than 1 KiB are stored, and requests are not traced.
+    """
+    max_stored_bytes: int = Field(default=10 * 2**30, ge=1)
+    """The most bytes that an execution may put into the storage."""
     log_level: Literal["debug", "info", "warn", "error"] = "info"
     """The lowest level of log lines that are written."""
 

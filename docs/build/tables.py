@@ -5,6 +5,7 @@ A page has a pair of comments, and what stands between them is made here:
     <!-- table: ExecutionPlan -->      the fields of a model
     <!-- commands -->                  every command, its options, examples and exit codes
     <!-- settings -->                  the environment variables
+    <!-- bounds -->                    what a plan and an execution may have at most
     <!-- kept settings -->             Celery's settings that a team can't change
     <!-- python: execute_plan … -->    public functions and classes, in this order
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from bound_tables import describe_bounds
 from command_reference import describe_commands
 from field_tables import describe_model
 from python_reference import describe_names
@@ -27,6 +29,7 @@ _MAKERS: Final[dict[str, Callable[[list[str]], str]]] = {
     "table": lambda words: describe_model(words[0]),
     "commands": lambda _: describe_commands(),
     "settings": lambda _: describe_settings(),
+    "bounds": lambda _: describe_bounds(),
     "kept settings": lambda _: describe_kept_settings(),
     "python": describe_names,
 }

@@ -12,6 +12,7 @@ from workflow_state.client.executions import get_execution_state
 from workflow_state.engine import expiry
 from workflow_state.errors import StorageError
 from workflow_state.rules.for_each import split_state
+from workflow_state.rules.outline import is_outline
 from workflow_state.schema import ActionExecutionState, ActionSuccess, ExecutionState, StorageLocation
 from workflow_state.store.connection import broker_errors
 from workflow_state.store.execution import open_store
@@ -64,17 +65,25 @@ def find_action_state(execution: ExecutionState, action_id: str) -> ActionExecut
     Raises StorageError where the execution has no such action.
     """
     states = execution.action_states
+    if is_outline(execution) and (whole := _read_result(execution.id, action_id)):
+        return whole
     if action_id in states:
         return states[action_id]
     name, _, rest = action_id.partition("[")
     element: ActionExecutionState | None = None
     if name in states and rest[:-1].isdecimal() and rest.endswith("]"):
-        backend: Any = app.backend
         # Its own state is there while others of the list still run; the list's keeps it for longer.
-        if data := read_results(open_store(backend, execution.id), [action_id]).get(action_id):
-            return ActionExecutionState.model_validate(data)
+        if whole := _read_result(execution.id, action_id):
+            return whole
         element = split_state(states[name]).get(int(rest[:-1]))
     if element is None:
         there = ", ".join(list(states)[:20])
         raise StorageError(f"execution {execution.id} has no output of {action_id!r}; its actions are {there}")
     return element
+
+
+def _read_result(execution_id: str, step: str) -> ActionExecutionState | None:
+    """Return the state of a step from its own result, or None where that is not there."""
+    backend: Any = app.backend
+    data = read_results(open_store(backend, execution_id), [step]).get(step)
+    return ActionExecutionState.model_validate(data) if data else None

@@ -19,8 +19,11 @@ from workflow_state.executor import execute_plan
 from workflow_state.rules.carry_over import Earlier, decide_carry_over
 from workflow_state.rules.decisions import decide, find_undecided
 from workflow_state.rules.for_each import element_id, split_state
+from workflow_state.rules.outline import is_outline
+from workflow_state.rules.states import Record
 from workflow_state.schema import (
     ActionExecutionState,
+    ActionSkip,
     ActionStatus,
     ActionSuccess,
     ExecutionPlan,
@@ -74,12 +77,14 @@ def resume_execution(
     if not redis_client(app.backend).exists(record_key(execution_id)):
         raise ExecutionNotFoundError(f"execution {execution_id!r} has just expired")
     # Before anything is published: what finds its result stored sends nothing.
+    kept_bytes = 0
     for name, state in carried.states.items():
         app.backend.store_result(action_task_id(new_id, name), Summary(state), states_of_celery.SUCCESS)
+        kept_bytes += len(state.model_dump_json())
     report = ResumeReport(execution_id=execution_id, actions=carried.report)
     if user_id is not None:
         report.user_id = user_id
-    return execute_plan.submit(new_plan, new_id, resumed=report, definitions=definitions)
+    return execute_plan.submit(new_plan, new_id, resumed=report, definitions=definitions, kept_bytes=kept_bytes)
 
 
 @broker_errors()
@@ -107,6 +112,8 @@ def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, Execut
         )
     if plan is None:
         plan = {**record.plan, "actions": [action.to_json_data() for action in record.actions]}
+    if is_outline(state):
+        state.action_states |= _read_whole_states(execution_id, state, record)
     earlier = Earlier(
         actions={action.id: action for action in record.actions},
         inputs=record.plan.get("inputs", {}),
@@ -116,6 +123,27 @@ def _read_earlier(execution_id: str, plan: Plan | None) -> tuple[Earlier, Execut
     new_plan = validate_execution_plan(plan)
     require_allowed(new_plan, record.definitions)
     return replace(earlier, readable=_with_stored_values(earlier.states)), new_plan, record.definitions
+
+
+def _read_whole_states(execution_id: str, state: ExecutionState, record: Record) -> dict[str, ActionExecutionState]:
+    """Return the states of the actions of an execution whose final state is an outline, from their own results.
+
+    Raises ExecutionNotFoundError where a result is not there any more of an action that may have been sent.
+    """
+    store = open_store(app.backend, execution_id)
+    results = read_results(store, [action.id for action in record.actions])
+    begun: Any = redis_client(app.backend).hkeys(store.progress)
+    ran = {name.decode().partition("[")[0] for name in begun if b":" not in name}
+    ran |= {name for name, found in state.action_states.items() if found.status is not ActionStatus.SKIPPED}
+    if expired := sorted(ran - results.keys()):
+        raise ExecutionNotFoundError(f"the result of {expired[0]} of execution {execution_id!r} has expired")
+    skipped = ActionSkip(reason="it did not run")
+    return {
+        action.id: ActionExecutionState.model_validate(results[action.id])
+        if action.id in results
+        else ActionExecutionState(action_id=action.id, status=ActionStatus.SKIPPED, result=skipped)
+        for action in record.actions
+    }
 
 
 def _with_stored_values(states: Mapping[str, ActionExecutionState]) -> dict[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
 from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal
+from workflow_state.rules.limits import find_full, is_half_full
 from workflow_state.rules.policy import outcome_unknown
 from workflow_state.rules.states import with_unneeded
 from workflow_state.schema import (
@@ -79,14 +80,16 @@ def _go_on(work: Work, claim: Claim | None, context: AttemptContext) -> Outcome:
     # An action with an alternative that failed before its worker died is not sent again.
     if alternative_of(work) and (failed := read_failure(work.store, work.action.id)):
         return settle(work, failed)
-    ended = _run(_begin(work, claim, context.plan_id), context)
+    ended = _run(_begin(work, claim, context), context)
     return settle(work, ended) if isinstance(ended, ActionExecutionState) else ended
 
 
-def _begin(work: Work, claim: Claim, plan_id: str) -> Attempt:
+def _begin(work: Work, claim: Claim, context: AttemptContext) -> Attempt:
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
-    log = WorkflowLogger(execution_id=work.execution_id, plan_id=plan_id, action_id=work.step, attempt=claim.attempt)
-    return Attempt(work, claim, trace, log)
+    log = WorkflowLogger(
+        execution_id=work.execution_id, plan_id=context.plan_id, action_id=work.step, attempt=claim.attempt
+    )
+    return Attempt(work, claim, trace, log, is_lean=is_half_full(get_settings(), context.state_bytes))
 
 
 def _run(attempt: Attempt, context: AttemptContext) -> ActionExecutionState | RetryLater | Waiting | WithoutEffect:
@@ -104,6 +107,9 @@ def _send_if_wanted(
     work = attempt.work
     try:
         decided = decide(work, with_unneeded(work.message.reads, context.results))
+        full = find_full(get_settings(), context.state_bytes, context.stored_bytes)
+        if full and isinstance(decided, dict):
+            decided = ActionFailure(error=full)
         if not isinstance(decided, dict):
             return end_unsent(attempt, decided)
         definition = _load_allowed_definition(work.action.action_definition_id, context)

@@ -14,6 +14,7 @@ from celery import Task
 
 from workflow_state.engine.messages import ActionMessage, to_arguments
 from workflow_state.engine.missing import MissingMessages, read_action, store_of
+from workflow_state.rules.limits import require_few_requests
 from workflow_state.rules.policy import level_priority
 from workflow_state.schema import PlannedAction
 from workflow_state.settings import get_settings
@@ -38,14 +39,19 @@ def start_level(
     number: int,
     missing: MissingMessages,
     claim: LevelClaim,
+    *,
+    begun_before: int,
 ) -> None:
     """Publish the chord of a level in place of the running task: its messages, and `execute_level` when all have ended.
 
     `task.replace(chord(…))` would do the same. Here the messages go out together, a hundred in a round trip, and each
     says of the chord's body only that there is one: the record has it. They are made one by one, so that a level of any
-    size takes no more memory than a small one. Raises ClaimLostError where another worker has taken the level over.
+    size takes no more memory than a small one. `begun_before` is how many steps of the execution have begun so far.
+    Raises LimitExceededError where these would be too many, and ClaimLostError where another worker has taken the level
+    over; nothing was published then.
     """
     store, count = store_of(task), missing.count
+    require_few_requests(get_settings(), begun_before + count)
     start = LevelStart(
         claim.holder, number, missing.wave, count, message_after(task, number), element_count=missing.element_count
     )

@@ -90,6 +90,8 @@ class Summary:
 
     def __init__(self, state: Any) -> None:
         self.data: Mapping[str, Any] = state if isinstance(state, Mapping) else state.to_json_data()
+        self.is_stored = False
+        """Whether the result backend has it already (ending.py)."""
 
     def __json__(self) -> Mapping[str, Any]:
         """Return what kombu's JSON encoder is to write."""

@@ -26,8 +26,9 @@ from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery import states
 from celery.backends.redis import RedisBackend, SentinelBackend
 from kombu.utils.json import dumps
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
+from workflow_state.engine.messages import Summary
 from workflow_state.engine.result_consumer import PatientConsumer
 from workflow_state.store.names import ACTION_TASK, LEVEL_INFIX, TASK_PREFIX, record_key, step_of_task
 from workflow_state.store.scripts import run_script
@@ -40,6 +41,8 @@ _PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
 
 # The sweep sends again what they end.
 _TIME_LIMITS = (TimeLimitExceeded, SoftTimeLimitExceeded)
+# What a string of Redis holds at most.
+_LARGEST_VALUE = 512 * 2**20
 
 _in_worker = False
 
@@ -68,6 +71,27 @@ class _SturdyMixin:
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
     ) -> Any:
+        if getattr(result, "is_stored", False):
+            return result
+        backend: Any = self
+        keys, arguments = self._writing_of(task_id, result, state, traceback)
+        if request is None or not (request.chord and _is_action(request)):
+            backend.ensure(run_script, (backend.client, "store_result", keys, arguments))
+            return result
+        execution_id, _, level = request.group.rpartition(LEVEL_INFIX)
+        counted = backend.get_key_for_group(request.group, ".d")
+        keys |= {"counted": counted, "record": record_key(execution_id)}
+        arguments |= {"step": step_of_task(task_id), "level": level, "stored_bytes": _stored_bytes(result)}
+        if message := backend.ensure(run_script, (backend.client, "store_result_in_level", keys, arguments)):
+            backend.app.signature(json.loads(message)).apply_async()
+            # Only now: until then whoever is counted again finds that all have ended, and publishes it.
+            backend.ensure(backend.client.delete, (counted,))
+        return result
+
+    def _writing_of(
+        self, task_id: str, result: Any, state: str, traceback: Any = None
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Return the keys and the arguments of the script that stores a result."""
         backend: Any = self
         meta = backend._get_result_meta(  # noqa: SLF001 - our base class's, seen through Any
             # Of the request it would note the group and the parent, which are in the ids.
@@ -76,27 +100,21 @@ class _SturdyMixin:
             traceback=traceback,
             request=None,
         )
-        value = dumps({**meta, "task_id": task_id}, separators=_COMPACT)
-        success = dumps({"status": states.SUCCESS}, separators=_COMPACT)[:-1]
-        keys = {"result": backend.get_key_for_task(task_id)}
         arguments: dict[str, Any] = {
-            "value": value,
-            "success_prefix": success,
+            "value": dumps({**meta, "task_id": task_id}, separators=_COMPACT),
+            "success_prefix": dumps({"status": states.SUCCESS}, separators=_COMPACT)[:-1],
             "keeps_any": state == _RUNNING,
             "ttl_s": backend.expires or None,
         }
-        if request is None or not (request.chord and _is_action(request)):
-            backend.ensure(run_script, (backend.client, "store_result", keys, arguments))
-            return result
-        execution_id, _, level = request.group.rpartition(LEVEL_INFIX)
-        counted = backend.get_key_for_group(request.group, ".d")
-        keys |= {"counted": counted, "record": record_key(execution_id)}
-        arguments |= {"step": step_of_task(task_id), "level": level}
-        if message := backend.ensure(run_script, (backend.client, "store_result_in_level", keys, arguments)):
-            backend.app.signature(json.loads(message)).apply_async()
-            # Only now: until then whoever is counted again finds that all have ended, and publishes it.
-            backend.ensure(backend.client.delete, (counted,))
-        return result
+        return {"result": backend.get_key_for_task(task_id)}, arguments
+
+    def store_once(self, task_id: str, result: Any) -> None:
+        """Store a success, and raise whatever Redis says to that: nothing is tried again."""
+        keys, arguments = self._writing_of(task_id, result, states.SUCCESS)
+        if len(arguments["value"]) > _LARGEST_VALUE:
+            raise ResponseError(f"a value of {len(arguments['value'])} bytes is larger than Redis takes")
+        backend: Any = self
+        run_script(backend.client, "store_result", keys, arguments)
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
         if request is not None and _is_action(request):
@@ -121,6 +139,13 @@ class _SturdyMixin:
         # A worker has an answer to keep. Who asks for a result, by `ready()` say, would be held up by an outage.
         is_passing = isinstance(exc, _PASSING_ERRORS) or super().exception_safe_to_retry(exc)  # type: ignore[misc]
         return _in_worker and is_passing
+
+
+def _stored_bytes(result: Any) -> int:
+    """Return how many bytes of an action's output are in the storage, by its state."""
+    outcome = result.data.get("result") if isinstance(result, Summary) else None
+    location = (outcome or {}).get("outputLocation")
+    return location["size"] if location else 0
 
 
 def _is_action(request: Any) -> bool:

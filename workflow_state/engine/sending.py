@@ -10,6 +10,7 @@ from workflow_state.actions.execute import execute_http_action
 from workflow_state.actions.http.failures import MAX_RETRY_AFTER_MS
 from workflow_state.actions.network.client import get_client
 from workflow_state.engine.deciding import CANCELLED
+from workflow_state.engine.lean import stored_success
 from workflow_state.engine.outcomes import RetryLater
 from workflow_state.engine.work import Attempt, context_of, end_sent, stored_message
 from workflow_state.errors import HttpActionError, WorkflowStateError
@@ -61,6 +62,8 @@ def send(
     success = ActionSuccess(output=answer.output)
     if answer.output_location:
         success.output_location = answer.output_location
+    elif attempt.is_lean:
+        success = stored_success(attempt, success)
     return end_sent(attempt, success, [entry.to_json_data() for entry in answer.http_trace])
 
 
@@ -103,7 +106,7 @@ def _end_or_retry(
         return end_sent(attempt, ActionFailure(error=detail), error.http_trace)
     message = replace(attempt.work.message, attempt=attempt.claim.attempt + 1)
     delay_s = delay_ms / 1000
-    if not _note_retry(attempt, message.attempt, delay_s, [*attempt.trace, *error.http_trace]):
+    if not _note_retry(attempt, message.attempt, delay_s, attempt.traced(error.http_trace)):
         attempt.log.warn("attempt failed, and the execution has used up its retries", category=detail.category)  # noqa: G010 - ours
         detail.suggestion = "the execution has used up its retries; resume it when the server is well again"
         return end_sent(attempt, ActionFailure(error=detail), error.http_trace)

@@ -121,17 +121,21 @@ class PlanTask(LevelTask):
         *,
         resumed: ResumeReport | None = None,
         definitions: Sequence[str] | None = None,
+        kept_bytes: int = 0,
         **options: Any,
     ) -> AsyncResult[Any]:
         """Register a valid plan under this id, and publish its message unless it had been already.
 
-        Raises PlanValidationError where the plan uses a definition that it may not use.
+        Where it resumes another, `kept_bytes` is how large the results are that it keeps. Raises PlanValidationError
+        where the plan uses a definition that it may not use.
         """
         require_allowed(plan, definitions)
         with hooks.submit(execution_id, str(plan.id), plan.name) as headers:
             if headers:
                 options["headers"] = {**(options.get("headers") or {}), **headers}
-            register = partial(register_execution, plan=plan, resumed=resumed, definitions=definitions)
+            register = partial(
+                register_execution, plan=plan, resumed=resumed, definitions=definitions, kept_bytes=kept_bytes
+            )
             return self._register_and_publish(register, plan.name, execution_id, options)
 
     def _register_and_publish(

@@ -60,23 +60,31 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claimed attempt of some work. `trace` is what the attempts before it sent and received (JSON data)."""
+    """A claimed attempt of some work. `trace` is what the attempts before it sent and received (JSON data).
+
+    `is_lean` says that the execution's state has little room left: what this attempt adds to it is to be small.
+    """
 
     work: Work
     claim: Claim
     trace: Sequence[Mapping[str, Any]]
     log: WorkflowLogger
+    is_lean: bool = False
+
+    def traced(self, trace: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the trace of all attempts, this one's last; nothing where the state has no room for it."""
+        return [] if self.is_lean else [*self.trace, *trace]
 
 
 def end_unsent(attempt: Attempt, result: ActionResult) -> ActionExecutionState:
     """Return the state of a step that has just ended so; this attempt sent nothing, and does not count."""
-    history = AttemptHistory(attempt.claim.started_at, attempt.claim.attempt - 1, attempt.trace)
+    history = AttemptHistory(attempt.claim.started_at, attempt.claim.attempt - 1, attempt.traced(()))
     return finished_state(attempt.work.step, result, history)
 
 
 def end_sent(attempt: Attempt, result: ActionResult, trace: Sequence[Mapping[str, Any]] = ()) -> ActionExecutionState:
     """Return the state of a step that has just ended so; `trace` is what this attempt sent and received."""
-    history = AttemptHistory(attempt.claim.started_at, attempt.claim.attempt, [*attempt.trace, *trace])
+    history = AttemptHistory(attempt.claim.started_at, attempt.claim.attempt, attempt.traced(trace))
     return finished_state(attempt.work.step, result, history)
 
 

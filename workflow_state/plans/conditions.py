@@ -33,7 +33,7 @@ _UINT64: Final = 2**64
 _COUNTS: Final = frozenset({"length", "size", "count"})
 _SHOWN: Final = 200
 _VALUES_SHOWN: Final = 5
-_MAX_ACTUAL_BYTES: Final = 1_024
+MAX_ACTUAL_BYTES: Final = 1_024
 _READ_BEFORE: Final = 256
 _OURS: Final[Mapping[str, Callable[..., Any]]] = {
     CALCULATE: calculate,
@@ -106,7 +106,7 @@ def evaluate_validation(validation: OutcomeValidation, results: Mapping[str, Any
 def _is_short(value: JsonValue) -> bool:
     """Return whether the state has room for what was found; of what is larger the message has the beginning."""
     try:
-        return len(json.dumps(value)) <= _MAX_ACTUAL_BYTES
+        return len(json.dumps(value)) <= MAX_ACTUAL_BYTES
     except ValueError:  # Python writes no integer of more than 4,300 digits
         return False
 

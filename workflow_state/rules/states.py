@@ -41,7 +41,8 @@ class Record:
     """An execution as it was registered. `levels` has the planned actions in the order in which they run.
 
     `definitions` are the ids and patterns of the definitions that it may use, None for all.
-    `stopped_by` says why it can't go on, whatever its actions say: see `stop_execution`.
+    `stopped_by` says why it can't go on, whatever its actions say: see `stop_execution`. `state_bytes` is how large the
+    results of its steps are.
     """
 
     execution_id: str
@@ -57,6 +58,7 @@ class Record:
     stopped_by: ErrorDetail | None = None
     resumed: Mapping[str, Any] | None = None
     definitions: Sequence[str] | None = None
+    state_bytes: int = 0
 
     @property
     def actions(self) -> list[PlannedAction]:

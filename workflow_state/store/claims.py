@@ -20,6 +20,7 @@ from typing import Any, Literal
 from redis import Redis
 
 from workflow_state.schema import ActionExecutionState
+from workflow_state.settings import get_settings
 from workflow_state.store.connection import CONNECTION_ERRORS, in_batches
 from workflow_state.store.durability import run_unsafe_mark
 from workflow_state.store.execution import ExecutionStore
@@ -244,6 +245,7 @@ def await_retry(
             "trace": json.dumps(trace),
             "message": message,
             "free_retries": FREE_RETRIES,
+            "max_requests": get_settings().max_requests,
             "held_back": held_back,
         },
     )

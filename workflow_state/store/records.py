@@ -7,7 +7,9 @@ It is one hash, `workflow_state:execution:<id>`, with these fields:
 - `status`, `submittedAt`, `startedAt`, `completedAt`, `cancelRequestedAt`, `cancelRequestedBy`, `stoppedBy`,
   `expiresAt`, `resumed`.
 - `definitions`: the ids and patterns of the definitions that it may use, where its submission named them.
-- `currentLevel`, `wave`, `messageCount`, `nextMessage` and `begunCount`: how far it has come (position.py).
+- `currentLevel`, `wave`, `messageCount`, `nextMessage`, `begunCount` and `elementCount`: how far it has come
+  (position.py).
+- `stateBytes` and `storedBytes`: how large the results of its steps are, and their outputs in the storage.
 
 Beside it stand the sorted sets of executions: `workflow_state:executions` has all of them by the time of submission in
 ms, `…:failed` and `…:cancelled` those that ended like that.
@@ -61,10 +63,12 @@ def register_execution(
     *,
     resumed: ResumeReport | None = None,
     definitions: Sequence[str] | None = None,
+    kept_bytes: int = 0,
 ) -> bool:
     """Store the plan under the execution's id, before its message is published; True where that is still to be done.
 
     `definitions` are the ids and patterns of the definitions that it may use, None for all.
+    `kept_bytes` is how large the results are that it keeps of the execution which it resumes.
 
     Raises ExecutionConflictError where the id belongs to an execution of another plan or with other definitions, and
     NotSafeError where no replica has confirmed it in time: then it may be submitted again under the same id.
@@ -84,6 +88,7 @@ def register_execution(
         fields["expiresAt"] = first.expires_at.isoformat()
     if resumed:
         fields["resumed"] = _to_json(resumed.to_json_data())
+        fields["stateBytes"] = str(kept_bytes)
     if definitions is not None:
         fields["definitions"] = _to_json(list(definitions))
     if plan.inputs:
@@ -238,6 +243,7 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         stopped_by=ErrorDetail.model_validate_json(text["stoppedBy"]) if "stoppedBy" in text else None,
         resumed=json.loads(text["resumed"]) if "resumed" in text else None,
         definitions=json.loads(text["definitions"]) if "definitions" in text else None,
+        state_bytes=int(text.get("stateBytes", b"0")),
     )
 
 

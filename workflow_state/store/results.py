@@ -56,7 +56,8 @@ class AttemptContext:
     `actions` are those that were asked for, None where the record is gone. `results` are the states of those steps that
     have finished. `paused_until_s` (Redis' own time) says until when the server of the definition wants no requests, 0
     where there is no such time. `definitions` are the ids and patterns of the definitions that the execution may use,
-    None for all.
+    None for all. `state_bytes` is how large the results of the execution's steps are so far, and
+    `stored_bytes` how large their outputs are that were put into the storage.
     """
 
     actions: list[PlannedAction] | None
@@ -65,6 +66,8 @@ class AttemptContext:
     is_cancelled: bool
     paused_until_s: float
     definitions: list[str] | None = None
+    state_bytes: int = 0
+    stored_bytes: int = 0
 
 
 def queue_context(pipe: Pipeline, store: ExecutionStore, query: ContextQuery) -> None:
@@ -86,11 +89,14 @@ def parse_context(store: ExecutionStore, query: ContextQuery, replies: Sequence[
         is_cancelled=fields["cancelRequestedAt"] is not None,
         paused_until_s=float(paused_until_s or 0),
         definitions=json.loads(fields["definitions"]) if fields["definitions"] else None,
+        state_bytes=int(fields["stateBytes"] or 0),
+        stored_bytes=int(fields["storedBytes"] or 0),
     )
 
 
 def _context_fields(query: ContextQuery) -> list[str]:
-    return ["planId", "cancelRequestedAt", "definitions", *(f"action:{name}" for name in query.action_ids)]
+    names = ["planId", "cancelRequestedAt", "definitions", "stateBytes", "storedBytes"]
+    return [*names, *(f"action:{name}" for name in query.action_ids)]
 
 
 def _finished(backend: Any, steps: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:

@@ -12,6 +12,7 @@
 --   trace            text: the trace so far (JSON)
 --   message          text: the message of the next attempt (JSON)
 --   free_retries     number: how often an execution is retried, besides twice for each action that has begun
+--   max_requests     number: how many requests an execution may send, one for each step that has begun, and retries
 --   held_back        text?: why nothing was sent, so that the same attempt comes again: 'limit', 'pause' or 'durability'
 --
 -- Answers 1; 0 where the claim is another holder's; -1 where the execution has used up its retries.
@@ -22,7 +23,7 @@ if claim.status ~= 'retrying' and not held_back then
   local used = tonumber(redis.call('HGET', progress, ':retries') or 0)
   local begun = tonumber(redis.call('HGET', record, 'begunCount') or 0)
   begun = begun + tonumber(redis.call('HGET', progress, ':alternatives') or 0)
-  if used >= free_retries + 2 * begun then return -1 end
+  if used >= free_retries + 2 * begun or used + begun >= max_requests then return -1 end
   redis.call('HSET', progress, ':retries', used + 1)
 end
 claim.status = 'retrying'
