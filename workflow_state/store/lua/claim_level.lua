@@ -22,8 +22,8 @@
 -- - it ran before, and released the claim;
 -- - its holder is over and released nothing.
 -- A task that comes while another one holds the claim leaves a mark, `again`: the holder looks once more when it is done.
-if redis.call('EXISTS', record) == 0 then return false end
 local raw = redis.call('HGET', progress, ':level')
+if not raw and redis.call('EXISTS', record) == 0 then return false end
 local claim = raw and cjson.decode(raw) or {level = level, status = 'released'}
 local now_s = read_clock_s()
 

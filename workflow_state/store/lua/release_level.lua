@@ -1,6 +1,6 @@
 -- Release the claim of an execution's level task: it has done what there was to do.
 --
--- include: clock, own_claim
+-- include: own_claim
 -- keys:
 --   progress  hash: what is under way of the execution; `:level` is the claim
 -- arguments:
@@ -13,5 +13,5 @@ if not claim or claim.status ~= 'running' then return 0 end
 local comes_again = claim.again
 claim.again, claim.losses = nil, nil
 if not comes_again then claim.status = 'released' end
-redis.call('HSET', progress, ':level', cjson.encode(claim), ':at', read_clock_s())
+redis.call('HSET', progress, ':level', cjson.encode(claim))
 return comes_again and 1 or 0
