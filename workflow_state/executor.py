@@ -53,7 +53,7 @@ from workflow_state.store.records import (
     require_execution_id,
     stop_execution,
 )
-from workflow_state.store.results import read_results
+from workflow_state.store.results import iterate_results
 from workflow_state.validation import validate_execution_plan
 
 logger = logging.getLogger(__name__)
@@ -189,8 +189,15 @@ def _collect_results(
     position: ExecutionPosition,
     claim: LevelClaim,
 ) -> dict[str, dict[str, Any]] | None:
-    """Return the results of a level's actions; where some have none, publish what got lost, and return None."""
-    results = read_results(store_of(task), (action.id for action in actions))
+    """Return how a level's actions ended; where some have not, publish what got lost, and return None.
+
+    Of their states only what decides is kept, so that a level of any size takes little memory.
+    """
+    names, average_bytes = [action.id for action in actions], position.state_bytes / max(1, position.begun_count)
+    results = {
+        name: {"status": state["status"]}
+        for name, state in iterate_results(store_of(task), names, average_bytes=average_bytes)
+    }
     missing = find_missing_messages(task, actions, results)
     if not missing.count:
         return results

@@ -1,5 +1,6 @@
 """The messages of `execute_action`, and how states travel to the result backend."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,16 +87,22 @@ class Summary:
 
     Celery writes the repr of what a task returns into its log, and into the events that Flower shows. An output must
     not be in either.
+
+    `text` is the whole state as JSON where that is large; then `data` is a part of it.
     """
 
-    def __init__(self, state: Any) -> None:
+    def __init__(self, state: Any, text: str | None = None) -> None:
         self.data: Mapping[str, Any] = state if isinstance(state, Mapping) else state.to_json_data()
+        self.text = text
         self.is_stored = False
         """Whether the result backend has it already (ending.py)."""
 
     def __json__(self) -> Mapping[str, Any]:
         """Return what kombu's JSON encoder is to write."""
-        return self.data
+        if self.text is None:
+            return self.data
+        whole: Mapping[str, Any] = json.loads(self.text)
+        return whole
 
     def __repr__(self) -> str:
         """Return how it ended."""

@@ -14,16 +14,20 @@ from celery import states as states_of_celery
 from workflow_state.engine.contents import with_stored_values
 from workflow_state.engine.messages import ActionMessage, Summary, message_of
 from workflow_state.rules.for_each import count_elements, element_id, joined_state
+from workflow_state.rules.heavy_parts import HeavyParts, LightState, lighten
 from workflow_state.rules.limits import LimitExceededError, limit_exceeded
 from workflow_state.rules.policy import is_of_unknown_outcome, reads_plan_inputs, settle_failure
 from workflow_state.rules.states import with_unneeded
-from workflow_state.schema import ActionExecutionState, ActionStatus, PlannedAction
+from workflow_state.schema import ActionExecutionState, ActionStatus, ActionSuccess, PlannedAction
 from workflow_state.settings import get_settings
 from workflow_state.store.claims import remember_failure
 from workflow_state.store.execution import ExecutionStore, open_store
 from workflow_state.store.names import action_task_id
 from workflow_state.store.records import read_actions, read_inputs
-from workflow_state.store.results import find_stored, read_results
+from workflow_state.store.results import find_stored, iterate_results, read_results
+
+# By this an element's state is read before it is known how large it is: a few dozen at a time.
+_ELEMENT_BYTES = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,8 @@ def find_missing_messages(
 ) -> MissingMessages:
     """Return the messages of a level whose results are missing.
 
-    Where all elements of a list have finished, the state that they add up to is stored, and added to `results`. With
+    Where all elements of a list have finished, the state that they add up to is stored, and its status added to
+    `results`. With
     `elements_before`, how many elements the execution has had, raises LimitExceededError where it would have too many:
     as soon as that is known, before the other lists are read.
     """
@@ -95,13 +100,16 @@ def find_missing_messages(
         element_count += count
         if elements_before is not None:
             _require_few(elements_before + element_count)
-        ended = _read_ended_list(store, action, count)
-        if isinstance(ended, MissingSteps):
-            steps.append(ended)
+        names = [element_id(action.id, index) for index in range(count)]
+        parts = HeavyParts()
+        ended = _read_ended_list(store, names, parts)
+        if len(ended) < count:
+            missing = [index for index, name in enumerate(names) if name not in ended] if ended else range(count)
+            steps.append(MissingSteps(action, missing))
             continue
-        state, stand_in = _join(task, action, ended)
+        status, stand_in = _join(task, action, [state for state in ended.values() if state], parts)
         if stand_in is None:
-            results[action.id] = state
+            results[action.id] = {"status": status}
         else:
             of_lists.append(stand_in)
     if steps or not of_lists:
@@ -116,43 +124,48 @@ def _require_few(count: int) -> None:
         raise LimitExceededError(limit_exceeded("max_elements", most, what, "split the lists over several executions"))
 
 
-def _read_ended_list(store: ExecutionStore, action: PlannedAction, count: int) -> list[dict[str, Any]] | MissingSteps:
-    """Return the states of all elements of a list; or which of them are missing, without reading the others."""
-    names = [element_id(action.id, index) for index in range(count)]
+def _read_ended_list(store: ExecutionStore, names: Sequence[str], parts: HeavyParts) -> dict[str, LightState | None]:
+    """Return those elements of a list that have ended; their states only where all of them have."""
     stored = find_stored(store, names)
-    if not stored:
-        return MissingSteps(action, range(count))
-    if len(stored) == count:
-        found = read_results(store, names)
-        if len(found) == count:
-            return [found[name] for name in names]
-        stored = set(found)
-    return MissingSteps(action, [index for index, name in enumerate(names) if name not in stored])
+    if len(stored) < len(names):
+        return dict.fromkeys(stored)
+    found = iterate_results(store, names, average_bytes=_ELEMENT_BYTES)
+    return {name: lighten(state, parts) for name, state in found}
 
 
 def _join(
     task: Task,  # type: ignore[type-arg]
     action: PlannedAction,
-    states: Sequence[Mapping[str, Any]],
-) -> tuple[dict[str, Any], MissingSteps | None]:
+    light: Sequence[LightState],
+    parts: HeavyParts,
+) -> tuple[ActionStatus, MissingSteps | None]:
     """Store the state that an action's elements add up to; or return the alternative that takes its place."""
-    state = joined_state(action, states)
-    if is_of_unknown_outcome(state):
-        # It may have been done: nothing takes its place.
-        return _store(task, action, state), None
-    alternative_id = action.error_handling.alternative_action_id
+    store = store_of(task)
+    state = joined_state(action, [element.data for element in light])
+    unknown = is_of_unknown_outcome(state)
+    alternative_id = None if unknown else action.error_handling.alternative_action_id
     alternative = read_action(task, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
-        remember_failure(store_of(task), action.id, state.to_json_data())
-        return {}, MissingSteps(alternative, in_place_of=(action.id,))
-    return _store(task, action, settle_failure(action, state)), None
+        remember_failure(store, action.id, _written(state, light, parts))
+        return state.status, MissingSteps(alternative, in_place_of=(action.id,))
+    # Where it may have been done, nothing takes its place.
+    settled = state if unknown else settle_failure(action, state)
+    task_id = action_task_id(store.execution_id, action.id)
+    summary = Summary({"status": settled.status}, _written(settled, light, parts))
+    task.backend.store_result(task_id, summary, states_of_celery.SUCCESS)
+    return settled.status, None
 
 
-def _store(task: Task, action: PlannedAction, state: ActionExecutionState) -> dict[str, Any]:  # type: ignore[type-arg]
+def _written(state: ActionExecutionState, light: Sequence[LightState], parts: HeavyParts) -> str:
+    """Return the joined state as JSON, with the outputs and traces of the elements where they belong."""
     data = state.to_json_data()
-    task_id = action_task_id(str(task.request.id), action.id)
-    task.backend.store_result(task_id, Summary(data), states_of_celery.SUCCESS)
-    return data
+    outputs = data["result"].get("output" if isinstance(state.result, ActionSuccess) else "partialOutput")
+    for index, element in enumerate(light):
+        if mark := element.marks.get("httpTrace"):
+            data["elements"][index]["httpTrace"] = mark
+        if (mark := element.marks.get("output")) and not data["result"].get("usedFallback"):
+            outputs[index] = mark
+    return parts.write(data)
 
 
 def read_action(task: Task, action_id: str) -> PlannedAction | None:  # type: ignore[type-arg]

@@ -41,6 +41,8 @@ _PASSING_ERRORS = (OutOfMemoryError, ReadOnlyError)
 
 # The sweep sends again what they end.
 _TIME_LIMITS = (TimeLimitExceeded, SoftTimeLimitExceeded)
+# Stands for a result that is text already. It is the first text after the status, so no other is taken for it.
+_ELSEWHERE = "(elsewhere)"
 # What a string of Redis holds at most.
 _LARGEST_VALUE = 512 * 2**20
 
@@ -93,15 +95,19 @@ class _SturdyMixin:
     ) -> tuple[dict[str, str], dict[str, Any]]:
         """Return the keys and the arguments of the script that stores a result."""
         backend: Any = self
+        text = result.text if isinstance(result, Summary) else None
         meta = backend._get_result_meta(  # noqa: SLF001 - our base class's, seen through Any
             # Of the request it would note the group and the parent, which are in the ids.
-            result=result,
+            result=result if text is None else _ELSEWHERE,
             state=state,
             traceback=traceback,
             request=None,
         )
+        value = dumps({**meta, "task_id": task_id}, separators=_COMPACT)
+        if text is not None:
+            value = value.replace(f'"{_ELSEWHERE}"', text, 1)
         arguments: dict[str, Any] = {
-            "value": dumps({**meta, "task_id": task_id}, separators=_COMPACT),
+            "value": value,
             "success_prefix": dumps({"status": states.SUCCESS}, separators=_COMPACT)[:-1],
             "keeps_any": state == _RUNNING,
             "ttl_s": backend.expires or None,

@@ -1,5 +1,6 @@
 """Settling the end of a step: its alternative takes over, or its state goes to all in whose place it ran."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -58,7 +59,7 @@ def _read_alternative(work: Work, failed: ActionExecutionState) -> PlannedAction
     alternative_id = alternative_of(work)
     if alternative_id is None:
         return None
-    remember_failure(work.store, work.action.id, failed.to_json_data())
+    remember_failure(work.store, work.action.id, json.dumps(failed.to_json_data()))
     found = read_actions(work.store, [alternative_id])
     return found[0] if found else None
 

@@ -46,7 +46,8 @@ def _end(action: PlannedAction, name: str, progress: Progress | None) -> dict[st
         state = ActionExecutionState(action_id=name, status=ActionStatus.SKIPPED, result=ActionSkip(reason=STOPPED))
         return state.to_json_data()
     claim = progress.claim
-    was_sent = bool(claim.get("sent"))
+    # Of an attempt that has ended in a retry it is known how it ended.
+    was_sent = claim["status"] == "running" and bool(claim.get("sent"))
     result: ActionFailure | ActionSkip = outcome_unknown(action) if was_sent else ActionSkip(reason=STOPPED)
     attempts = claim["attempt"] if was_sent else claim["attempt"] - 1
     return finished_state(name, result, AttemptHistory(claim["startedAt"], attempts, progress.trace)).to_json_data()

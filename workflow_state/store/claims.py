@@ -261,13 +261,16 @@ def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
     return trace
 
 
-def remember_failure(store: ExecutionStore, action_id: str, state: Mapping[str, Any]) -> None:
-    """Keep how an action failed, before its alternative takes its place. From then on the action is not sent again."""
+def remember_failure(store: ExecutionStore, action_id: str, state: str) -> None:
+    """Keep how an action failed, before its alternative takes its place. From then on the action is not sent again.
+
+    `state` is the action's state as JSON.
+    """
     run_script(
         store.client,
         "remember_failure",
         {"progress": store.progress},
-        {"action": action_id, "state": json.dumps(state)},
+        {"action": action_id, "state": state},
     )
 
 

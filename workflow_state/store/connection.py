@@ -54,9 +54,9 @@ def forget_connections(client: Redis) -> None:
 _BATCH_SIZE = 1_000
 
 
-def in_batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def in_batches(items: Sequence[Item], size: int = _BATCH_SIZE) -> Iterator[Sequence[Item]]:
     """Yield the items a thousand at a time: a command with more of them would hold up everybody else."""
-    return (items[start : start + _BATCH_SIZE] for start in range(0, len(items), _BATCH_SIZE))
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def redis_client(backend: Any) -> Redis:

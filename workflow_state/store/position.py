@@ -23,6 +23,7 @@ _POSITION_FIELDS = (
     "expiresAt",
     "elementCount",
     "begunCount",
+    "stateBytes",
 )
 
 
@@ -34,7 +35,7 @@ class ExecutionPosition:
     the messages of its actions, and 2 where they were those of alternatives that stand in for whole lists.
     `previous_actions` are the actions of the level before the one that was asked for, `actions` its own; both are empty
     where there is no such level. What is stopped is cancelled as well. `begun_count` is how many steps have begun, and
-    `element_count` how many elements the lists among them have had.
+    `element_count` how many elements the lists among them have had; `state_bytes` is how large their results are.
     """
 
     current_level: int
@@ -43,6 +44,7 @@ class ExecutionPosition:
     is_stopped: bool = False
     element_count: int = 0
     begun_count: int = 0
+    state_bytes: int = 0
     expires_at: datetime | None = None
     previous_actions: Sequence[PlannedAction] = ()
     actions: Sequence[PlannedAction] = ()
@@ -109,6 +111,7 @@ def parse_position(store: ExecutionStore, replies: Sequence[Any]) -> ExecutionPo
         is_stopped=fields["stoppedBy"] is not None,
         element_count=int(fields["elementCount"] or 0),
         begun_count=int(fields["begunCount"] or 0),
+        state_bytes=int(fields["stateBytes"] or 0),
         expires_at=datetime.fromisoformat(expires_at.decode()) if expires_at else None,
         previous_actions=[actions[name] for name in previous],
         actions=[actions[name] for name in own],

@@ -1,7 +1,7 @@
 """Results of steps, which are Celery's, and what an attempt has to know when it begins."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,6 +13,8 @@ from workflow_state.schema import PlannedAction
 from workflow_state.store.connection import in_batches
 from workflow_state.store.execution import ExecutionStore
 
+_READ_AT_ONCE_BYTES = 2 * 2**20
+
 
 def read_results(store: ExecutionStore, steps: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the states of those steps that have finished, from Celery's results. One round trip for each 1,000."""
@@ -22,6 +24,18 @@ def read_results(store: ExecutionStore, steps: Iterable[str]) -> dict[str, dict[
     keys = [store.result(step) for step in ids]
     batches = [store.client.mget(batch) for batch in in_batches(keys)]
     return _finished(store.backend, ids, chain.from_iterable(batches))
+
+
+def iterate_results(
+    store: ExecutionStore, steps: Sequence[str], *, average_bytes: float = 0
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield those of the steps that have finished, each with its state, in their order.
+
+    A few MB of them are in memory at a time, where `average_bytes` is about how large each is.
+    """
+    at_once = max(1, min(1_000, int(_READ_AT_ONCE_BYTES / max(1.0, average_bytes))))
+    for batch in in_batches(steps, at_once):
+        yield from read_results(store, batch).items()
 
 
 def find_stored(store: ExecutionStore, steps: Sequence[str]) -> set[str]:
