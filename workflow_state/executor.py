@@ -21,7 +21,7 @@ from celery.exceptions import Ignore, Reject
 from workflow_state.celery import app
 from workflow_state.engine.attempt import make_attempt
 from workflow_state.engine.callbacks import call_callbacks
-from workflow_state.engine.ending import end
+from workflow_state.engine.ending import end, end_bare
 from workflow_state.engine.expiry import expire_outputs
 from workflow_state.engine.levels import message_after, publish_lost, start_level
 from workflow_state.engine.messages import Summary, from_arguments
@@ -115,28 +115,55 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
     Returns the final state, or None where another message goes on with the execution.
     """
     store = store_of(task)
-    with claimed_level(store, level) as (claim, found):
-        if found is None:
+    with claimed_level(store, level) as (claim, position):
+        if position is None:
             # Nothing is known of it any more, so there is nothing to tell anyone.
             logger.error("Execution %s was to go on, but its record is gone", store.execution_id)
             return None
         if claim is None:
             # A late message; or another task is at this level, and looks once more when it is done.
             return None
-        position: ExecutionPosition | None = found
-        if claim.losses >= MAX_LOSSES:
-            stop_execution(store, level_lost(level, claim.losses))
-            position = replace(found, is_cancelled=True, is_stopped=True)
         try:
-            while position:
-                if final := _go_on(task, level, position, claim):
-                    return final
-                position = read_position(store, level) if release_level(store, claim) else None
+            return _go_on_claimed(task, level, position, claim)
+        except ClaimLostError:
+            logger.warning("Level %d of execution %s was taken over by another worker", level, store.execution_id)
+        except CONNECTION_ERRORS:
+            raise
+        except Exception:
+            # A defect of ours, a time limit, or no memory. Raised, it would be Celery's end of the execution, not ours.
+            logger.exception("Level %d of execution %s failed; it is tried again", level, store.execution_id)
+            release_level(store, claim, failed=True)
+    return None
+
+
+def _go_on_claimed(
+    task: Task,  # type: ignore[type-arg]
+    level: int,
+    position: ExecutionPosition,
+    claim: LevelClaim,
+) -> Summary | None:
+    """Go on with the level as long as tasks of it have come meanwhile; end an execution that has cost too many workers.
+
+    Returns the final state where the execution ends.
+    """
+    store = store_of(task)
+    if claim.losses >= MAX_LOSSES:
+        why = level_lost(level, claim.losses)
+        stop_execution(store, why)
+        position = replace(position, is_cancelled=True, is_stopped=True)
+        if claim.losses > MAX_LOSSES and not has_steps_under_way(store):
+            # The one that was to end it was lost as well.
+            return end_bare(store, why.message)
+    next_position: ExecutionPosition | None = position
+    while next_position:
+        try:
+            final = _go_on(task, level, next_position, claim)
         except LimitExceededError as error:
             stop_execution(store, error.detail)
             return end(task.backend, store)
-        except ClaimLostError:
-            logger.warning("Level %d of execution %s was taken over by another worker", level, store.execution_id)
+        if final:
+            return final
+        next_position = read_position(store, level) if release_level(store, claim) else None
     return None
 
 

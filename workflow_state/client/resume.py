@@ -136,7 +136,9 @@ def _read_whole_states(execution_id: str, state: ExecutionState, record: Record)
     ran = {name.decode().partition("[")[0] for name in begun if b":" not in name}
     ran |= {name for name, found in state.action_states.items() if found.status is not ActionStatus.SKIPPED}
     if expired := sorted(ran - results.keys()):
-        raise ExecutionNotFoundError(f"the result of {expired[0]} of execution {execution_id!r} has expired")
+        raise ExecutionNotFoundError(
+            f"{expired[0]} of execution {execution_id!r} has begun, and its result has expired or never came"
+        )
     skipped = ActionSkip(reason="it did not run")
     return {
         action.id: ActionExecutionState.model_validate(results[action.id])

@@ -16,7 +16,7 @@ from workflow_state.engine.messages import Summary
 from workflow_state.logger import WorkflowLogger
 from workflow_state.plans.references import find_references
 from workflow_state.rules.heavy_parts import HeavyParts, lighten, put_marks
-from workflow_state.rules.outline import outline
+from workflow_state.rules.outline import bare_state, outline
 from workflow_state.rules.states import Progress, Record, final_state
 from workflow_state.rules.stopping import end_begun_steps
 from workflow_state.schema import ExecutionState
@@ -114,6 +114,20 @@ def end(backend: Any, store: ExecutionStore) -> Summary | None:
         if _find_refusal(backend, store, summary) is None:
             break
     return summary
+
+
+def end_bare(store: ExecutionStore, why: str) -> Summary | None:
+    """End an execution without looking at its actions: composing its state has cost workers as well.
+
+    Their results stay where they are. Returns None where there is no record of it any more.
+    """
+    record, _ = mark_end(store)
+    if record is None:
+        return None
+    state = bare_state(record, why, now=datetime.fromisoformat(str(record.completed_at)))
+    end_execution(store, state.status, submitted_at=record.submitted_at)
+    logger.error("Execution %s ended without its actions: %s", store.execution_id, why)
+    return Summary(state)
 
 
 def _find_refusal(backend: Any, store: ExecutionStore, summary: Summary) -> str | None:

@@ -1,5 +1,8 @@
 """The outline of an execution: how it ended, without what it was about. For a state that is refused. Pure."""
 
+from datetime import datetime
+
+from workflow_state.rules.states import Record, refused_state
 from workflow_state.schema import (
     STATE_NOT_STORED,
     ActionExecutionState,
@@ -41,6 +44,19 @@ def outline(state: ExecutionState, refusal: str, *, with_actions: bool = True) -
         error=error,
         version=state.version,
     )
+
+
+def bare_state(record: Record, why: str, *, now: datetime) -> ExecutionState:
+    """Return the final state of an execution whose own can't even be composed: it has failed, with no actions."""
+    error = ErrorDetail(
+        category=ErrorCategory.STATE_INCONSISTENT,
+        code=STATE_NOT_STORED,
+        message=f"the final state can't be composed: {_cut(why)}",
+        suggestion="look at the workers' logs and memory, then resume the execution, which keeps what has completed",
+    )
+    state = refused_state(record.execution_id, record.plan["id"], error, now=now)
+    state.started_at = datetime.fromisoformat(record.started_at or record.submitted_at)
+    return state
 
 
 def is_outline(state: ExecutionState) -> bool:

@@ -120,7 +120,7 @@ def level_lost(level: int, losses: int) -> ErrorDetail:
     return ErrorDetail(
         category=ErrorCategory.STATE_INCONSISTENT,
         code=WORKERS_LOST,
-        message=f"{losses} workers were lost while they went on with level {level}, it is not tried again",
+        message=f"{losses} workers were lost, or failed, while they went on with level {level}; it is not tried again",
         context={"level": str(level)},
         suggestion="look at the workers' logs and memory for why they died, then resume the execution",
     )

@@ -75,9 +75,13 @@ def _claim(
     return (None if losses is None else LevelClaim(holder, losses)), replies
 
 
-def release_level(store: ExecutionStore, claim: LevelClaim) -> bool:
-    """Release the claim; True where another task came meanwhile. Then the claim stays, and its holder looks again."""
-    return bool(run_script(store.client, "release_level", {"progress": store.progress}, {"holder": claim.holder}))
+def release_level(store: ExecutionStore, claim: LevelClaim, *, failed: bool = False) -> bool:
+    """Release the claim; True where another task came meanwhile. Then the claim stays, and its holder looks again.
+
+    Where the task has `failed`, that counts as a lost worker does, and False is returned.
+    """
+    arguments: dict[str, Any] = {"holder": claim.holder, "failed": failed}
+    return bool(run_script(store.client, "release_level", {"progress": store.progress}, arguments))
 
 
 def is_level_claimed(store: ExecutionStore) -> bool:

@@ -79,3 +79,25 @@ def test_a_level_that_costs_five_workers_ends_the_execution(redis, tmp_path, ser
             assert service.requests_to(f"/echo/{name}") == []
             with pytest.raises(AssertionError, match="OutcomeUnknownError"):
                 ask_in_another_process(redis, RESUME, execution_id, **VARIABLES)
+
+
+def test_a_level_that_fails_each_time_ends_the_execution(redis, tmp_path, service):
+    """Here a result can't be read, so that not even the final state can be composed: it says so, and has no actions."""
+    name = uuid4().hex
+    execution_id = f"broken-{name}"
+    held = action("held", actionDefinitionId="hold", inputs={"name": name})
+    with (
+        client_of(redis) as client,
+        forked_worker(redis, log_file=tmp_path / "worker.log", environment=VARIABLES),
+    ):
+        document = json.dumps(plan(held, action("b", inputs={"name": f"{name}-b"}), after=["held", "b"]))
+        ask_in_another_process(redis, SUBMIT_AS, document, execution_id, **VARIABLES)
+        wait_until(lambda: service.requests_to(f"/hold/{name}"), "the request has arrived")
+        result = f"celery-task-meta-{execution_id}~b"
+        wait_until(lambda: client.exists(result), "the other one has ended")
+        client.set(result, "no JSON", ex=60)
+        hold_level(client, execution_id, level=1, status="released", losses=4)
+        service.released.add(name)
+        state = ask_in_another_process(redis, END, execution_id, **VARIABLES)
+    assert (state["status"], state["error"]["code"], state["actionStates"]) == ("failed", "state_not_stored", {})
+    assert "6 workers were lost, or failed" in state["error"]["message"]

@@ -79,6 +79,15 @@ def test_the_claim_of_a_lost_worker_is_taken_over_and_counted(store):
     assert "losses" not in claim_of(store)
 
 
+def test_a_task_that_fails_counts_as_a_lost_worker(store):
+    """Nobody looks again at once, whoever came meanwhile: the sweep does."""
+    held_by_another(store)
+    store.client.set(worker_key("another:1"), json.dumps({"at": 2.0, "holders": "h"}))
+    assert claim(store) is None
+    assert release_level(store, LevelClaim("h"), failed=True) is False
+    assert claim(store).losses == 1
+
+
 def test_a_holder_of_this_process_that_has_ended_is_no_loss(store):
     """As where Redis could not be reached: its message is on the queue again at once."""
     first = claim(store)
