@@ -13,7 +13,7 @@ from workflow_state.plans.expected_outcomes import MAX_CPU_S
 from workflow_state.plans.resolving import MAX_RESOLVED_BYTES
 from workflow_state.plans.validation.document import MAX_PLAN_BYTES, MAX_PLAN_DEPTH
 from workflow_state.rules.policy import MAX_LOSSES
-from workflow_state.schema import MAX_ACTIONS, MAX_VALIDATIONS, RetryPolicy
+from workflow_state.schema import MAX_ACTIONS, MAX_VALIDATIONS, RetryPolicy, UserConfirmation
 from workflow_state.settings import PREFIX, Settings
 from workflow_state.store.claims import FREE_RETRIES
 
@@ -29,6 +29,8 @@ def describe_bounds() -> str:
         ("bytes of a plan", _bytes(MAX_PLAN_BYTES), "", _REFUSED),
         ("levels of nesting in a plan", _count(MAX_PLAN_DEPTH), "", _REFUSED),
         ("actions of a plan", _count(MAX_ACTIONS), "", _REFUSED),
+        ("characters of a question's title", _count(_longest("title")), "", _REFUSED),
+        ("characters of a question's message", _count(_longest("message")), "", _REFUSED),
         ("characters of a condition", _count(MAX_CHARACTERS), "", _REFUSED),
         ("validations of an expected outcome", _count(MAX_VALIDATIONS), "", _REFUSED),
         ("their time of the processor, all together", f"{MAX_CPU_S:g} s", "", "The others do not pass."),
@@ -84,6 +86,12 @@ def _of_setting(what: str, name: str, write: Any, beyond: str) -> tuple[str, str
 
 def _most_attempts() -> int:
     return next(bound.le for bound in RetryPolicy.model_fields["max_attempts"].metadata if hasattr(bound, "le"))
+
+
+def _longest(field: str) -> int:
+    return next(
+        bound.max_length for bound in UserConfirmation.model_fields[field].metadata if hasattr(bound, "max_length")
+    )
 
 
 def _count(number: int) -> str:
