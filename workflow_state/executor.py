@@ -27,7 +27,7 @@ from workflow_state.engine.levels import find_missing_messages, message_after, p
 from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.engine.outcomes import answer_celery
 from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, require_allowed
-from workflow_state.errors import ExecutionConflictError, PlanValidationError, WorkflowStateError
+from workflow_state.errors import ExecutionConflictError, MissingKeyError, PlanValidationError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import read_definitions_option
 from workflow_state.rules.policy import stopping_failure
@@ -160,12 +160,18 @@ def _collect_results(
 
 @contextmanager
 def requeued_on_connection_loss() -> Iterator[None]:
-    """Put the message back where Redis could not be reached: the task will run again, here or elsewhere."""
+    """Put the message back where Redis could not be reached: the task will run again, here or elsewhere.
+
+    What this worker can't decrypt is left to one that can: the sweep publishes it again.
+    """
     try:
         yield
     except CONNECTION_ERRORS as error:
         logger.warning("Redis could not be reached, the message goes back to the queue: %s", error)
         raise Reject(error, requeue=True) from error
+    except MissingKeyError as error:
+        logger.error("This worker can't go on with an execution: %s", error)  # noqa: TRY400 - no defect
+        raise Ignore from error
 
 
 def _register_given(task: Task, plan: Any, definitions: Any) -> Summary | None:  # type: ignore[type-arg]

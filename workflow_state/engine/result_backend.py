@@ -20,17 +20,19 @@ Celery's own does five things that this one does not:
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery import states
 from celery.backends.redis import RedisBackend, SentinelBackend
-from kombu.utils.json import dumps
+from kombu.utils.json import dumps, loads
 from redis.exceptions import OutOfMemoryError, ReadOnlyError
 
 from workflow_state.engine.result_consumer import PatientConsumer
 from workflow_state.store.names import ACTION_TASK, LEVEL_INFIX, TASK_PREFIX, record_key, step_of_task
 from workflow_state.store.scripts import run_script
+from workflow_state.store.sealing import require_own_result, seal_result, unseal_result
 
 _RUNNING = "RUNNING"
 _COMPACT = (",", ":")
@@ -76,7 +78,8 @@ class _SturdyMixin:
             traceback=traceback,
             request=None,
         )
-        value = dumps({**meta, "task_id": task_id}, separators=_COMPACT)
+        sealed = seal_result(task_id, meta, partial(dumps, separators=_COMPACT))
+        value = dumps({**sealed, "task_id": task_id}, separators=_COMPACT)
         success = dumps({"status": states.SUCCESS}, separators=_COMPACT)[:-1]
         keys = {"result": backend.get_key_for_task(task_id)}
         arguments: dict[str, Any] = {
@@ -97,6 +100,12 @@ class _SturdyMixin:
             # Only now: until then whoever is counted again finds that all have ended, and publishes it.
             backend.ensure(backend.client.delete, (counted,))
         return result
+
+    def decode(self, payload: Any) -> Any:
+        return unseal_result(super().decode(payload), loads)  # type: ignore[misc]
+
+    def _get_task_meta_for(self, task_id: str) -> Any:
+        return require_own_result(task_id, super()._get_task_meta_for(task_id))  # type: ignore[misc]
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> None:
         if request is not None and _is_action(request):
