@@ -6,7 +6,7 @@ WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY workflow_state ./workflow_state
 # The code is root's, and the worker only reads it.
-RUN pip install --no-cache-dir --constraint constraints.txt '.[flower]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[encryption,flower]'
 # A number: Kubernetes can tell from it that this is not root (runAsNonRoot).
 USER 10001
 # Action definitions are mounted here. The root may be read-only: nothing but /tmp and /var/outputs is written to.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from encrypted import measure_encryption
 from peers import FOLDER, find_peers, measure_peer
 from report import Part, Plot, write_report
 from stage import (
@@ -29,6 +30,7 @@ from stage import (
     deep,
     interleaved_s,
     median,
+    memory_of,
     plan_of,
     resident_mb,
     run_chords,
@@ -175,17 +177,6 @@ def told(commands: int, bytes_in: int, bytes_out: int, actions: int) -> tuple[st
     return f"{commands / actions:.1f}", f"{bytes_in / actions / 1000:.1f}", f"{bytes_out / actions / 1000:.1f}"
 
 
-def memory_of(stage: Stage) -> float:
-    """Return what the executions' own keys take."""
-    keys = [
-        key for pattern in ("celery-task*", "workflow_state:[ep]*:*") for key in stage.ours.scan_iter(pattern, 1000)
-    ]
-    with stage.ours.pipeline(transaction=False) as pipe:
-        for key in keys:
-            pipe.memory_usage(key, samples=0)
-        return float(sum(size or 0 for size in pipe.execute()))
-
-
 def measure_memory(stage: Stage) -> Part:
     """Measure (e) the worker's memory after a thousand plans."""
     part = Part("Memory of a worker", ["after", "MB", "descriptors", "threads"])
@@ -310,6 +301,7 @@ PARTS: dict[str, Callable[[Stage], Part]] = {
     "recovery": measure_recovery,
     "concurrency": measure_concurrency,
     "observability": measure_observability,
+    "encryption": measure_encryption,
     "start": measure_start,
     "worker-start": measure_worker_start,
     "pools": measure_pools,

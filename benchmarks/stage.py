@@ -239,6 +239,17 @@ def traffic(client: Redis) -> Traffic:
     return Traffic(told["total_commands_processed"], told["total_net_input_bytes"], told["total_net_output_bytes"])
 
 
+def memory_of(stage: Stage) -> float:
+    """Return how many bytes the executions' own keys take."""
+    keys = [
+        key for pattern in ("celery-task*", "workflow_state:[ep]*:*") for key in stage.ours.scan_iter(pattern, 1000)
+    ]
+    with stage.ours.pipeline(transaction=False) as pipe:
+        for key in keys:
+            pipe.memory_usage(key, samples=0)
+        return float(sum(size or 0 for size in pipe.execute()))
+
+
 def median(values: Sequence[float]) -> float:
     """Return the median."""
     return statistics.median(values)

@@ -18,7 +18,9 @@ from workflow_state.engine.rights import refuse_missing_rights
 from workflow_state.engine.sweep import Alarm
 from workflow_state.errors import SettingsError, WorkflowStateError
 from workflow_state.settings import get_settings
+from workflow_state.store.connection import redis_client
 from workflow_state.store.leases import begin_incarnation, end_holder
+from workflow_state.store.sealing import refuse_foreign_keys
 
 # A team may import us beside an application of its own. That one stays the current one, so that the team's @shared_task
 # and AsyncResult go on meaning it.
@@ -64,6 +66,7 @@ def begin_worker(sender: Any = None, **_: Any) -> None:
         if get_settings().storage_url:
             check_storage()
         refuse_missing_rights(app)
+        refuse_foreign_keys(redis_client(app.backend))
     except WorkflowStateError as error:
         # Celery swallows other exceptions of a signal's receiver, and starts all the same.
         raise SystemExit(f"Error: {error}") from error

@@ -11,6 +11,8 @@
     ├── ExecutionConflictError     what was asked for does not fit the execution that has this id
     │   └── OutcomeUnknownError    a decision is needed before it is resumed; `.undecided` says about what
     ├── StorageError               an output can't be stored, or can't be read back
+    ├── DecryptionError            what is stored can't be decrypted: it was changed, or moved
+    │   └── MissingKeyError        this process does not have the key that it is encrypted by
     ├── DrawingError               a picture can't be drawn, or the package that draws it is not installed
     ├── ConfirmationError          the action waits for no answer, or has one already
     ├── BrokerUnavailableError     Redis can't be reached, or takes no commands now; try again
@@ -140,6 +142,17 @@ class OutcomeUnknownError(ExecutionConflictError):
 
 class StorageError(WorkflowStateError):
     """An output can't be stored. Or a stored output can't be read: it has expired, was changed, or is out of reach."""
+
+
+class DecryptionError(WorkflowStateError):
+    """What is stored can't be decrypted: the value was changed, or moved to another place, or the key is missing."""
+
+
+class MissingKeyError(DecryptionError):
+    """What is stored is encrypted by a key that this process does not have. The message names the key.
+
+    WORKFLOW_STATE_KEYS has to have it in each process that submits, runs or shows executions.
+    """
 
 
 class DrawingError(WorkflowStateError):

@@ -28,7 +28,7 @@ from workflow_state.engine.messages import Summary, from_arguments
 from workflow_state.engine.missing import find_missing_messages, store_of
 from workflow_state.engine.outcomes import answer_celery
 from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, require_allowed
-from workflow_state.errors import ExecutionConflictError, PlanValidationError, WorkflowStateError
+from workflow_state.errors import ExecutionConflictError, MissingKeyError, PlanValidationError, WorkflowStateError
 from workflow_state.rules.allowed_definitions import read_definitions_option
 from workflow_state.rules.limits import LimitExceededError
 from workflow_state.rules.policy import MAX_LOSSES, level_lost, stopping_failure
@@ -128,6 +128,10 @@ def _continue_execution(task: Task, level: int) -> Summary | None:  # type: igno
         except ClaimLostError:
             logger.warning("Level %d of execution %s was taken over by another worker", level, store.execution_id)
         except CONNECTION_ERRORS:
+            raise
+        except MissingKeyError:
+            # The try of a worker that can't read it is no loss.
+            release_level(store, claim)
             raise
         except Exception:
             # A defect of ours, a time limit, or no memory. Raised, it would be Celery's end of the execution, not ours.
@@ -237,12 +241,18 @@ def _collect_results(
 
 @contextmanager
 def requeued_on_connection_loss() -> Iterator[None]:
-    """Put the message back where Redis could not be reached: the task will run again, here or elsewhere."""
+    """Put the message back where Redis could not be reached: the task will run again, here or elsewhere.
+
+    What this worker can't decrypt is left to one that can: the sweep publishes it again.
+    """
     try:
         yield
     except CONNECTION_ERRORS as error:
         logger.warning("Redis could not be reached, the message goes back to the queue: %s", error)
         raise Reject(error, requeue=True) from error
+    except MissingKeyError as error:
+        logger.error("This worker can't go on with an execution: %s", error)  # noqa: TRY400 - no defect
+        raise Ignore from error
 
 
 def _register_given(task: Task, plan: Any, definitions: Any) -> Summary | None:  # type: ignore[type-arg]

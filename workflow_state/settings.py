@@ -3,7 +3,11 @@
 Celery's settings are in celeryconfig.py.
 """
 
+import binascii
+import importlib.util
 import os
+import re
+from base64 import b64decode
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -11,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from workflow_state.encryption import KEY_BYTES
 from workflow_state.errors import SettingsError
 from workflow_state.globs import find_pattern_problem
 from workflow_state.hosts import read_host_list
@@ -18,6 +23,8 @@ from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
 from workflow_state.variables import check_secret_patterns
 
 PREFIX = "WORKFLOW_STATE_"
+# Keys may be written in either kind of base64.
+_STANDARD = str.maketrans("-_", "+/")
 
 
 class Settings(BaseModel):
@@ -57,6 +64,11 @@ class Settings(BaseModel):
     """How safe Redis has to keep it that an unsafe request was sent, before its first byte leaves.
 
     Where it is not set, as safe as Redis can within 50 ms.
+    """
+    keys: list[bytes] = Field(default_factory=list, repr=False)
+    """Where set, what is stored in Redis and in the storage is encrypted. Keys of 32 bytes in base64, with commas.
+
+    The first key encrypts, all of them decrypt. Every process needs them that submits, runs or shows executions.
     """
     # `loopback` is a string, which counts as true: compare with `is True`.
     allow_private_networks: bool | Literal["loopback"] = False
@@ -111,6 +123,11 @@ class Settings(BaseModel):
     def _split_paths(cls, value: object) -> object:
         return [Path(part) for part in value.split(":") if part] if isinstance(value, str) else value
 
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _read_keys(cls, value: object) -> object:
+        return _decode_keys(value) if isinstance(value, str) else value
+
     @field_validator("allow_private_networks", mode="before")
     @classmethod
     def _read_networks(cls, value: object) -> object:
@@ -150,6 +167,25 @@ class Settings(BaseModel):
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
+
+
+def _decode_keys(text: str) -> list[bytes]:
+    """Return the keys of a list in base64. Raises ValueError, whose message has nothing of a key."""
+    written = [part for part in re.split(r"[,\s]+", text) if part]
+    keys = []
+    for number, part in enumerate(written, start=1):
+        try:
+            key = b64decode(part.translate(_STANDARD).rstrip("=") + "=", validate=True)
+        except binascii.Error:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise ValueError(
+                f"key {number} is not {KEY_BYTES} bytes in base64; `openssl rand -base64 {KEY_BYTES}` makes one"
+            )
+        keys.append(key)
+    if keys and importlib.util.find_spec("cryptography") is None:
+        raise ValueError("needs the package cryptography: pip install 'workflow-state[encryption]'")
+    return keys
 
 
 def _checked_redis_url(url: str) -> str:

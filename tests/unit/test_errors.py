@@ -24,6 +24,7 @@ EXAMPLES = [
     errors.ConditionError("not CEL"),
     errors.SettingsError("wrong"),
     errors.StorageError("gone"),
+    errors.DecryptionError("no key"),
     errors.DrawingError("too large"),
     errors.BrokerUnavailableError("Redis can't be reached"),
 ]

@@ -1,5 +1,7 @@
 """Settings from the environment."""
 
+import base64
+
 import pytest
 
 from workflow_state.errors import SettingsError
@@ -67,6 +69,35 @@ def test_a_wrong_rule_for_hosts_is_an_error_at_start(monkeypatch):
     assert "WORKFLOW_STATE_ALLOWED_HOSTS: entry 2 is no host name" in message
     assert "WORKFLOW_STATE_DENIED_HOSTS: entry 1 has address bits beyond its prefix" in message
     assert "hunter2" not in message
+
+
+def test_keys_are_read_in_either_kind_of_base64(monkeypatch):
+    """With commas or spaces between them, and in their order: the first one encrypts."""
+    first, second = bytes(range(224, 256)), bytes(32)
+    text = f"{base64.b64encode(first).decode()}, {base64.urlsafe_b64encode(second).decode().rstrip('=')}\n"
+    monkeypatch.setenv("WORKFLOW_STATE_KEYS", text)
+    assert get_settings().keys == [first, second]
+    assert str(list(first)) not in repr(get_settings())
+    assert repr(first) not in repr(get_settings())
+
+
+@pytest.mark.parametrize("wrong", ["hunter2", "hunter2!" * 8, "A" * 44, "A" * 42])
+def test_a_key_of_another_kind_is_refused_without_being_shown(monkeypatch, wrong):
+    """The message says which of them it is, and how to make one."""
+    monkeypatch.setenv("WORKFLOW_STATE_KEYS", f"{'A' * 43}=,{wrong}")
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    assert str(caught.value) == (
+        "WORKFLOW_STATE_KEYS: key 2 is not 32 bytes in base64; `openssl rand -base64 32` makes one"
+    )
+
+
+def test_keys_need_their_package(monkeypatch):
+    """It is an extra, and the error has the line that installs it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setenv("WORKFLOW_STATE_KEYS", "A" * 43)
+    with pytest.raises(SettingsError, match=r"WORKFLOW_STATE_KEYS: .*pip install 'workflow-state\[encryption\]'"):
+        get_settings()
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,15 @@ from workflow_state.engine.cancelling import cancel
 from workflow_state.engine.waiting import publish_message
 from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
 from workflow_state.rules.confirmations import confirmation_states, tell_each
-from workflow_state.rules.states import ENDED, parse_progress, running_state
+from workflow_state.rules.states import ENDED, running_state
 from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.store.alarms import read_alarmed
 from workflow_state.store.connection import broker_errors, redis_client
 from workflow_state.store.execution import open_store
 from workflow_state.store.names import index_key, progress_key, record_key
-from workflow_state.store.records import is_cancelled, parse_record, read_actions, read_record
-from workflow_state.store.results import read_results
+from workflow_state.store.records import is_cancelled, parse_record, read_actions, read_progress, read_record
+from workflow_state.store.results import decode_result, read_results
+from workflow_state.store.sealing import unseal_name
 from workflow_state.store.waiting import read_asks, release
 
 _LISTED_AT_ONCE = 100
@@ -30,7 +31,8 @@ _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "comp
 def get_execution_state(execution_id: str) -> ExecutionState:
     """Return the state of an execution as it is now, running or ended, in one or two Redis round trips.
 
-    Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed.
+    Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed, and MissingKeyError where this
+    process does not have the key that it is encrypted by.
     """
     backend: Any = app.backend
     client = redis_client(backend)
@@ -41,7 +43,7 @@ def get_execution_state(execution_id: str) -> ExecutionState:
         pipe.hgetall(progress_key(execution_id))
         pipe.get(backend.get_key_for_task(execution_id))
         fields, progress, raw_meta = pipe.execute()
-    if raw_meta is not None and (meta := backend.decode(raw_meta))["status"] == states.SUCCESS:
+    if raw_meta is not None and (meta := decode_result(backend, execution_id, raw_meta))["status"] == states.SUCCESS:
         ended = ExecutionState.model_validate(meta["result"])
         tell_each(ended.confirmations)
         return ended
@@ -50,7 +52,7 @@ def get_execution_state(execution_id: str) -> ExecutionState:
             f"there is no execution {execution_id!r}: the id is wrong, or it ended longer ago than states are kept"
         )
     record = parse_record(execution_id, fields)
-    under_way = parse_progress(progress)
+    under_way = read_progress(execution_id, progress)
     names = [action.id for action in record.actions] + [name for name in under_way if name.endswith("]")]
     return running_state(record, read_results(open_store(backend, execution_id), names), under_way)
 
@@ -129,7 +131,11 @@ def _read_summaries(client: Redis, execution_ids: list[str], waits: Mapping[str,
     summaries = [
         ExecutionSummary.model_validate(
             {"id": execution_id}
-            | {name: raw.decode() for name, raw in zip(_SUMMARY_FIELDS, row, strict=True) if raw is not None}
+            | {
+                name: (unseal_name(execution_id, raw) if name == "name" else raw).decode()
+                for name, raw in zip(_SUMMARY_FIELDS, row, strict=True)
+                if raw is not None
+            }
         )
         for execution_id, row in zip(execution_ids, rows, strict=True)
         if row[0] is not None

@@ -24,7 +24,8 @@ def read_output(execution_id: str, action_id: str) -> bytes:
 
     They are checked against the checksum in the state. Known secrets are taken out; in binary data they are overwritten
     with `*`. Raises ExecutionNotFoundError, and StorageError where the action has no output, or one that is in the
-    state itself; where the stored one is not there any more; and where it is not what was stored.
+    state itself; where the stored one is not there any more; and where it is not what was stored. Raises
+    MissingKeyError where this process does not have the key that it is encrypted by.
     """
     output, location = find_output(execution_id, action_id)
     if location is None:

@@ -18,7 +18,7 @@ from workflow_state.engine.outcomes import Outcome, RetryLater, Waiting, Without
 from workflow_state.engine.sending import send
 from workflow_state.engine.settling import alternative_of, finish, settle
 from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
-from workflow_state.errors import HttpActionError, StorageError, WorkflowStateError
+from workflow_state.errors import HttpActionError, MissingKeyError, StorageError, WorkflowStateError
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal
 from workflow_state.rules.limits import find_full, is_half_full
@@ -121,7 +121,7 @@ def _send_if_wanted(
         return send(attempt, definition, decided, paused_s=max(0.0, context.paused_until_s - attempt.claim.at_s))
     except ClaimLostError:
         return WithoutEffect()
-    except CONNECTION_ERRORS:
+    except (*CONNECTION_ERRORS, MissingKeyError):
         raise
     except WorkflowStateError as error:
         ended = end_unsent(attempt, ActionFailure(error=_describe(error)))

@@ -133,7 +133,9 @@ def local_flower(port: int, log_file: Path) -> Iterator[subprocess.Popen[bytes]]
     """Run Flower on loopback until the block ends, on the Redis of the settings."""
     command = [sys.executable, "-m", "celery", "-A", "workflow_state", "flower"]
     arguments = [*command, f"--port={port}", "--address=127.0.0.1"]
-    with _process("Flower", arguments, log_file) as process:
+    # Flower shows no content, and needs no keys.
+    environment = {**os.environ, f"{PREFIX}KEYS": ""}
+    with _process("Flower", arguments, log_file, environment=environment) as process:
         yield process
 
 

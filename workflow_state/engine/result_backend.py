@@ -20,18 +20,20 @@ Celery's own does five things that this one does not:
 """
 
 import json
+from functools import partial
 from typing import Any
 
 from billiard.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded
 from celery import states
 from celery.backends.redis import RedisBackend, SentinelBackend
-from kombu.utils.json import dumps
+from kombu.utils.json import dumps, loads
 from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 
 from workflow_state.engine.messages import Summary
 from workflow_state.engine.result_consumer import PatientConsumer
 from workflow_state.store.names import ACTION_TASK, LEVEL_INFIX, TASK_PREFIX, record_key, step_of_task
 from workflow_state.store.scripts import run_script
+from workflow_state.store.sealing import require_own_result, seal_result, unseal_result
 
 _RUNNING = "RUNNING"
 _COMPACT = (",", ":")
@@ -90,6 +92,12 @@ class _SturdyMixin:
             backend.ensure(backend.client.delete, (counted,))
         return result
 
+    def decode(self, payload: Any) -> Any:
+        return unseal_result(super().decode(payload), loads)  # type: ignore[misc]
+
+    def _get_task_meta_for(self, task_id: str) -> Any:
+        return require_own_result(task_id, super()._get_task_meta_for(task_id))  # type: ignore[misc]
+
     def _writing_of(
         self, task_id: str, result: Any, state: str, traceback: Any = None
     ) -> tuple[dict[str, str], dict[str, Any]]:
@@ -103,7 +111,9 @@ class _SturdyMixin:
             traceback=traceback,
             request=None,
         )
-        value = dumps({**meta, "task_id": task_id}, separators=_COMPACT)
+        write = partial(dumps, separators=_COMPACT)
+        sealed = seal_result(task_id, meta, lambda value: text if text and value == _ELSEWHERE else write(value))
+        value = write({**sealed, "task_id": task_id})
         if text is not None:
             value = value.replace(f'"{_ELSEWHERE}"', text, 1)
         arguments: dict[str, Any] = {

@@ -9,19 +9,26 @@ One thread of all that wait tries to connect, and holds up none of the others: a
 
 A child of a fork (a web server's worker, say) listens by a connection of its own. Celery sees to that for its own
 processes only.
+
+A result that this process can't decrypt is the end of the waiting for that one. Those who wait for others may be the
+ones who read it, and go on.
 """
 
+import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any
 
+from celery import states
 from celery.backends.redis import ResultConsumer  # type: ignore[attr-defined] # the stubs lack it
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from workflow_state.errors import DecryptionError
 from workflow_state.store.connection import forget_connections
 
 logger = logging.getLogger(__name__)
@@ -38,6 +45,10 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
     _must_connect = False
     _is_told = False
     _process = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._decode_result: Any = partial(_decode, self.backend.decode_result)
 
     def _reset_sync(self) -> None:
         """Make the locks, at the beginning and in the child of a fork."""
@@ -137,3 +148,11 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
         """Listen for a result no more. A handle says so when it is thrown away, in each process that has it."""
         self._begin_in_child()
         super().cancel_for(task_id)
+
+
+def _decode(decode: Callable[[Any], Any], payload: Any) -> Any:
+    try:
+        return decode(payload)
+    except DecryptionError as error:
+        # `.get()` raises it, as what the task has raised.
+        return {**json.loads(payload), "status": states.FAILURE, "result": error, "traceback": None}

@@ -24,6 +24,7 @@ from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,
 )
+from workflow_state.settings import get_settings
 from workflow_state.store.claims import HeldBack, await_retry
 from workflow_state.store.connection import CONNECTION_ERRORS, NotSafeError, forget_connections
 from workflow_state.store.permits import Permit, pause_definition, return_permit, take_permit
@@ -111,8 +112,9 @@ def _end_or_retry(
         detail.suggestion = "the execution has used up its retries; resume it when the server is well again"
         return end_sent(attempt, ActionFailure(error=detail), error.http_trace)
     attempt.log.warn("attempt failed, to be tried again", delay_ms=delay_ms, category=detail.category)  # noqa: G010 - ours
-    # The message of the exception only: Celery stores and shows the whole of it.
-    return RetryLater(message, delay_s, WorkflowStateError(str(error)), detail.category)
+    # The message of the exception only: Celery shows the whole of it. Where all is encrypted, not even that.
+    shown = detail.category if get_settings().keys else str(error)
+    return RetryLater(message, delay_s, WorkflowStateError(shown), detail.category)
 
 
 def _obey_pause(attempt: Attempt, definition: ActionDefinition, detail: ErrorDetail) -> None:

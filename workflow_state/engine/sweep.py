@@ -24,6 +24,7 @@ from celery.signals import before_task_publish
 
 from workflow_state.engine.timers import TimedStep
 from workflow_state.engine.waiting import look_after, wake_all
+from workflow_state.errors import DecryptionError
 from workflow_state.rules.policy import level_priority
 from workflow_state.rules.states import ENDED
 from workflow_state.settings import get_settings
@@ -76,6 +77,8 @@ def _see_to(app: Celery, store: ExecutionStore, step: str) -> None:
             look_after_execution(app, store)
     except CONNECTION_ERRORS:
         raise
+    except DecryptionError as error:
+        logger.error("This worker can't look after an execution: %s", error)  # noqa: TRY400 - no defect
     except Exception:
         # A defect of ours, or a broken record: the others are to be looked after all the same.
         logger.exception("Execution %s could not be looked after", store.execution_id)

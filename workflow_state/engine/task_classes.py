@@ -153,7 +153,7 @@ class PlanTask(LevelTask):
         if not register(open_store(self.app.backend, execution_id), first=first):
             return self.AsyncResult(execution_id)
         # The message carries no plan: the record has it, and a monitor would show it.
-        options["argsrepr"] = f"({plan_name!r},)"
+        options["argsrepr"] = "()" if get_settings().keys else f"({plan_name!r},)"
         super().apply_async((), {}, **options)
         return self.AsyncResult(execution_id)
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pydantic import JsonValue
 
-from workflow_state.errors import ConditionError, WorkflowStateError
+from workflow_state.errors import ConditionError, MissingKeyError, WorkflowStateError
 from workflow_state.plans.condition_advice import check_calls, check_fields, explain_evaluation, explain_syntax
 from workflow_state.plans.condition_limits import TOKEN, Macros, check_cost, check_length, check_match, find_macros
 from workflow_state.plans.expressions import CALCULATE, COMPARE, INDEX, SIZE, TRUTH, rewrite
@@ -90,6 +90,9 @@ def evaluate_validation(validation: OutcomeValidation, results: Mapping[str, Any
         # This refuses a text without a reference, which resolve_value would take for a value that exists.
         resolve_reference(validation.reference, results)
         actual = resolve_value(validation.reference, results)
+    except MissingKeyError:
+        # Another process can read it.
+        raise
     except WorkflowStateError as error:
         # A storage that is away is one of them.
         return ValidationResult(name=validation.name, passed=False, message=str(error))

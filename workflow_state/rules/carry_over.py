@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from workflow_state.errors import ExecutionConflictError, StorageError, WorkflowStateError
+from workflow_state.errors import DecryptionError, ExecutionConflictError, StorageError, WorkflowStateError
 from workflow_state.plans.levels import find_standby, schedule_levels
 from workflow_state.plans.references import ParsedReference, iterate_references
 from workflow_state.plans.resolving import resolve_reference, resolve_value
@@ -221,7 +221,7 @@ def _why_another_list(resuming: _Resuming, action: PlannedAction) -> str | None:
     try:
         now = list_elements(action, resuming.now_there)
         then = resolve_reference(str(before.for_each), resuming.then_there)
-    except StorageError:
+    except (StorageError, DecryptionError):
         # Not "different": what reads it would be sent again because a storage is away.
         raise
     except WorkflowStateError as error:
@@ -247,7 +247,7 @@ def _why_again(
     try:
         now = resolve_value(action.inputs, ChainMap(own, resuming.now_there))
         then = resolve_value(before.inputs, ChainMap(own, resuming.then_there))
-    except StorageError:
+    except (StorageError, DecryptionError):
         raise
     except WorkflowStateError as error:
         return None if holds else f"its inputs can't be compared: {error}"

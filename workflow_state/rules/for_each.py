@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from workflow_state.errors import ReferenceResolutionError, WorkflowStateError
+from workflow_state.errors import MissingKeyError, ReferenceResolutionError, WorkflowStateError
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.resolving import resolve_reference
 from workflow_state.rules.policy import find_block
@@ -52,6 +52,8 @@ def count_elements(action: PlannedAction, scope: Mapping[str, Any]) -> int:
         if action.condition and not evaluate_condition(action.condition.if_, scope):
             return 0
         return len(list_elements(action, scope))
+    except MissingKeyError:
+        raise
     except WorkflowStateError:
         return 0
 

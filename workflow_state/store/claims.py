@@ -28,6 +28,7 @@ from workflow_state.store.leases import begin_holder, current_holders, end_holde
 from workflow_state.store.names import progress_key, record_key, worker_key
 from workflow_state.store.results import AttemptContext, ContextQuery, parse_context, queue_context
 from workflow_state.store.scripts import run_script, run_script_beside
+from workflow_state.store.sealing import seal_value, unseal_value
 
 WHICHEVER_IS_DUE = 0
 """In a message, in place of an attempt's number: it is published again because an earlier one may be lost."""
@@ -242,7 +243,7 @@ def await_retry(
             "holder": claim.holder,
             "next_attempt_at": next_attempt_at.isoformat(),
             "delay_s": delay_s,
-            "trace": json.dumps(trace),
+            "trace": seal_value(claim.execution_id, "progress", f"{claim.step}:trace", json.dumps(trace)),
             "message": message,
             "free_retries": FREE_RETRIES,
             "max_requests": get_settings().max_requests,
@@ -256,8 +257,9 @@ def await_retry(
 
 def read_trace(client: Redis, claim: Claim) -> list[dict[str, Any]]:
     """Return the trace of the step's earlier attempts."""
-    raw: Any = client.hget(progress_key(claim.execution_id), f"{claim.step}:trace")
-    trace: list[dict[str, Any]] = json.loads(raw) if raw else []
+    field = f"{claim.step}:trace"
+    raw: Any = client.hget(progress_key(claim.execution_id), field)
+    trace: list[dict[str, Any]] = json.loads(unseal_value(claim.execution_id, "progress", field, raw)) if raw else []
     return trace
 
 
@@ -270,14 +272,17 @@ def remember_failure(store: ExecutionStore, action_id: str, state: str) -> None:
         store.client,
         "remember_failure",
         {"progress": store.progress},
-        {"action": action_id, "state": state},
+        {"action": action_id, "state": seal_value(store.execution_id, "progress", f"{action_id}:failure", state)},
     )
 
 
 def read_failure(store: ExecutionStore, action_id: str) -> ActionExecutionState | None:
     """Return how an action failed before its alternative took its place, or None."""
-    raw: Any = store.client.hget(store.progress, f"{action_id}:failure")
-    return ActionExecutionState.model_validate_json(raw) if raw else None
+    field = f"{action_id}:failure"
+    raw: Any = store.client.hget(store.progress, field)
+    if not raw:
+        return None
+    return ActionExecutionState.model_validate_json(unseal_value(store.execution_id, "progress", field, raw))
 
 
 class ClaimLostError(Exception):

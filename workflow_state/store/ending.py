@@ -9,7 +9,7 @@ from typing import Any
 from redis.client import Pipeline
 
 from workflow_state.rules.for_each import element_id
-from workflow_state.rules.states import Progress, Record, parse_progress
+from workflow_state.rules.states import Progress, Record
 from workflow_state.schema import ExecutionStatus
 from workflow_state.store.claims import find_whereabouts
 from workflow_state.store.execution import ExecutionStore
@@ -18,7 +18,7 @@ from workflow_state.store.names import (
     index_key,
     level_group_id,
 )
-from workflow_state.store.records import parse_record, read_record
+from workflow_state.store.records import parse_record, read_progress, read_record
 from workflow_state.store.results import read_results
 
 
@@ -34,7 +34,7 @@ def mark_end(store: ExecutionStore) -> tuple[Record | None, dict[str, Progress]]
             # What is not there any more must not come back, as a key without an end.
             store.client.delete(store.record)
             return None, {}
-    return parse_record(store.execution_id, fields), parse_progress(progress)
+    return parse_record(store.execution_id, fields), read_progress(store.execution_id, progress)
 
 
 def has_steps_under_way(store: ExecutionStore) -> bool:
@@ -71,9 +71,12 @@ def _queue_expiry(pipe: Pipeline, store: ExecutionStore) -> None:
 
 
 def keep_execution_and_results(store: ExecutionStore) -> None:
-    """Let all that is stored of the execution live on: results and unfinished chords as well."""
-    keep_execution(store)
+    """Let all that is stored of the execution live on: results and unfinished chords as well.
+
+    Raises DecryptionError. Nothing lives on then: what no process can decrypt any more expires.
+    """
     record = read_record(store)
+    keep_execution(store)
     if record is None:
         return
     names = [action.id for action in record.actions] + _elements_of(store, record)

@@ -33,9 +33,13 @@ class ExecutionStore:
         """The key of what is under way (claims.py)."""
         return progress_key(self.execution_id)
 
+    def task_id(self, step: str) -> str:
+        """Return the id of a step's task."""
+        return action_task_id(self.execution_id, step)
+
     def result(self, step: str) -> Any:
         """Return the key of a step's result, which is Celery's."""
-        return self.backend.get_key_for_task(action_task_id(self.execution_id, step))
+        return self.backend.get_key_for_task(self.task_id(step))
 
 
 def open_store(backend: Any, execution_id: str) -> ExecutionStore:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from workflow_state.errors import MissingKeyError
 from workflow_state.store.claims import find_over, find_whereabouts
 from workflow_state.store.connection import CONNECTION_ERRORS
 from workflow_state.store.execution import ExecutionStore
@@ -47,7 +48,14 @@ def claimed_level(store: ExecutionStore, level: int) -> Iterator[tuple[LevelClai
         claim, replies = _claim(store, level, holder)
         if claim is None and (over := find_over(store, LEVEL_CLAIM)):
             claim, replies = _claim(store, level, holder, over_holder=over.holder, over_is_lost=over.is_lost)
-        yield claim, parse_position(store, replies)
+        try:
+            position = parse_position(store, replies)
+        except MissingKeyError:
+            # The try of a worker that can't read it is no loss.
+            if claim:
+                release_level(store, claim)
+            raise
+        yield claim, position
     except CONNECTION_ERRORS:
         end_holder()
         raise

@@ -88,6 +88,11 @@ def expiry_key() -> str:
     return key_of("expiry")
 
 
+def encryption_key() -> str:
+    """Return the key that names the key of WORKFLOW_STATE_KEYS which new executions are encrypted by (sealing.py)."""
+    return key_of("encryption")
+
+
 def durability_key() -> str:
     """Return the key of the primary's time as primary in which it was last seen with a replica (durability.py)."""
     return key_of("durability")

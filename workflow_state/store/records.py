@@ -25,9 +25,9 @@ from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
 
-from workflow_state.errors import ExecutionConflictError, WorkflowStateError
+from workflow_state.errors import ExecutionConflictError, SettingsError, WorkflowStateError
 from workflow_state.plans.levels import schedule_levels
-from workflow_state.rules.states import Record
+from workflow_state.rules.states import Progress, Record, parse_progress
 from workflow_state.schema import (
     EXECUTION_ID_PATTERN,
     ErrorDetail,
@@ -41,7 +41,16 @@ from workflow_state.store.alarms import alarm_of
 from workflow_state.store.connection import NotSafeError, in_batches
 from workflow_state.store.durability import run_registration
 from workflow_state.store.execution import ExecutionStore
-from workflow_state.store.names import alarms_key, index_key
+from workflow_state.store.names import alarms_key, encryption_key, index_key
+from workflow_state.store.sealing import (
+    blind_digests,
+    how_to_end_encryption,
+    own_key_id,
+    seal_record,
+    seal_value,
+    unseal_fields,
+    unseal_value,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +112,18 @@ def register_execution(
 
 def _register(store: ExecutionStore, fields: Mapping[str, str], *, after_s: float) -> Any:
     """Store the fields of a new record, and have a worker look at it after that time; return the script's answer."""
-    keys = {"record": store.record, "index": index_key(), "alarms": alarms_key()}
+    keys = {"record": store.record, "index": index_key(), "alarms": alarms_key(), "encryption": encryption_key()}
+    digests = blind_digests(store.execution_id, fields["digest"])
+    stored = seal_record(store.execution_id, {**fields, "digest": digests[0]})
     arguments: dict[str, Any] = {
         "execution": store.execution_id,
-        "digest": fields["digest"],
+        "digests": " ".join(digests),
+        "key_id": own_key_id(),
         "submitted_ms": int(time.time() * 1000),
         "retention_s": store.retention_s,
         "alarm": alarm_of(store.execution_id),
         "first_look_s": after_s,
-        "fields": [part for field in fields.items() for part in field],
+        "fields": [part for field in stored.items() for part in field],
     }
     try:
         answer = run_registration(store.client, "register_execution", keys, arguments)
@@ -120,6 +132,11 @@ def _register(store: ExecutionStore, fields: Mapping[str, str], *, after_s: floa
             f"execution {store.execution_id} was written, but a failover could still lose it: {error}. "
             "Submit the same plan again under the same id"
         ) from error
+    if answer == b"unencrypted":
+        raise SettingsError(
+            "WORKFLOW_STATE_KEYS is not set here, but what is in this Redis is encrypted: set it to the keys that the "
+            f"workers have; {how_to_end_encryption()}"
+        )
     if answer == b"conflict":
         raise ExecutionConflictError(
             f"execution {store.execution_id!r} exists already, with a different plan or other definitions; "
@@ -175,13 +192,19 @@ def read_actions(store: ExecutionStore, action_ids: Sequence[str]) -> list[Plann
     batches: Any = [
         store.client.hmget(store.record, [f"action:{name}" for name in batch]) for batch in in_batches(action_ids)
     ]
-    return [PlannedAction.model_validate_json(raw) for raw in chain.from_iterable(batches) if raw]
+    read = zip(action_ids, chain.from_iterable(batches), strict=True)
+    return [parse_action(store.execution_id, action_id, raw) for action_id, raw in read if raw]
+
+
+def parse_action(execution_id: str, action_id: str, stored: bytes) -> PlannedAction:
+    """Return an action from its field of the record."""
+    return PlannedAction.model_validate_json(unseal_value(execution_id, "record", f"action:{action_id}", stored))
 
 
 def read_inputs(store: ExecutionStore) -> dict[str, Any]:
     """Return the plan's inputs."""
     raw: Any = store.client.hget(store.record, "inputs")
-    inputs: dict[str, Any] = json.loads(raw) if raw else {}
+    inputs: dict[str, Any] = json.loads(unseal_value(store.execution_id, "record", "inputs", raw)) if raw else {}
     return inputs
 
 
@@ -192,7 +215,8 @@ def request_cancel(store: ExecutionStore, user_id: str | None = None) -> bool:
     with store.client.pipeline() as pipe:
         pipe.hsetnx(store.record, "cancelRequestedAt", datetime.now(UTC).isoformat())
         # Nobody's name as well: who asks a second time has not cancelled it.
-        pipe.hsetnx(store.record, "cancelRequestedBy", user_id or "")
+        by = seal_value(store.execution_id, "record", "cancelRequestedBy", user_id or "")
+        pipe.hsetnx(store.record, "cancelRequestedBy", by)
         pipe.execute()
     return True
 
@@ -203,7 +227,8 @@ def stop_execution(store: ExecutionStore, error: ErrorDetail) -> None:
     The first reason stays. Steps under way end by themselves.
     """
     with store.client.pipeline() as pipe:
-        pipe.hsetnx(store.record, "stoppedBy", _to_json(error.to_json_data()))
+        told = seal_value(store.execution_id, "record", "stoppedBy", _to_json(error.to_json_data()))
+        pipe.hsetnx(store.record, "stoppedBy", told)
         pipe.hsetnx(store.record, "cancelRequestedAt", datetime.now(UTC).isoformat())
         pipe.execute()
 
@@ -214,8 +239,8 @@ def is_cancelled(store: ExecutionStore) -> bool:
 
 
 def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
-    """Return the record from the hash's fields."""
-    text = {name.decode(): value for name, value in fields.items()}
+    """Return the record from the hash's fields. Raises DecryptionError."""
+    text = {name.decode(): value for name, value in unseal_fields(execution_id, "record", fields).items()}
 
     def optional(name: str) -> str | None:
         return text[name].decode() if name in text else None
@@ -245,6 +270,11 @@ def parse_record(execution_id: str, fields: Mapping[bytes, bytes]) -> Record:
         definitions=json.loads(text["definitions"]) if "definitions" in text else None,
         state_bytes=int(text.get("stateBytes", b"0")),
     )
+
+
+def read_progress(execution_id: str, fields: Mapping[bytes, bytes]) -> dict[str, Progress]:
+    """Return what is under way, from the hash's fields. Raises DecryptionError."""
+    return parse_progress(unseal_fields(execution_id, "progress", fields))
 
 
 def _to_json(data: Any) -> str:

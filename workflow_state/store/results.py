@@ -12,6 +12,8 @@ from redis.client import Pipeline
 from workflow_state.schema import PlannedAction
 from workflow_state.store.connection import in_batches
 from workflow_state.store.execution import ExecutionStore
+from workflow_state.store.records import parse_action
+from workflow_state.store.sealing import require_own_result
 
 _READ_AT_ONCE_BYTES = 2 * 2**20
 
@@ -23,7 +25,7 @@ def read_results(store: ExecutionStore, steps: Iterable[str]) -> dict[str, dict[
         return {}
     keys = [store.result(step) for step in ids]
     batches = [store.client.mget(batch) for batch in in_batches(keys)]
-    return _finished(store.backend, ids, chain.from_iterable(batches))
+    return _finished(store, ids, chain.from_iterable(batches))
 
 
 def iterate_results(
@@ -95,10 +97,12 @@ def parse_context(store: ExecutionStore, query: ContextQuery, replies: Sequence[
     """Return what the replies to `queue_context` say."""
     fields = dict(zip(_context_fields(query), replies[0], strict=True))
     paused_until_s, *raw_results = chain.from_iterable(replies[1:])
-    raw_actions = [fields[f"action:{name}"] for name in query.action_ids]
+    raw_actions = {name: fields[f"action:{name}"] for name in query.action_ids}
     return AttemptContext(
-        actions=[PlannedAction.model_validate_json(raw) for raw in raw_actions] if all(raw_actions) else None,
-        results=_finished(store.backend, query.steps, raw_results),
+        actions=[parse_action(store.execution_id, *found) for found in raw_actions.items()]
+        if all(raw_actions.values())
+        else None,
+        results=_finished(store, query.steps, raw_results),
         plan_id=(fields["planId"] or b"").decode(),
         is_cancelled=fields["cancelRequestedAt"] is not None,
         paused_until_s=float(paused_until_s or 0),
@@ -113,6 +117,13 @@ def _context_fields(query: ContextQuery) -> list[str]:
     return [*names, *(f"action:{name}" for name in query.action_ids)]
 
 
-def _finished(backend: Any, steps: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:
-    decoded = ((step, backend.decode(raw)) for step, raw in zip(steps, raw_results, strict=True) if raw is not None)
+def decode_result(backend: Any, task_id: str, raw: bytes) -> dict[str, Any]:
+    """Return what Celery has stored of a task, from the value of its key. Raises DecryptionError."""
+    meta: dict[str, Any] = backend.decode(raw)
+    return require_own_result(task_id, meta)
+
+
+def _finished(store: ExecutionStore, steps: Iterable[str], raw_results: Iterable[Any]) -> dict[str, dict[str, Any]]:
+    found = zip(steps, raw_results, strict=True)
+    decoded = ((step, decode_result(store.backend, store.task_id(step), raw)) for step, raw in found if raw is not None)
     return {step: meta["result"] for step, meta in decoded if meta["status"] == states.SUCCESS}

@@ -20,6 +20,7 @@ from workflow_state.store.claims import Claim
 from workflow_state.store.execution import ExecutionStore
 from workflow_state.store.names import alarms_key, progress_key
 from workflow_state.store.scripts import run_script
+from workflow_state.store.sealing import blind_digests, seal_value, unseal_value
 
 # A worker that dies between a release and its message leaves this alarm.
 _UNPUBLISHED_AFTER_S = 5
@@ -43,7 +44,8 @@ def park(
     """
     text = json.dumps(list(asks), separators=(",", ":"), ensure_ascii=False)
     field = template_field(claim.step)
-    like: Any = client.hget(progress_key(claim.execution_id), field) if field else None
+    stored: Any = client.hget(progress_key(claim.execution_id), field) if field else None
+    like = unseal_value(claim.execution_id, "progress", field, stored) if field and stored else None
     run_script(
         client,
         "park",
@@ -52,13 +54,15 @@ def park(
             "execution": claim.execution_id,
             "step": claim.step,
             "holder": claim.holder,
-            "asks": pack(text, like),
+            "asks": seal_value(claim.execution_id, "progress", f"{claim.step}:asks", pack(text, like)),
             "asks_count": len(asks),
-            "digest": asks[-1]["digest"],
+            "digest": blind_digests(claim.execution_id, asks[-1]["digest"])[0],
             "timeout_s": timeout_s,
             "message": pack(message, like),
             "template_field": None if like else field,
-            "template": None if like or not field else text + message,
+            "template": seal_value(claim.execution_id, "progress", field, text + message)
+            if field and not like
+            else None,
             "look_after_s": retention_s / 2,
             "retention_s": retention_s,
         },
@@ -87,8 +91,8 @@ def release(
             "execution": store.execution_id,
             "step": step,
             "how": how,
-            "answer": json.dumps(answer),
-            "digest": digest or None,
+            "answer": seal_value(store.execution_id, "progress", f"{step}:answer:", json.dumps(answer)),
+            "digests": blind_digests(store.execution_id, digest) if digest else [],
             "unpublished_after_s": _UNPUBLISHED_AFTER_S,
             "silence_s": get_settings().silence_before_recovery_s,
             "retention_s": store.retention_s,
@@ -127,4 +131,5 @@ def read_message(store: ExecutionStore, step: str) -> dict[str, Any] | None:
 
 def _read_fields(store: ExecutionStore, names: Sequence[str]) -> dict[str, Any]:
     values: Any = store.client.hmget(store.progress, list(names))
-    return dict(zip(names, values, strict=True))
+    read = zip(names, values, strict=True)
+    return {name: unseal_value(store.execution_id, "progress", name, value) if value else value for name, value in read}

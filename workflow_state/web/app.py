@@ -19,6 +19,7 @@ from workflow_state.client.executions import exists
 from workflow_state.errors import (
     BrokerUnavailableError,
     ConfirmationError,
+    DecryptionError,
     ExecutionConflictError,
     ExecutionNotFoundError,
     OutcomeUnknownError,
@@ -43,6 +44,7 @@ _STATUS_OF = {
     OutcomeUnknownError: 409,
     PlanValidationError: 422,
     SettingsError: 500,
+    DecryptionError: 500,
 }
 
 

@@ -1,5 +1,6 @@
 """How results are stored, on a real Redis."""
 
+import base64
 import json
 from types import SimpleNamespace
 
@@ -7,8 +8,11 @@ import pytest
 from celery import Celery
 from helpers.servers import client_of
 
+from workflow_state.encryption import key_id, seal
 from workflow_state.engine.local import local_redis
 from workflow_state.engine.result_backend import OVERRIDES
+from workflow_state.errors import DecryptionError
+from workflow_state.settings import get_settings
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,31 @@ def test_those_who_wait_are_told(backend, client):
         assert pubsub.get_message(timeout=5)["type"] == "subscribe"
         backend.store_result("a", {"n": 1}, "SUCCESS")
         assert b"SUCCESS" in pubsub.get_message(timeout=5)["data"]
+
+
+def test_a_result_that_can_not_be_decrypted_ends_the_waiting_for_that_one_only(backend, client, monkeypatch):
+    """Whoever waits in this process may be the one who reads it."""
+    key, other = bytes(range(32)), bytes(32)
+    monkeypatch.setattr(get_settings(), "keys", [key])
+    first, second = (backend.add_pending_result(backend.app.AsyncResult(name)) for name in ("a", "b"))
+    sealed = base64.b64encode(seal(b"1", [other], "a", "result :result")).decode()
+    for name, result in (("a", f"sealed:{sealed}"), ("b", {"n": 1})):
+        told = {"status": "SUCCESS", "result": result, "task_id": name, "children": []}
+        client.publish(f"celery-task-meta-{name}", json.dumps(told))
+    assert second.get(timeout=20) == {"n": 1}
+    with pytest.raises(DecryptionError, match=f"encrypted by the key {key_id([other])}"):
+        first.get(timeout=20)
+
+
+def test_a_result_with_its_traceback_is_encrypted_and_read_back(backend, client, monkeypatch):
+    """The status stays readable; what is stored is JSON still."""
+    monkeypatch.setattr(get_settings(), "keys", [bytes(32)])
+    backend.store_result("a", ValueError("4111"), "FAILURE", traceback="of 4111")
+    stored = client.get("celery-task-meta-a")
+    assert json.loads(stored)["status"] == "FAILURE"
+    assert b"4111" not in stored
+    result = backend.app.AsyncResult("a")
+    assert (str(result.result), result.traceback) == ("4111", "of 4111")
 
 
 def test_of_a_retry_nothing_is_noted(backend, client):

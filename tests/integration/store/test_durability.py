@@ -186,10 +186,12 @@ def test_after_a_failover_the_new_primary_is_asked_what_it_offers(watched, requi
 def test_what_was_accepted_is_on_a_replica(watched, client, require):
     """Also where it is submitted a second time, because the first time nobody confirmed it."""
     key = f"workflow_state:execution:{uuid4()}"
-    keys = {"record": key, "index": "workflow_state:executions", "alarms": "workflow_state:alarms"}
+    names = (f"workflow_state:{name}" for name in ("executions", "alarms", "encryption"))
+    keys = dict(zip(("record", "index", "alarms", "encryption"), (key, *names), strict=True))
     arguments = {
         "execution": "x",
-        "digest": "d",
+        "digests": "d",
+        "key_id": None,
         "submitted_ms": 1,
         "retention_s": 100,
         "alarm": "x ",

@@ -4,6 +4,9 @@ An output is the file `<execution>/<action>/<attempt>-<sha256>` below the root. 
 checksum, and nothing that a server said. Only these three parts of a location are used for reading. So a location never
 leads out of the root, and the root may be moved.
 
+Where WORKFLOW_STATE_KEYS is set, the content is encrypted. The name has a keyed digest in place of the checksum, by
+which one could find out whether a guess of the content is right.
+
 An execution that was resumed from another one may need that one's outputs. Then it writes its id into the folder of the
 other one, as `<execution>/.kept-by/<id>`.
 """
@@ -23,7 +26,8 @@ from workflow_state.actions.http.redaction import redact_url
 from workflow_state.actions.http.scrubbing import make_scrubber
 from workflow_state.actions.storage.local_folder import LocalFolder, Name
 from workflow_state.actions.storage.object_store import ObjectStore, open_store
-from workflow_state.errors import SettingsError, StorageError
+from workflow_state.encryption import blind, seal, unseal
+from workflow_state.errors import DecryptionError, MissingKeyError, SettingsError, StorageError
 from workflow_state.schema import EXECUTION_ID_PATTERN, StorageLocation
 from workflow_state.settings import PREFIX, get_settings
 
@@ -43,10 +47,11 @@ def store_output(data: bytes, content_type: str, execution_id: str, action_id: s
     Raises SettingsError for a storage URL that can't be used, StorageError where the place can't take the data.
     """
     checksum = hashlib.sha256(data).hexdigest()
-    name = (_component(execution_id), _component(action_id), f"{attempt}-{checksum}")
+    folder, keys = _component(execution_id), get_settings().keys
+    name = (folder, _component(action_id), f"{attempt}-{blind(checksum, keys, folder)[0]}")
     place = _open_place()
     with _told(f"an output can't be stored in {place.shown(())}"):
-        place.write(name, data)
+        place.write(name, seal(data, keys, folder, _field_of(name)))
     return StorageLocation(
         provider=place.provider,
         path=place.shown(name),
@@ -59,7 +64,8 @@ def store_output(data: bytes, content_type: str, execution_id: str, action_id: s
 def read_stored(location: StorageLocation) -> bytes:
     """Return the data that was stored there; the checksum is verified.
 
-    Raises StorageError where it is gone, was changed, or can't be read.
+    Raises StorageError where it is gone, was changed, or can't be read, and MissingKeyError where it is encrypted by a
+    key that this process does not have.
     """
     name = _name_of(location)
     place = _open_place()
@@ -68,9 +74,21 @@ def read_stored(location: StorageLocation) -> bytes:
             data = place.read(name)
         except FileNotFoundError:
             raise _not_there(place, name) from None
+    # What is encrypted is longer. What is not may begin with any bytes.
+    if len(data) != location.size:
+        data = _unseal(data, place, name)
     if len(data) != location.size or hashlib.sha256(data).hexdigest() != location.checksum:
         raise StorageError(f"{place.shown(name)} is not what was stored: its checksum is wrong")
     return data
+
+
+def _unseal(data: bytes, place: Place, name: Name) -> bytes:
+    try:
+        return unseal(data, get_settings().keys, name[0], _field_of(name))
+    except MissingKeyError:
+        raise
+    except DecryptionError as error:
+        raise StorageError(f"{place.shown(name)} is not what was stored: {error}") from error
 
 
 def keep_stored(locations: Iterable[StorageLocation], execution_id: str) -> None:
@@ -147,9 +165,19 @@ def _name_of(location: StorageLocation) -> Name:
     found = _FILE_NAME.fullmatch(name[-1])
     # Names of ours do not begin with a dot, so none of them leads upwards.
     leads_astray = any(not part or part.startswith(".") for part in name)
-    if len(name) != 3 or found is None or found[1] != location.checksum or leads_astray:  # noqa: PLR2004 - execution, action, file
+    if len(name) != 3 or found is None or leads_astray or not _may_be_named(found[1], location.checksum):  # noqa: PLR2004 - execution, action, file
         raise StorageError("the location is not one of an output that this package has stored")
     return name
+
+
+def _may_be_named(digest: str, checksum: str) -> bool:
+    # With keys, a digest by a key that is gone is told by the content, whose error names the key.
+    return digest == checksum or bool(get_settings().keys)
+
+
+def _field_of(name: Name) -> str:
+    """Return what the content of a file is bound to, beside its execution."""
+    return "/".join(("stored", *name[1:]))
 
 
 def _not_there(place: Place, name: Name) -> StorageError:

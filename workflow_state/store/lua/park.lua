@@ -8,7 +8,7 @@
 --   execution       text: the execution's id
 --   step            text: the action, or the element of its list, such as pay[3]
 --   holder          text: who holds its claim
---   asks            text: all its questions so far (a JSON list, which may be packed); the last one is open
+--   asks            text: all its questions so far (a JSON list, which may be packed or encrypted); the last one is open
 --   asks_count      number: how many they are
 --   digest          text: of the request that the last question shows
 --   timeout_s       number?: how long it waits; for ever without

@@ -8,10 +8,11 @@
 --   step                 text: the action, or the element of its list, such as pay[3]
 --   how                  text: 'answer', 'timeout' or 'cancel'
 --   answer               text: the answer (JSON); not kept for 'cancel'
---   digest               text?: of the request that the answer is bound to; an answer without one counts for none
 --   unpublished_after_s  number: s until a worker looks whether the action's message was published
 --   silence_s            number: s until a worker looks at the execution again
 --   retention_s          number: how long the alarms live from now on
+--   digests              list: the digest of the request that the answer is bound to, in each way in which it may be
+--                        written; an answer without one counts for none
 --
 -- Answers 'released'; or why not: 'nothing' waits, it was 'answered' before, its request has 'changed', the answer is
 -- 'unbound' because it has no digest, its time has 'expired'.
@@ -28,8 +29,10 @@ local has_expired = claim.expiresAt and now_s >= claim.expiresAt
 if how == 'timeout' and not has_expired then return 'nothing' end
 if how == 'answer' then
   if has_expired then return 'expired' end
-  if not digest then return 'unbound' end
-  if digest ~= claim.digest then return 'changed' end
+  if #digests == 0 then return 'unbound' end
+  local is_bound = false
+  for _, digest in ipairs(digests) do is_bound = is_bound or digest == claim.digest end
+  if not is_bound then return 'changed' end
 end
 if how ~= 'cancel' then redis.call('HSET', progress, answer_field, answer) end
 claim.status = 'released'
