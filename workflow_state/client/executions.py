@@ -4,21 +4,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from celery import states
 from redis import Redis
 
 from workflow_state.celery import app
 from workflow_state.engine.cancelling import cancel
+from workflow_state.engine.reading import may_be_an_id, read_execution_state
 from workflow_state.engine.waiting import publish_message
-from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
-from workflow_state.rules.states import ENDED, Progress, confirmation_states, parse_progress, running_state
+from workflow_state.errors import ConfirmationError
+from workflow_state.rules.states import ENDED, Progress, confirmation_states
 from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.store.alarms import read_alarmed
 from workflow_state.store.connection import broker_errors, redis_client
 from workflow_state.store.execution import open_store
-from workflow_state.store.names import index_key, progress_key, record_key
-from workflow_state.store.records import is_cancelled, parse_record, read_record
-from workflow_state.store.results import read_results
+from workflow_state.store.names import index_key, record_key
+from workflow_state.store.records import is_cancelled, read_record
 from workflow_state.store.waiting import read_asks, release
 
 _LISTED_AT_ONCE = 100
@@ -31,39 +30,13 @@ def get_execution_state(execution_id: str) -> ExecutionState:
 
     Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed.
     """
-    backend: Any = app.backend
-    client = redis_client(backend)
-    if not _may_be_an_id(execution_id):
-        raise ExecutionNotFoundError(f"{execution_id!r} is not the id of an execution")
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hgetall(record_key(execution_id))
-        pipe.hgetall(progress_key(execution_id))
-        pipe.get(backend.get_key_for_task(execution_id))
-        fields, progress, raw_meta = pipe.execute()
-    if raw_meta is not None and (meta := backend.decode(raw_meta))["status"] == states.SUCCESS:
-        return ExecutionState.model_validate(meta["result"])
-    if not fields:
-        raise ExecutionNotFoundError(
-            f"there is no execution {execution_id!r}: the id is wrong, or it ended longer ago than states are kept"
-        )
-    record = parse_record(execution_id, fields)
-    under_way = parse_progress(progress)
-    names = [action.id for action in record.actions] + [name for name in under_way if name.endswith("]")]
-    return running_state(record, read_results(open_store(backend, execution_id), names), under_way)
-
-
-def _may_be_an_id(text: str) -> bool:
-    """Return whether a key can be made of it: not of nothing, nor of bytes that a shell handed on and are no UTF-8."""
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False
+    return read_execution_state(app, execution_id)
 
 
 @broker_errors()
 def exists(execution_id: str) -> bool:
     """Return whether there is such an execution, running or ended, without reading its state. One round trip."""
-    if not _may_be_an_id(execution_id):
+    if not may_be_an_id(execution_id):
         return False
     backend: Any = app.backend
     return bool(redis_client(backend).exists(record_key(execution_id), backend.get_key_for_task(execution_id)))
