@@ -8,6 +8,7 @@ from redis import Redis
 
 from workflow_state.celery import app
 from workflow_state.engine.cancelling import cancel
+from workflow_state.engine.presence import START_A_WORKER, is_worker_there
 from workflow_state.engine.reading import may_be_an_id, read_execution_state
 from workflow_state.engine.waiting import publish_message
 from workflow_state.errors import ConfirmationError
@@ -21,6 +22,7 @@ from workflow_state.store.records import is_cancelled, read_record
 from workflow_state.store.waiting import read_asks, release
 
 _LISTED_AT_ONCE = 100
+_WORKER_ANSWERS_WITHIN_S = 1.5
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
 
 
@@ -31,6 +33,20 @@ def get_execution_state(execution_id: str) -> ExecutionState:
     Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed.
     """
     return read_execution_state(app, execution_id)
+
+
+@broker_errors()
+def find_missing_worker(execution_id: str) -> str | None:
+    """Return what to tell a person where no worker answers, and nothing happens meanwhile; None where one does.
+
+    Takes 1.5 s where none answers. A worker that is slow to answer may have begun the execution all the same.
+    """
+    before = get_execution_state(execution_id)
+    if before.status in ENDED or is_worker_there(app, within_s=_WORKER_ANSWERS_WITHIN_S):
+        return None
+    if get_execution_state(execution_id).version != before.version:
+        return None
+    return f"no worker answers; {START_A_WORKER}"
 
 
 @broker_errors()

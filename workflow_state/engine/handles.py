@@ -15,7 +15,7 @@ from workflow_state.schema import ExecutionState
 from workflow_state.store.connection import broker_errors
 from workflow_state.store.execution import open_store
 
-_ASKS_WORKERS_S = 1.0
+_WORKER_ANSWERS_WITHIN_S = 1.0
 
 
 class TaskState(str):
@@ -89,7 +89,7 @@ class ExecutionHandle(AsyncResult):  # type: ignore[type-arg]
     def _read_and_ask(self) -> str:
         state = read_execution_state(self.app, self.id)
         position = f"execution {self.id} {describe_standing(state)}"
-        if is_worker_there(self.app, within_s=_ASKS_WORKERS_S):
+        if is_worker_there(self.app, within_s=_WORKER_ANSWERS_WITHIN_S):
             return position
         return f"{position}, and no worker answers; {START_A_WORKER}"
 

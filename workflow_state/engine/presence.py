@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-START_A_WORKER = "start one with: celery -A workflow_state worker"
+START_A_WORKER = "start one: celery -A workflow_state worker"
 
 
 def is_worker_there(app: Celery, *, within_s: float) -> bool:
