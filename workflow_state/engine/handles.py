@@ -94,6 +94,9 @@ class ExecutionHandle(AsyncResult):  # type: ignore[type-arg]
         return f"{position}, and no worker answers; {START_A_WORKER}"
 
     def _describe(self) -> str:
+        # To ask would take seconds more.
+        if self.backend.result_consumer.is_away:  # type: ignore[attr-defined] # the stubs lack it
+            return f"Redis can't be reached; execution {self.id} goes on once it is there again"
         try:
             return self._read_and_ask()
         except WorkflowStateError as error:
