@@ -67,8 +67,8 @@ _NAME_CHARACTERS = 200
 @app.task(
     bind=True, shared=False, base=PlanTask, name="workflow_state.execute_plan", resultrepr_maxsize=_SUMMARY_CHARACTERS
 )
-def execute_plan(self: PlanTask, plan: Any = None, definitions: Any = None) -> Any:
-    """Run a plan: `execute_plan.delay(plan)` gives a handle, whose `.get()` is the final ExecutionState as JSON data.
+def _execute_plan(self: PlanTask, plan: Any = None, definitions: Any = None) -> Any:
+    """Begin an execution, or go on with it.
 
     `definitions` are the ids and patterns of the only action definitions that it may use, by default all.
 
@@ -91,6 +91,10 @@ def execute_plan(self: PlanTask, plan: Any = None, definitions: Any = None) -> A
         # costs more than starting a level does.
         raise Ignore
     return final
+
+
+# To an editor Celery's decorator returns a function.
+execute_plan: PlanTask = _execute_plan
 
 
 @app.task(bind=True, shared=False, base=LevelTask, name=LEVEL_TASK, resultrepr_maxsize=_SUMMARY_CHARACTERS)

@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from workflow_state.wording import did_you_mean
+
 MAX_ACTIONS = 10_000
 FOR_EACH_LIMIT = 1_000
 MAX_VALIDATIONS = 100
@@ -732,3 +734,38 @@ class ExecutionState(ContractModel):
     resumed: ResumeReport | None = Field(
         default=None, description="What became of the outputs of the execution that it resumes."
     )
+
+    def output_of(self, action_id: str) -> Any:
+        """Return the output of a completed action, as `${ID.output}` reads it: any JSON.
+
+            state.output_of("greet")["args"]
+
+        Over a list it is the list of the elements' outputs. Raises LookupError, with the reason, where there is no such
+        action, where it has no output, and where its output is stored elsewhere: `read_output` reads that one.
+        """
+        result = self._state_of(action_id).result
+        if isinstance(result, ActionSuccess) and result.output_location is None:
+            return result.output
+        raise LookupError(f"{action_id!r} has no output here: {self._why_no_output(action_id)}")
+
+    def error_of(self, action_id: str) -> ErrorDetail | None:
+        """Return why an action failed, or None where it did not; raises LookupError where there is no such action."""
+        result = self._state_of(action_id).result
+        return result.error if isinstance(result, ActionFailure) else None
+
+    def _state_of(self, action_id: str) -> ActionExecutionState:
+        if state := self.action_states.get(action_id):
+            return state
+        guess = did_you_mean(action_id, self.action_states)
+        raise LookupError(f"the execution has no action {action_id!r}" + (f", {guess}" if guess else ""))
+
+    def _why_no_output(self, action_id: str) -> str:
+        state = self._state_of(action_id)
+        match state.result:
+            case ActionSuccess():
+                return f"it is stored, read_output({self.id!r}, {action_id!r}) reads it"
+            case ActionFailure(error=error):
+                return f"it failed: {error.message}"
+            case ActionSkip(reason=reason):
+                return f"it was skipped: {reason}"
+        return f"it is {state.status}"

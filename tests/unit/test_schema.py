@@ -1,6 +1,7 @@
 """The wire contract: spellings, what is left out, what is refused."""
 
 import json
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from workflow_state.schema import (
     Effect,
     ErrorHandling,
     ExecutionPlan,
+    ExecutionState,
     PlannedAction,
 )
 
@@ -83,3 +85,54 @@ def test_documents_read_by_their_json_names():
     assert state["actionId"] == state.action_id == "a"
     with pytest.raises(KeyError):
         state["nothing"]
+
+
+# --- What one reads of a state
+
+
+def final_state():
+    """Return the state of an execution that has ended, with an action of each kind of result."""
+    at = "2026-01-01T00:00:00Z"
+    location = {"provider": "file", "path": "x", "size": 3, "contentType": "text/plain", "checksum": "00"}
+    error = {"category": "api_unexpected_status", "message": "there is no such user"}
+    results = {
+        "done": ("completed", {"status": "success", "output": {"a": [1]}}),
+        "stored": ("completed", {"status": "success", "output": None, "outputLocation": location}),
+        "broken": ("failed", {"status": "failure", "error": error}),
+        "left": ("skipped", {"status": "skipped", "reason": "not needed"}),
+        "open": ("pending", None),
+    }
+    states = {
+        name: {"actionId": name, "status": status, "result": result} for name, (status, result) in results.items()
+    }
+    metrics = {"totalActions": 5, "completedActions": 2, "failedActions": 1, "skippedActions": 1}
+    document = {"id": "e", "planId": "p", "status": "running", "startedAt": at, "actionStates": states}
+    return ExecutionState.model_validate({**document, "metrics": metrics, "version": 1})
+
+
+def test_the_output_of_an_action_is_read_by_its_name():
+    assert final_state().output_of("done") == {"a": [1]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("stored", "it is stored, read_output('e', 'stored') reads it"),
+        ("broken", "it failed: there is no such user"),
+        ("left", "it was skipped: not needed"),
+        ("open", "it is pending"),
+        ("dune", "has no action 'dune', did you mean 'done'?"),
+    ],
+)
+def test_an_output_that_is_not_there_is_an_error_that_says_why(name, text):
+    with pytest.raises(LookupError, match=re.escape(text)):
+        final_state().output_of(name)
+
+
+def test_the_error_of_an_action_is_read_by_its_name():
+    failed = final_state().error_of("broken")
+    assert failed is not None
+    assert failed.message == "there is no such user"
+    assert final_state().error_of("done") is None
+    with pytest.raises(LookupError, match="did you mean 'broken'"):
+        final_state().error_of("brokn")

@@ -9,6 +9,7 @@ from workflow_state.cli.options import json_option, print_json
 from workflow_state.cli.watch import Watching, follow
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import get_execution_state, list_executions
+from workflow_state.rules.states import ENDED
 from workflow_state.schema import ExecutionStatus
 from workflow_state.views import text as display
 
@@ -31,6 +32,8 @@ def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT00
         lines = display.action_lines(state.action_states) + display.explanation(state)
         for line in lines + screen.next_commands(state):
             click.echo(line)
+    if state.status not in ENDED:
+        screen.tell_missing_worker(execution_id)
     return screen.exit_code(state.status) if watch else 0
 
 

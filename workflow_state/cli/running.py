@@ -80,6 +80,7 @@ def submit(
         print_json({"id": handle.id})
     else:
         click.echo(handle.id)
+    screen.tell_missing_worker(handle.id)
     return 0
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+import click
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from workflow_state.client.executions import find_missing_worker
 from workflow_state.schema import (
     ActionExecutionState,
     ActionStatus,
@@ -87,6 +89,12 @@ def next_commands(state: ExecutionState) -> list[str]:
         # Of a list's elements hundreds may wait.
         commands = [f"confirm {state.id} {item.action_id}" for item in waiting[:_MOST_QUESTIONS]]
     return [f"  next: workflow-state {plain(command)}" for command in commands]
+
+
+def tell_missing_worker(execution_id: str) -> None:
+    """Say on standard error that no worker runs, where none answers."""
+    if problem := find_missing_worker(execution_id):
+        click.echo(problem, err=True)
 
 
 def exit_code(status: ExecutionStatus) -> int:

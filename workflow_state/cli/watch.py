@@ -25,7 +25,8 @@ from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionSt
 from workflow_state.views import text as display
 
 _POLL_S = 0.1
-_NO_WORKER_S = 10
+# A worker that is there has begun by then.
+_BEGUN_WITHIN_S = 0.5
 _AWAY_POLL_S = 0.5
 
 
@@ -123,7 +124,7 @@ def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator
     """Yield every reading of an execution's state, up to the last."""
     yield state
     begun_s = time.monotonic()
-    warned = False
+    asked = False
     while state.status not in ENDED:
         if watching.answer:
             _answer_all(state, watching.answer)
@@ -134,9 +135,15 @@ def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator
         time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)) if state.status not in ENDED else 0)
         if watching.engine:
             require_running(watching.engine)
-        elif not warned and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _NO_WORKER_S:
-            click.echo("no worker has taken it yet; start one: celery -A workflow_state worker", err=True)
-            warned = True
+        elif (
+            not asked and state.status is ExecutionStatus.INITIALIZING and time.monotonic() - begun_s > _BEGUN_WITHIN_S
+        ):
+            asked = True
+            screen.tell_missing_worker(state.id)
+
+
+def _waits_for_a_worker(state: ExecutionState, since_s: float) -> bool:
+    return state.status is ExecutionStatus.INITIALIZING and time.monotonic() - since_s > _BEGUN_WITHIN_S
 
 
 def _read_patiently(execution_id: str, watching: Watching) -> ExecutionState:

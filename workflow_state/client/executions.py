@@ -4,26 +4,27 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from celery import states
 from redis import Redis
 
 from workflow_state.celery import app
 from workflow_state.engine.cancelling import cancel
+from workflow_state.engine.presence import START_A_WORKER, is_worker_there
+from workflow_state.engine.reading import may_be_an_id, read_execution_state
 from workflow_state.engine.waiting import publish_message
-from workflow_state.errors import ConfirmationError, ExecutionNotFoundError
-from workflow_state.rules.confirmations import confirmation_states, tell_each
-from workflow_state.rules.states import ENDED, running_state
+from workflow_state.errors import ConfirmationError
+from workflow_state.rules.confirmations import confirmation_states
+from workflow_state.rules.states import ENDED
 from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus, ExecutionSummary
 from workflow_state.store.alarms import read_alarmed
 from workflow_state.store.connection import broker_errors, redis_client
 from workflow_state.store.execution import open_store
-from workflow_state.store.names import index_key, progress_key, record_key
-from workflow_state.store.records import is_cancelled, parse_record, read_actions, read_progress, read_record
-from workflow_state.store.results import decode_result, read_results
+from workflow_state.store.names import index_key, record_key
+from workflow_state.store.records import is_cancelled, read_actions, read_record
 from workflow_state.store.sealing import unseal_name
 from workflow_state.store.waiting import read_asks, release
 
 _LISTED_AT_ONCE = 100
+_WORKER_ANSWERS_WITHIN_S = 1.5
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
 
 
@@ -34,41 +35,27 @@ def get_execution_state(execution_id: str) -> ExecutionState:
     Raises ExecutionNotFoundError for an unknown id, or one whose retention has passed, and MissingKeyError where this
     process does not have the key that it is encrypted by.
     """
-    backend: Any = app.backend
-    client = redis_client(backend)
-    if not _may_be_an_id(execution_id):
-        raise ExecutionNotFoundError(f"{execution_id!r} is not the id of an execution")
-    with client.pipeline(transaction=False) as pipe:
-        pipe.hgetall(record_key(execution_id))
-        pipe.hgetall(progress_key(execution_id))
-        pipe.get(backend.get_key_for_task(execution_id))
-        fields, progress, raw_meta = pipe.execute()
-    if raw_meta is not None and (meta := decode_result(backend, execution_id, raw_meta))["status"] == states.SUCCESS:
-        ended = ExecutionState.model_validate(meta["result"])
-        tell_each(ended.confirmations)
-        return ended
-    if not fields:
-        raise ExecutionNotFoundError(
-            f"there is no execution {execution_id!r}: the id is wrong, or it ended longer ago than states are kept"
-        )
-    record = parse_record(execution_id, fields)
-    under_way = read_progress(execution_id, progress)
-    names = [action.id for action in record.actions] + [name for name in under_way if name.endswith("]")]
-    return running_state(record, read_results(open_store(backend, execution_id), names), under_way)
+    return read_execution_state(app, execution_id)
 
 
-def _may_be_an_id(text: str) -> bool:
-    """Return whether a key can be made of it: not of nothing, nor of bytes that a shell handed on and are no UTF-8."""
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False
+@broker_errors()
+def find_missing_worker(execution_id: str) -> str | None:
+    """Return what to tell a person where no worker answers, and nothing happens meanwhile; None where one does.
+
+    Takes 1.5 s where none answers. A worker that is slow to answer may have begun the execution all the same.
+    """
+    before = get_execution_state(execution_id)
+    if before.status in ENDED or is_worker_there(app, within_s=_WORKER_ANSWERS_WITHIN_S):
+        return None
+    if get_execution_state(execution_id).version != before.version:
+        return None
+    return f"no worker answers; {START_A_WORKER}"
 
 
 @broker_errors()
 def exists(execution_id: str) -> bool:
     """Return whether there is such an execution, running or ended, without reading its state. One round trip."""
-    if not _may_be_an_id(execution_id):
+    if not may_be_an_id(execution_id):
         return False
     backend: Any = app.backend
     return bool(redis_client(backend).exists(record_key(execution_id), backend.get_key_for_task(execution_id)))

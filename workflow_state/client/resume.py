@@ -6,12 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 from celery import states as states_of_celery
-from celery.result import AsyncResult
 
 from workflow_state.actions.storage.outputs import keep_stored
 from workflow_state.celery import app
 from workflow_state.client.executions import get_execution_state
 from workflow_state.engine.contents import with_stored_values
+from workflow_state.engine.handles import ExecutionHandle
 from workflow_state.engine.messages import Summary
 from workflow_state.engine.task_classes import require_allowed
 from workflow_state.errors import ExecutionConflictError, ExecutionNotFoundError
@@ -50,7 +50,7 @@ def resume_execution(
     assume_done: Mapping[str, Any] | None = None,
     send_again: Collection[str] | bool = (),
     user_id: str | None = None,
-) -> AsyncResult[Any]:
+) -> ExecutionHandle:
     """Run a failed or cancelled execution again under a new id; return its handle, as execute_plan.delay does.
 
     Completed actions keep their outputs and are not sent again. With a changed plan an action keeps its output where

@@ -62,6 +62,11 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
             self._reset_sync()
             self._pubsub, self._must_connect = None, bool(self.subscribed_to)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the last that is known of Redis is that it can't be reached."""
+        return self._must_connect
+
     @contextmanager
     def reconnect_on_error(self) -> Iterator[None]:
         """Note that Redis is away, where the connection was lost in the block: the next `drain_events` connects."""

@@ -7,12 +7,11 @@ stored before its message is on the queue.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 from uuid import uuid4
 
 from celery import Task
 from celery.canvas import Signature
-from celery.result import AsyncResult
 from celery.utils.time import maybe_iso8601, maybe_make_aware
 from kombu.utils.json import dumps
 
@@ -21,6 +20,7 @@ from workflow_state.engine.callbacks import address_callbacks
 from workflow_state.engine.configuration import find_contradiction
 from workflow_state.engine.handles import ExecutionHandle
 from workflow_state.engine.messages import from_arguments
+from workflow_state.engine.submit_options import PlanLike, SubmitOptions
 from workflow_state.errors import PlanValidationError, SettingsError, WorkflowStateError
 from workflow_state.plans.validation.validator import MAX_PROBLEMS
 from workflow_state.rules.allowed_definitions import find_refused, read_definitions_option
@@ -88,22 +88,35 @@ class LevelTask(Task):  # type: ignore[type-arg]
 class PlanTask(LevelTask):
     """The task class of execute_plan: validates and stores the plan before anything is queued."""
 
+    def delay(self, plan: PlanLike, definitions: Collection[str] | None = None) -> ExecutionHandle:
+        """Submit a plan (ExecutionPlan, its JSON data, or JSON text), and return the execution's handle.
+
+            handle = execute_plan.delay(plan)
+            final = handle.get(timeout=60)
+
+        `definitions` are those of `apply_async`. Raises as it does.
+        """
+        return self.apply_async((plan,), definitions=definitions)
+
     def apply_async(  # type: ignore[override]
         self,
-        args: Any = None,
-        kwargs: Any = None,
+        args: Sequence[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
         task_id: str | None = None,
         *,
         definitions: Collection[str] | None = None,
-        **options: Any,
-    ) -> Any:
+        **options: Unpack[SubmitOptions],
+    ) -> ExecutionHandle:
         """Submit a plan (ExecutionPlan, dict or JSON text); the task id is the execution's id.
+
+            execute_plan.apply_async((plan,), task_id="order-4711", countdown=60)
 
         `definitions` are the ids and patterns (`crm.*`) of the only action definitions that the execution may use, also
         when it is resumed; by default all. It may be an argument of the task as well: `delay(plan, definitions=[…])`.
 
         Submitting the same plan under the same id again starts nothing new, and returns a handle of the execution.
-        Raises PlanValidationError, and ExecutionConflictError for an id that another plan has.
+        Raises PlanValidationError, ExecutionConflictError for an id that another plan has, SettingsError for a
+        configuration under which no plan runs, and BrokerUnavailableError where Redis can't be reached.
         """
         if problem := find_contradiction(self.app.conf):
             raise SettingsError(problem)
@@ -123,7 +136,7 @@ class PlanTask(LevelTask):
         definitions: Sequence[str] | None = None,
         kept_bytes: int = 0,
         **options: Any,
-    ) -> AsyncResult[Any]:
+    ) -> ExecutionHandle:
         """Register a valid plan under this id, and publish its message unless it had been already.
 
         Where it resumes another, `kept_bytes` is how large the results are that it keeps. Raises PlanValidationError
@@ -140,7 +153,7 @@ class PlanTask(LevelTask):
 
     def _register_and_publish(
         self, register: Callable[..., bool], plan_name: str, execution_id: str, options: dict[str, Any]
-    ) -> AsyncResult[Any]:
+    ) -> ExecutionHandle:
         theirs = {name: value for name, value in options.items() if name not in _OPTIONS_OF_OURS}
         options = {**address_callbacks(self.app, theirs), "task_id": execution_id}
         # Not Celery's own `expires`: a worker that discards a message for its age tells nobody, least of all the sweep.
