@@ -68,7 +68,7 @@ def test_an_element_that_asks_costs_redis_less_than_a_kilobyte(worker, service: 
     """Whatever the plan's own words are like: they are stored once. Each question is whole all the same."""
     count, client = 150, app.backend.client
     handle = execute_plan.delay(asking_of(count, name=uuid4().hex))
-    wait_until(lambda: client.zcard(alarms_key()) > count, "all of them ask")
+    wait_until(lambda: len(get_execution_state(handle.id).confirmations) == count, "all of them ask")
     progress = client.memory_usage(progress_key(handle.id), samples=0)
     assert (progress + client.memory_usage(alarms_key(), samples=0)) / count < 1_000
     questions = get_execution_state(handle.id).confirmations
