@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from workflow_state.errors import MissingKeyError, ReferenceResolutionError, WorkflowStateError
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.resolving import resolve_reference
-from workflow_state.rules.policy import find_block
+from workflow_state.rules.allowed_definitions import NOT_ALLOWED
+from workflow_state.rules.policy import DEFINITION_UNUSABLE, find_block
 from workflow_state.schema import (
     OUTCOME_UNKNOWN,
     ActionExecutionState,
@@ -73,8 +74,10 @@ def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> 
         result, status = ActionSkip(reason=skip.reason, partial_output=outputs), ActionStatus.SKIPPED
     if failed:
         status = ActionStatus.FAILED
-        # A request that may have been done matters more than the others.
-        index, first = next((one for one in failed if one[1].error.code == OUTCOME_UNKNOWN), failed[0])
+        # A request that may have been done matters more than the others, and then a definition that can't be used.
+        codes = [one.error.code for _, one in failed]
+        foremost = next((code for code in (OUTCOME_UNKNOWN, DEFINITION_UNUSABLE, NOT_ALLOWED) if code in codes), None)
+        index, first = failed[codes.index(foremost)] if foremost else failed[0]
         which = "the first" if (index, first) == failed[0] else "one"
         error = first.error.model_copy(deep=True)
         error.message = f"{len(failed)} of {len(models)} elements failed, {which} at index {index}: {error.message}"
@@ -114,6 +117,8 @@ def element_state(index: int, state: ActionExecutionState) -> ElementState:
             setattr(element, name, value)
     if isinstance(state.result, ActionSuccess) and state.result.assumed:
         element.assumed = True
+    if isinstance(state.result, ActionSuccess) and state.result.used_fallback:
+        element.used_fallback = True
     if isinstance(state.result, ActionSuccess) and state.result.output_location:
         element.output_location = state.result.output_location
     if isinstance(state.result, ActionFailure):
@@ -138,6 +143,7 @@ def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState 
 def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValue]) -> ActionExecutionState | None:
     data = element.to_json_data()
     index, assumed, location = data.pop("index"), data.pop("assumed", None), data.pop("outputLocation", None)
+    used_fallback = data.pop("usedFallback", None)
     error, reason = data.pop("error", None), data.pop("reason", None)
     result: dict[str, Any] | None = None
     if element.status is ActionStatus.FAILED:
@@ -151,6 +157,7 @@ def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValu
     else:
         result = {"status": "success", "output": outputs[index]} | ({"assumed": True} if assumed else {})
         result |= {"outputLocation": location} if location else {}
+        result |= {"usedFallback": True} if used_fallback else {}
     return ActionExecutionState.model_validate(data | {"actionId": element_id(action_id, index), "result": result})
 
 

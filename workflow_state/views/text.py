@@ -11,11 +11,13 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ActionSuccess,
+    ExecutionPlan,
     ExecutionState,
     ExecutionSummary,
     HttpTraceEntry,
     RunState,
 )
+from workflow_state.views.progress import MOST_NAMED, Doing, count_definitions, find_doing, is_to_come, name_actions
 
 # Printable for Python, but nothing that a person sees: fillers, variation selectors, other ignorable code points.
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
@@ -24,18 +26,28 @@ _NOT_ASCII = re.compile("[^\x20-\x7e]+")
 
 
 def changes(
-    before: ExecutionState | None, after: ExecutionState, levels: Sequence[Sequence[str]], now: datetime
+    before: ExecutionState | None,
+    after: ExecutionState,
+    levels: Sequence[Sequence[str]],
+    now: datetime,
+    *,
+    plan: ExecutionPlan | None = None,
 ) -> list[str]:
-    """Return a line for everything that happened between two states; `levels` has the action ids level by level."""
+    """Return a line for everything that happened between two states; `levels` has the action ids level by level.
+
+    With the plan it also tells how long lists are, and of which definitions the many actions of a level are.
+    """
     lines: list[str] = []
+    doing, did = find_doing(after, plan), find_doing(before, plan) if before else {}
     for number, level in enumerate(levels, start=1):
         has_begun = _has_begun(after, level)
         if has_begun and not (before and _has_begun(before, level)):
-            lines.append(f"level {number} of {len(levels)}: {', '.join(level)}")
+            lines.append(f"level {number} of {len(levels)}: {name_actions(level, plan)}")
         for action_id in level:
             state = after.action_states[action_id]
             previous = before.action_states.get(action_id) if before else None
-            if _stage(state) != (_stage(previous) if previous else None) and (line := _describe(state, now)):
+            is_new = _stage(state, doing) != (_stage(previous, did) if previous else None)
+            if is_new and (line := describe(state, now, doing.get(action_id))):
                 lines.append(f"  {action_id}: {line}")
     return [*map(plain, lines)]
 
@@ -45,9 +57,14 @@ def summary(state: ExecutionState) -> str:
     metrics = state.metrics
     took = f" in {seconds(metrics.total_duration)}" if metrics.total_duration is not None else ""
     return (
-        f"{state.status}{took}: {metrics.completed_actions} completed, "
+        f"{state.status}{took}: {metrics.completed_actions} completed{_by_fallback(state)}, "
         f"{metrics.failed_actions} failed, {metrics.skipped_actions} skipped"
     )
+
+
+def _by_fallback(state: ExecutionState) -> str:
+    number = sum(action.completed_by_fallback for action in state.action_states.values())
+    return f" ({number} by {'its fallback' if number == 1 else 'their fallbacks'})" if number else ""
 
 
 def explanation(state: ExecutionState) -> list[str]:
@@ -130,7 +147,16 @@ def outcome(state: RunState) -> str:
     """Return in a few words the status of an action, with its duration and the number of attempts."""
     took = f" in {seconds(state.duration)}" if state.duration is not None and state.attempts else ""
     attempts = f", {state.attempts} attempts" if state.attempts > 1 else ""
-    return f"{state.status}{took}{attempts}"
+    return f"{state.status}{_by_what(state)}{took}{attempts}"
+
+
+def _by_what(state: RunState) -> str:
+    """Return by what else than its own request an action or an element completed."""
+    result = state.result if isinstance(state, ActionExecutionState) else None
+    if isinstance(result, ActionSuccess) and result.alternative_action_id:
+        return f" by its alternative {result.alternative_action_id}"
+    is_fallback = result.used_fallback if isinstance(result, ActionSuccess) else getattr(state, "used_fallback", False)
+    return " by its fallback value" if is_fallback else ""
 
 
 def count(number: int, what: str) -> str:
@@ -154,31 +180,67 @@ def _has_begun(state: ExecutionState, level: Sequence[str]) -> bool:
     return any(state.action_states[action_id].started_at is not None for action_id in level)
 
 
-def _stage(state: ActionExecutionState) -> tuple[Any, ...]:
-    return state.status, state.attempts, state.next_attempt_at is not None
+def _stage(state: ActionExecutionState, doing: Mapping[str, Doing]) -> tuple[Any, ...]:
+    known = doing.get(state.action_id)
+    return state.status, state.attempts, state.next_attempt_at is not None, known.stage if known else None
 
 
-def _describe(state: ActionExecutionState, now: datetime) -> str | None:
-    """Return the state of an action in words, or None where nothing has happened yet."""
-    attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
-    took = f" in {seconds(state.duration)}" if state.duration is not None else ""
-    match state.result:
-        case ActionSuccess(assumed=assumed):
-            return "assumed done, by decision" if assumed else f"completed{took}{attempts}"
-        case ActionFailure(error=error):
-            return f"failed{took}{attempts}: {error.message}"
-        case ActionSkip(reason=reason):
-            return f"skipped: {reason}"
+def describe(state: ActionExecutionState, now: datetime, doing: Doing | None = None) -> str | None:
+    """Return the state of an action in words, or None where nothing has happened yet.
+
+    `doing` is what `find_doing` found about it.
+    """
+    if state.result:
+        return _describe_end(state)
     if state.next_attempt_at:
         wait_ms = max(0.0, (state.next_attempt_at - now).total_seconds() * 1000)
         last = f": {traced(state.http_trace[-1])}" if state.http_trace else ""
         return f"attempt {state.attempts} failed, retry in {seconds(wait_ms)}{last}"
+    if doing:
+        return str(doing)
     if state.status is ActionStatus.RUNNING:
         return f"running, attempt {state.attempts}" if state.attempts > 1 else "running"
     return None
 
 
+def _describe_end(state: ActionExecutionState) -> str:
+    attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
+    took = f" in {seconds(state.duration)}" if state.duration is not None else ""
+    match state.result:
+        case ActionSkip(reason=reason):
+            return f"skipped: {reason}"
+        case ActionFailure(error=error):
+            return f"failed{took}{attempts}: {error.message}"
+        case ActionSuccess(assumed=True):
+            return "assumed done, by decision"
+    by_itself = isinstance(state.result, ActionSuccess) and bool(state.result.used_fallback)
+    return f"completed{_by_what(state)}{took}{attempts}{_why_fallback(state, by_itself=by_itself)}"
+
+
+def _why_fallback(state: ActionExecutionState, *, by_itself: bool) -> str:
+    if by_itself:
+        return f": {traced(state.http_trace[-1])}" if state.http_trace else ""
+    elements = state.elements or []
+    number = sum(bool(element.used_fallback) for element in elements)
+    return f", {number} of {count(len(elements), 'element')} by the fallback value" if number else ""
+
+
 def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:
     """Return a line about the state of each action."""
+    return _lines_of(states, {})
+
+
+def progress_lines(state: ExecutionState, plan: ExecutionPlan | None) -> list[str]:
+    """Return a line about each action, and one about all that are still to come where these are many."""
+    to_come = [name for name, action in state.action_states.items() if is_to_come(action)]
+    doing = find_doing(state, plan)
+    if len(to_come) <= MOST_NAMED:
+        return _lines_of(state.action_states, doing)
+    begun = {name: action for name, action in state.action_states.items() if not is_to_come(action)}
+    return [*_lines_of(begun, doing), plain(f"  {len(to_come)} to come{count_definitions(to_come, plan, before=': ')}")]
+
+
+def _lines_of(states: Mapping[str, ActionExecutionState], doing: Mapping[str, Doing]) -> list[str]:
     now = datetime.now(UTC)
-    return aligned([(f"  {name}", _describe(state, now) or "pending") for name, state in states.items()])
+    rows = [(f"  {name}", describe(state, now, doing.get(name)) or "pending") for name, state in states.items()]
+    return aligned(rows) if rows else []

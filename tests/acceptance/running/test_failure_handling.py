@@ -1,12 +1,16 @@
 """What makes up for a failure: continueOnFailure, fallback values and alternatives, on the real engine."""
 
+import json
 from uuid import uuid4
 
 import pytest
 from helpers.http_service import Service
 from helpers.plans import action, plan, statuses
+from helpers.waiting import wait_until
 
 from workflow_state import execute_plan
+from workflow_state.actions.definitions import catalog
+from workflow_state.actions.definitions.catalog import load_action_definition
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -308,3 +312,63 @@ def test_alternatives_still_run_in_the_level_in_which_the_plan_stops():
         "after": "skipped",
     }
     assert state["error"]["context"]["actionId"] == "culprit"
+
+
+def test_the_log_tells_what_took_the_place_of_a_failed_action(worker):
+    """Of an action, of an element, of an alternative, and how many there were at the end."""
+    elements = failing("each", forEach="${inputs.codes}", errorHandling={"fallbackValue": 0})
+    elements["inputs"]["code"] = "${item}"
+    document = plan(
+        failing("alone", errorHandling={"fallbackValue": 1}),
+        failing("primary", errorHandling={"alternativeActionId": "stand_in"}),
+        elements,
+        stand_in=[],
+    )
+    state = run({**document, "inputs": {"codes": [200, 422]}})
+
+    def lines():
+        told = [json.loads(line) for line in worker.read_text().splitlines() if line.startswith("{")]
+        mine = [line for line in told if line["execution_id"] == state["id"]]
+        return mine if any(line.get("message") == "execution ended" for line in mine) else None
+
+    told = wait_until(lines, "the end is logged")
+    assert {line.get("plan_id") for line in told} == {state["planId"]}
+    replaced = {line["action_id"]: line for line in told if "by its" in line.get("message", "")}
+    assert {name: line["message"] for name, line in replaced.items()} == {
+        "alone": "action completed by its fallback value",
+        "each[1]": "action completed by its fallback value",
+        "primary": "action completed by its alternative",
+    }
+    assert replaced["primary"]["alternative_action_id"] == "stand_in"
+    assert next(line["by_fallback"] for line in told if line.get("message") == "execution ended") == 2
+
+
+@pytest.mark.parametrize(
+    "handling", [{"fallbackValue": 1}, {"alternativeActionId": "stand_in"}], ids=["value", "other"]
+)
+@pytest.mark.parametrize("for_each", [False, True], ids=["once", "list"])
+def test_nothing_hides_a_definition_that_the_worker_does_not_have(monkeypatch, handling, for_each):
+    """It is a mistake in the plan or the worker's set-up. A fallback is for a server that fails."""
+    # Known where plans are submitted, in this process only.
+    known = load_action_definition("echo").model_copy(update={"id": "not.at.the.worker"})
+    monkeypatch.setitem(catalog._registered, known.id, known)  # noqa: SLF001 - there is no verb to forget one
+    fields = {"forEach": "${inputs.names}", "inputs": {"name": "${item}"}} if for_each else {"inputs": {"name": "a"}}
+    lacking = action("lacking", actionDefinitionId=known.id, errorHandling=handling, **fields)
+    others = {"stand_in": []} if "alternativeActionId" in handling else {}
+    state = run({**plan(lacking, **others), "inputs": {"names": ["a", "b"]}})
+    error = state["actionStates"]["lacking"]["result"]["error"]
+    assert (state["status"], error["code"]) == ("failed", "definition_unusable")
+    assert "nothing was sent: there is no action definition 'not.at.the.worker'" in error["message"]
+    assert [state["actionStates"][name]["status"] for name in others] == ["skipped"] * len(others)
+
+
+def test_an_alternative_without_a_definition_is_not_hidden_by_a_fallback_value(monkeypatch):
+    """The action fails as it did, and says what is wrong with its alternative."""
+    known = load_action_definition("echo").model_copy(update={"id": "not.at.the.worker"})
+    monkeypatch.setitem(catalog._registered, known.id, known)  # noqa: SLF001 - likewise
+    handling = {"alternativeActionId": "stand_in", "fallbackValue": 1}
+    stand_in = action("stand_in", actionDefinitionId=known.id, inputs={"name": "a"})
+    state = run(plan(failing("primary", errorHandling=handling), stand_in))
+    error = state["actionStates"]["primary"]["result"]["error"]
+    assert (state["status"], error["code"]) == ("failed", "http_422")
+    assert "its alternative stand_in could not run: nothing was sent: there is no action" in error["suggestion"]
