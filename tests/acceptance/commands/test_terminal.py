@@ -69,7 +69,8 @@ def test_one_answer_is_for_one_question(asking):
         screen.wait_for(PROMPT)
         screen.type("n\n")
         screen.wait_for("ended: failed")
-    assert answers_of(asking) == {"first": True, "second": False}
+    # Which of them asks first is chance.
+    assert sorted(answers_of(asking).values()) == [False, True]
 
 
 def test_a_question_is_shown_where_the_person_looks(asking, tmp_path):
