@@ -1,6 +1,5 @@
 """`workflow-state confirm` and `workflow-state cancel`: telling an execution to go on, or to end."""
 
-import sys
 from pathlib import Path
 
 import click
@@ -9,6 +8,7 @@ from workflow_state.cli.completers import LASTING, execution_ids, waiting_action
 from workflow_state.cli.help import help_end
 from workflow_state.cli.options import user_option
 from workflow_state.cli.questions import save_body, show_question
+from workflow_state.cli.terminal import ask, asks_on_stderr, can_ask
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import cancel_execution, confirm_action, get_execution_state
 from workflow_state.rules.states import ENDED
@@ -29,7 +29,7 @@ def cancel(execution_id: str, user_id: str) -> int:
 @click.argument("execution_id", metavar="ID", shell_complete=execution_ids(LASTING))
 @click.argument("action_id", metavar="ACTION", shell_complete=waiting_actions)
 @click.option("--reject", is_flag=True, help="Say no: the action fails.")
-@click.option("--yes", "is_sure", is_flag=True, help="Do not ask again.")
+@click.option("--yes", "is_sure", is_flag=True, help="Send it without asking; needed where there is no terminal.")
 @user_option("Who answers.")
 @click.option(
     "--save-body",
@@ -46,7 +46,10 @@ def confirm(
     user_id: str,
     body_file: Path | None,
 ) -> int:
-    """Answer an action that waits for a person. Shows first what will be sent, all of it."""
+    """Answer an action that waits for a person. Shows first what will be sent, all of it.
+
+    It asks on the terminal, and what was typed before the question does not count. Without a terminal only --yes sends.
+    """
     require_redis()
     waiting = get_execution_state(execution_id).confirmations
     shown = next((item for item in waiting if item.action_id == action_id and item.confirmed is None), None)
@@ -55,8 +58,13 @@ def confirm(
         click.echo(f"the body that {action_id} would send is in {body_file}; nothing was answered")
         return 0
     if shown and not reject:
-        show_question(shown)
-        if not is_sure and sys.stdin.isatty() and not click.confirm("Send it?"):
+        asks = not is_sure and can_ask()
+        show_question(shown, err=asks and asks_on_stderr())
+        if not is_sure and not asks:
+            raise click.UsageError(
+                "nothing was answered, because there is no terminal to ask at; --yes sends it, --reject says no"
+            )
+        if asks and not ask("Send it?"):
             click.echo("nothing was answered; --reject says no")
             return 0
     digest = shown.digest if shown else None

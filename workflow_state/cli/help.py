@@ -30,7 +30,11 @@ _EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "status": ("workflow-state status order-17", "workflow-state status order-17 --watch"),
     "list": ("workflow-state list --status failed", "workflow-state list --limit 100 --json"),
     "cancel": ("workflow-state cancel order-17",),
-    "confirm": ("workflow-state confirm order-17 pay", "workflow-state confirm order-17 pay --reject --user ada"),
+    "confirm": (
+        "workflow-state confirm order-17 pay",
+        "workflow-state confirm order-17 pay --yes --user ada",
+        "workflow-state confirm order-17 pay --reject --user ada",
+    ),
     "output": (
         "workflow-state output order-17 customer",
         "workflow-state output order-17 invoice --out invoice.pdf",

@@ -15,6 +15,7 @@ from rich.live import Live
 from workflow_state.cli import screen
 from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.cli.questions import show_question
+from workflow_state.cli.terminal import ask, asks_on_stderr, can_ask
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import confirm_action, get_execution_state, read_plan
 from workflow_state.engine.local import Engine, require_running
@@ -55,11 +56,11 @@ def answer_yes(_: ConfirmationState) -> bool:
 
 def ask_on_terminal(confirmation: ConfirmationState) -> bool:
     """Ask the person at the terminal; without one, nobody can say yes."""
-    show_question(confirmation, err=True)
-    if not sys.stdin.isatty():
+    show_question(confirmation, err=asks_on_stderr())
+    if not can_ask():
         click.echo("rejected: there is no terminal to ask at; --yes confirms everything", err=True)
         return False
-    return click.confirm("Send it?", err=True)
+    return ask("Send it?")
 
 
 def follow(execution_id: str, watching: Watching, *, name: str | None = None, silent: bool = False) -> ExecutionState:

@@ -165,7 +165,7 @@ def test_confirm_shows_all_that_would_be_sent(cli, plan_file, redis_url, worker,
     kept = cli("confirm", execution_id, "long", "--save-body", "body.txt", redis_url=redis_url)
     assert kept.stdout == "the body that long would send is in body.txt; nothing was answered\n"
     assert len((tmp_path / "body.txt").read_bytes()) == question.request.body_location.size == 1_200_005
-    told = cli("confirm", execution_id, "long", redis_url=redis_url)
+    told = cli("confirm", execution_id, "long", "--yes", redis_url=redis_url)
     assert f"a body of 1,200,005 bytes, SHA-256 {question.request.body_location.checksum}" in told.stdout
     assert len(told.stdout) < 2_000
     cli("cancel", execution_id, redis_url=redis_url)
@@ -189,7 +189,7 @@ def test_confirm_cancel_and_resume(cli, plan_file, redis_url, worker):
         return execution_id
 
     first = paused()
-    confirmed = cli("confirm", first, "ask", redis_url=redis_url)
+    confirmed = cli("confirm", first, "ask", "--yes", redis_url=redis_url)
     assert confirmed.returncode == 0
     assert "Send it?" in confirmed.stdout
     assert "/echo/ask" in confirmed.stdout
