@@ -18,11 +18,17 @@ from workflow_state.engine.outcomes import Outcome, RetryLater, Waiting, Without
 from workflow_state.engine.sending import send
 from workflow_state.engine.settling import alternative_of, finish, settle
 from workflow_state.engine.work import Attempt, Work, end_sent, end_unsent
-from workflow_state.errors import HttpActionError, MissingKeyError, StorageError, WorkflowStateError
+from workflow_state.errors import (
+    ActionDefinitionError,
+    HttpActionError,
+    MissingKeyError,
+    StorageError,
+    WorkflowStateError,
+)
 from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal
 from workflow_state.rules.limits import find_full, is_half_full
-from workflow_state.rules.policy import outcome_unknown
+from workflow_state.rules.policy import DEFINITION_UNUSABLE, outcome_unknown
 from workflow_state.rules.states import with_unneeded
 from workflow_state.schema import (
     ActionDefinition,
@@ -124,7 +130,7 @@ def _send_if_wanted(
     except (*CONNECTION_ERRORS, MissingKeyError):
         raise
     except WorkflowStateError as error:
-        ended = end_unsent(attempt, ActionFailure(error=_describe(error)))
+        ended = end_unsent(attempt, ActionFailure(error=_describe(error, work.action.action_definition_id)))
     except Exception as error:
         # A defect of ours, or a soft time limit of Celery's. Raised, it would leave the chord without its body, and the
         # execution without an end.
@@ -157,13 +163,21 @@ def _load_allowed_definition(definition_id: str, context: AttemptContext) -> Act
     return load_action_definition(definition_id)
 
 
-def _describe(error: WorkflowStateError) -> ErrorDetail:
+def _describe(error: WorkflowStateError, definition_id: str) -> ErrorDetail:
     """Return what the failed action says of an error that was raised before its request was sent."""
     if isinstance(error, HttpActionError):
         return error.detail
     if isinstance(error, StorageError):
         message = f"nothing was sent: {error}"
         return ErrorDetail(category=ErrorCategory.STATE_INCONSISTENT, code="output_not_read", message=message)
+    if isinstance(error, ActionDefinitionError):
+        return ErrorDetail(
+            category=ErrorCategory.VALIDATION_FAILED,
+            code=DEFINITION_UNUSABLE,
+            message=f"nothing was sent: {error}",
+            context={"actionDefinitionId": definition_id},
+            suggestion="give every worker the definitions that plans are submitted with, restart it, and resume",
+        )
     return ErrorDetail(category=ErrorCategory.VALIDATION_FAILED, message=str(error))
 
 

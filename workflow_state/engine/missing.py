@@ -16,7 +16,7 @@ from workflow_state.engine.messages import ActionMessage, Summary, message_of
 from workflow_state.rules.for_each import count_elements, element_id, joined_state
 from workflow_state.rules.heavy_parts import HeavyParts, LightState, lighten
 from workflow_state.rules.limits import LimitExceededError, limit_exceeded
-from workflow_state.rules.policy import is_of_unknown_outcome, reads_plan_inputs, settle_failure
+from workflow_state.rules.policy import may_be_replaced, reads_plan_inputs, settle_failure
 from workflow_state.rules.states import with_unneeded
 from workflow_state.schema import ActionExecutionState, ActionStatus, ActionSuccess, PlannedAction
 from workflow_state.settings import get_settings
@@ -142,14 +142,14 @@ def _join(
     """Store the state that an action's elements add up to; or return the alternative that takes its place."""
     store = store_of(task)
     state = joined_state(action, [element.data for element in light])
-    unknown = is_of_unknown_outcome(state)
-    alternative_id = None if unknown else action.error_handling.alternative_action_id
+    is_replaceable = may_be_replaced(state)
+    alternative_id = action.error_handling.alternative_action_id if is_replaceable else None
     alternative = read_action(task, alternative_id) if alternative_id else None
     if state.status is ActionStatus.FAILED and alternative:
         remember_failure(store, action.id, _written(state, light, parts))
         return state.status, MissingSteps(alternative, in_place_of=(action.id,))
-    # Where it may have been done, nothing takes its place.
-    settled = state if unknown else settle_failure(action, state)
+    # Where it may have been done, or its definition is missing, nothing takes its place.
+    settled = settle_failure(action, state) if is_replaceable else state
     task_id = action_task_id(store.execution_id, action.id)
     summary = Summary({"status": settled.status}, _written(settled, light, parts))
     task.backend.store_result(task_id, summary, states_of_celery.SUCCESS)

@@ -11,9 +11,9 @@ from workflow_state.engine.messages import Summary, message_of
 from workflow_state.engine.outcomes import Finished, HandedOver
 from workflow_state.engine.work import Work
 from workflow_state.errors import WorkflowStateError
-from workflow_state.rules.policy import is_of_unknown_outcome, settle_failure
+from workflow_state.rules.policy import is_failure_of_the_plan, may_be_replaced, settle_failure
 from workflow_state.rules.states import AttemptHistory, finished_state
-from workflow_state.schema import ActionExecutionState, ActionStatus, ActionSuccess, PlannedAction
+from workflow_state.schema import ActionExecutionState, ActionFailure, ActionStatus, ActionSuccess, PlannedAction
 from workflow_state.store.claims import WHICHEVER_IS_DUE, read_failure, remember_failure
 from workflow_state.store.names import action_task_id
 from workflow_state.store.records import read_actions
@@ -29,8 +29,8 @@ def alternative_of(work: Work) -> str | None:
 
 def settle(work: Work, state: ActionExecutionState) -> Finished | HandedOver:
     """Hand a failure over to the action's alternative; otherwise finish the planned action with this state."""
-    if is_of_unknown_outcome(state):
-        # It may have arrived: another payment in its place could be the second one.
+    if not may_be_replaced(state):
+        # It may have arrived: another payment in its place could be the second one. Or its definition is missing.
         return finish(work, state.to_json_data())
     if state.status is ActionStatus.FAILED and (alternative := _read_alternative(work, state)):
         return _hand_over(work, alternative)
@@ -84,5 +84,18 @@ def _end_of_primary(work: Work, primary: PlannedAction, alternative: ActionExecu
             success.output_location = alternative.result.output_location
         history = AttemptHistory(str(failed.started_at), failed.attempts, failed.to_json_data()["httpTrace"])
         return finished_state(primary.id, success, history)
-    # Where the alternative may have been done, a fallback value would hide it.
-    return failed if is_of_unknown_outcome(alternative) else settle_failure(primary, failed)
+    # Where the alternative may have been done, or can't be run at all, a fallback value would hide it.
+    return settle_failure(primary, failed) if may_be_replaced(alternative) else _with_reason(failed, alternative)
+
+
+def _with_reason(failed: ActionExecutionState, alternative: ActionExecutionState) -> ActionExecutionState:
+    """Return the failed action with what is wrong with its alternative, where that is the plan's own mistake."""
+    if (
+        isinstance(failed.result, ActionFailure)
+        and isinstance(alternative.result, ActionFailure)
+        and is_failure_of_the_plan(alternative.result.error)
+    ):
+        told = f"its alternative {alternative.action_id} could not run: {alternative.result.error.message}"
+        error = failed.result.error.model_copy(update={"suggestion": told})
+        return failed.model_copy(update={"result": failed.result.model_copy(update={"error": error})})
+    return failed

@@ -9,7 +9,8 @@ from pydantic import JsonValue
 from workflow_state.errors import MissingKeyError, ReferenceResolutionError, WorkflowStateError
 from workflow_state.plans.conditions import evaluate_condition
 from workflow_state.plans.resolving import resolve_reference
-from workflow_state.rules.policy import find_block
+from workflow_state.rules.allowed_definitions import NOT_ALLOWED
+from workflow_state.rules.policy import DEFINITION_UNUSABLE, find_block
 from workflow_state.schema import (
     OUTCOME_UNKNOWN,
     ActionExecutionState,
@@ -73,8 +74,10 @@ def joined_state(action: PlannedAction, states: Sequence[Mapping[str, Any]]) -> 
         result, status = ActionSkip(reason=skip.reason, partial_output=outputs), ActionStatus.SKIPPED
     if failed:
         status = ActionStatus.FAILED
-        # A request that may have been done matters more than the others.
-        index, first = next((one for one in failed if one[1].error.code == OUTCOME_UNKNOWN), failed[0])
+        # A request that may have been done matters more than the others, and then a definition that can't be used.
+        codes = [one.error.code for _, one in failed]
+        foremost = next((code for code in (OUTCOME_UNKNOWN, DEFINITION_UNUSABLE, NOT_ALLOWED) if code in codes), None)
+        index, first = failed[codes.index(foremost)] if foremost else failed[0]
         which = "the first" if (index, first) == failed[0] else "one"
         error = first.error.model_copy(deep=True)
         error.message = f"{len(failed)} of {len(models)} elements failed, {which} at index {index}: {error.message}"

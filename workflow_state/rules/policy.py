@@ -7,6 +7,7 @@ from typing import Any
 
 from workflow_state.errors import ReferenceParseError
 from workflow_state.plans.references import find_references
+from workflow_state.rules.allowed_definitions import NOT_ALLOWED
 from workflow_state.schema import (
     MAY_BE_DONE,
     OUTCOME_UNKNOWN,
@@ -20,6 +21,9 @@ from workflow_state.schema import (
     PlannedAction,
     RetryPolicy,
 )
+
+DEFINITION_UNUSABLE = "definition_unusable"
+"""The code of an error: this worker has no action definition of that id, or the definition is wrong."""
 
 # How many messages a level may have at most for each priority. kombu has a Redis list for 0, 3, 6 and 9.
 _MOST_MESSAGES = {100: 0, 500: 3, 2_500: 6}
@@ -81,6 +85,22 @@ def stopping_failure(actions: Iterable[PlannedAction], states: Mapping[str, Acti
 def is_of_unknown_outcome(state: ActionExecutionState) -> bool:
     """Return whether the action failed with an unknown outcome: it may have been done, so nothing may replace it."""
     return isinstance(state.result, ActionFailure) and state.result.error.code == OUTCOME_UNKNOWN
+
+
+def is_failure_of_the_plan(error: ErrorDetail) -> bool:
+    """Return whether an action failed because its definition is missing, wrong or not allowed."""
+    return error.code in (DEFINITION_UNUSABLE, NOT_ALLOWED)
+
+
+def may_be_replaced(state: ActionExecutionState) -> bool:
+    """Return whether an alternative or a fallback value may take the place of a failed action.
+
+    Not where its outcome is unknown: it may have been done. Not where its definition can't be used: that is a mistake
+    in the plan or in the worker's set-up, and would stay hidden.
+    """
+    if not isinstance(state.result, ActionFailure):
+        return True
+    return not (is_of_unknown_outcome(state) or is_failure_of_the_plan(state.result.error))
 
 
 def needs_decision(state: ActionExecutionState) -> bool:

@@ -7,6 +7,8 @@ from helpers.http_service import Service
 from helpers.plans import action, plan, statuses
 
 from workflow_state import execute_plan
+from workflow_state.actions.definitions import catalog
+from workflow_state.actions.definitions.catalog import load_action_definition
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -308,3 +310,34 @@ def test_alternatives_still_run_in_the_level_in_which_the_plan_stops():
         "after": "skipped",
     }
     assert state["error"]["context"]["actionId"] == "culprit"
+
+
+@pytest.mark.parametrize(
+    "handling", [{"fallbackValue": 1}, {"alternativeActionId": "stand_in"}], ids=["value", "other"]
+)
+@pytest.mark.parametrize("for_each", [False, True], ids=["once", "list"])
+def test_nothing_hides_a_definition_that_the_worker_does_not_have(monkeypatch, handling, for_each):
+    """It is a mistake in the plan or the worker's set-up. A fallback is for a server that fails."""
+    # Known where plans are submitted, in this process only.
+    known = load_action_definition("echo").model_copy(update={"id": "not.at.the.worker"})
+    monkeypatch.setitem(catalog._registered, known.id, known)  # noqa: SLF001 - there is no verb to forget one
+    fields = {"forEach": "${inputs.names}", "inputs": {"name": "${item}"}} if for_each else {"inputs": {"name": "a"}}
+    lacking = action("lacking", actionDefinitionId=known.id, errorHandling=handling, **fields)
+    others = {"stand_in": []} if "alternativeActionId" in handling else {}
+    state = run({**plan(lacking, **others), "inputs": {"names": ["a", "b"]}})
+    error = state["actionStates"]["lacking"]["result"]["error"]
+    assert (state["status"], error["code"]) == ("failed", "definition_unusable")
+    assert "nothing was sent: there is no action definition 'not.at.the.worker'" in error["message"]
+    assert [state["actionStates"][name]["status"] for name in others] == ["skipped"] * len(others)
+
+
+def test_an_alternative_without_a_definition_is_not_hidden_by_a_fallback_value(monkeypatch):
+    """The action fails as it did, and says what is wrong with its alternative."""
+    known = load_action_definition("echo").model_copy(update={"id": "not.at.the.worker"})
+    monkeypatch.setitem(catalog._registered, known.id, known)  # noqa: SLF001 - likewise
+    handling = {"alternativeActionId": "stand_in", "fallbackValue": 1}
+    stand_in = action("stand_in", actionDefinitionId=known.id, inputs={"name": "a"})
+    state = run(plan(failing("primary", errorHandling=handling), stand_in))
+    error = state["actionStates"]["primary"]["result"]["error"]
+    assert (state["status"], error["code"]) == ("failed", "http_422")
+    assert "its alternative stand_in could not run: nothing was sent: there is no action" in error["suggestion"]
