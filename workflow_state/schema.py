@@ -600,6 +600,7 @@ class ElementState(RunState):
     )
     error: ErrorDetail | None = Field(default=None, description="Why it failed.")
     reason: str | None = Field(default=None, description="Why it did not run.")
+    used_fallback: bool | None = Field(default=None, description="Whether its output is the fallback value.")
     assumed: bool | None = Field(default=None, description="Whether a person decided what its output was.")
 
 
@@ -609,6 +610,13 @@ class ActionExecutionState(RunState):
     action_id: str = Field(description="The action's id in the plan.")
     result: ActionResult | None = Field(default=None, description="How it ended.")
     elements: list[ElementState] | None = Field(default=None, description="With `forEach`: its elements.")
+
+    @property
+    def completed_by_fallback(self) -> bool:
+        """Whether it completed, and its output or that of an element of its list is the fallback value."""
+        if not isinstance(self.result, ActionSuccess):
+            return False
+        return bool(self.result.used_fallback) or any(element.used_fallback for element in self.elements or [])
 
 
 class ExecutionStatus(StrEnum):

@@ -69,7 +69,7 @@ def make_attempt(task: Task, message: ActionMessage) -> Outcome:  # type: ignore
             logger.error("Action %s of execution %s was to run, but its record is gone", message.step, execution_id)
             return WithoutEffect()
         action, *primaries = context.actions
-        return _go_on(Work(task, client, message, action, tuple(primaries)), claim, context)
+        return _go_on(Work(task, client, message, action, tuple(primaries), context.plan_id), claim, context)
 
 
 def _go_on(work: Work, claim: Claim | None, context: AttemptContext) -> Outcome:
@@ -93,7 +93,7 @@ def _go_on(work: Work, claim: Claim | None, context: AttemptContext) -> Outcome:
 def _begin(work: Work, claim: Claim, context: AttemptContext) -> Attempt:
     trace = read_trace(work.client, claim) if claim.attempt > 1 else []
     log = WorkflowLogger(
-        execution_id=work.execution_id, plan_id=context.plan_id, action_id=work.step, attempt=claim.attempt
+        execution_id=work.execution_id, plan_id=work.plan_id, action_id=work.step, attempt=claim.attempt
     )
     return Attempt(work, claim, trace, log, is_lean=is_half_full(get_settings(), context.state_bytes))
 

@@ -87,7 +87,8 @@ def _finish(store: ExecutionStore) -> tuple[ExecutionState, Summary] | None:
     end_execution(store, state.status, submitted_at=record.submitted_at)
     log = WorkflowLogger(execution_id=store.execution_id, plan_id=state.plan_id)
     counts = state.metrics.to_json_data()
-    log.info("execution ended", status=state.status, **counts)
+    by_fallback = sum(action.completed_by_fallback for action in state.action_states.values())
+    log.info("execution ended", status=state.status, **counts, by_fallback=by_fallback)
     log.metric("execution.duration_ms", counts.get("totalDuration", 0), status=state.status)
     return state, summary
 

@@ -11,6 +11,7 @@ from workflow_state.engine.messages import Summary, message_of
 from workflow_state.engine.outcomes import Finished, HandedOver
 from workflow_state.engine.work import Work
 from workflow_state.errors import WorkflowStateError
+from workflow_state.logger import WorkflowLogger
 from workflow_state.rules.policy import is_failure_of_the_plan, may_be_replaced, settle_failure
 from workflow_state.rules.states import AttemptHistory, finished_state
 from workflow_state.schema import ActionExecutionState, ActionFailure, ActionStatus, ActionSuccess, PlannedAction
@@ -37,7 +38,9 @@ def settle(work: Work, state: ActionExecutionState) -> Finished | HandedOver:
     if work.message.element is not None and work.action.error_handling.alternative_action_id:
         # Its fallback value is for the whole list, should the alternative fail as well.
         return Finished(state.to_json_data())
-    return finish(work, settle_failure(work.action, state).to_json_data())
+    settled = settle_failure(work.action, state)
+    _log_replacement(work, work.step, settled)
+    return finish(work, settled.to_json_data())
 
 
 def finish(work: Work, state: Mapping[str, Any]) -> Finished:
@@ -49,9 +52,23 @@ def finish(work: Work, state: Mapping[str, Any]) -> Finished:
     action_id = work.action.id
     for primary in reversed(work.primaries):
         work.task.backend.store_result(action_task_id(work.execution_id, action_id), Summary(state), states.SUCCESS)
-        state = _end_of_primary(work, primary, ActionExecutionState.model_validate(state)).to_json_data()
-        action_id = primary.id
+        ended = _end_of_primary(work, primary, ActionExecutionState.model_validate(state))
+        _log_replacement(work, primary.id, ended)
+        state, action_id = ended.to_json_data(), primary.id
     return Finished(state)
+
+
+def _log_replacement(work: Work, step: str, state: ActionExecutionState) -> None:
+    """Log that something took the place of a failed step's output: that it failed is in the log already."""
+    result = state.result
+    if not isinstance(result, ActionSuccess):
+        return
+    log = WorkflowLogger(execution_id=work.execution_id, plan_id=work.plan_id, action_id=step)
+    if result.used_fallback:
+        log.warn("action completed by its fallback value", status=state.status, used_fallback=True)  # noqa: G010 - ours
+    elif result.alternative_action_id:
+        told = {"status": state.status, "alternative_action_id": result.alternative_action_id}
+        log.warn("action completed by its alternative", **told)  # noqa: G010 - ours
 
 
 def _read_alternative(work: Work, failed: ActionExecutionState) -> PlannedAction | None:

@@ -33,7 +33,8 @@ ActionResult = ActionSuccess | ActionFailure | ActionSkip
 class Work:
     """One message of `execute_action` under way in its task.
 
-    `action` is what the record says of the action, `primaries` what it says of the message's `in_place_of`.
+    `action` is what the record says of the action, `primaries` what it says of the message's `in_place_of`. The log
+    has `plan_id`.
     """
 
     task: Task  # type: ignore[type-arg]
@@ -41,6 +42,7 @@ class Work:
     message: ActionMessage
     action: PlannedAction
     primaries: tuple[PlannedAction, ...] = ()
+    plan_id: str | None = None
 
     @property
     def store(self) -> ExecutionStore:

@@ -117,6 +117,8 @@ def element_state(index: int, state: ActionExecutionState) -> ElementState:
             setattr(element, name, value)
     if isinstance(state.result, ActionSuccess) and state.result.assumed:
         element.assumed = True
+    if isinstance(state.result, ActionSuccess) and state.result.used_fallback:
+        element.used_fallback = True
     if isinstance(state.result, ActionSuccess) and state.result.output_location:
         element.output_location = state.result.output_location
     if isinstance(state.result, ActionFailure):
@@ -141,6 +143,7 @@ def split_state(joined: ActionExecutionState) -> dict[int, ActionExecutionState 
 def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValue]) -> ActionExecutionState | None:
     data = element.to_json_data()
     index, assumed, location = data.pop("index"), data.pop("assumed", None), data.pop("outputLocation", None)
+    used_fallback = data.pop("usedFallback", None)
     error, reason = data.pop("error", None), data.pop("reason", None)
     result: dict[str, Any] | None = None
     if element.status is ActionStatus.FAILED:
@@ -154,6 +157,7 @@ def _own_state(action_id: str, element: ElementState, outputs: Sequence[JsonValu
     else:
         result = {"status": "success", "output": outputs[index]} | ({"assumed": True} if assumed else {})
         result |= {"outputLocation": location} if location else {}
+        result |= {"usedFallback": True} if used_fallback else {}
     return ActionExecutionState.model_validate(data | {"actionId": element_id(action_id, index), "result": result})
 
 

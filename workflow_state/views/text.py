@@ -45,9 +45,14 @@ def summary(state: ExecutionState) -> str:
     metrics = state.metrics
     took = f" in {seconds(metrics.total_duration)}" if metrics.total_duration is not None else ""
     return (
-        f"{state.status}{took}: {metrics.completed_actions} completed, "
+        f"{state.status}{took}: {metrics.completed_actions} completed{_by_fallback(state)}, "
         f"{metrics.failed_actions} failed, {metrics.skipped_actions} skipped"
     )
+
+
+def _by_fallback(state: ExecutionState) -> str:
+    number = sum(action.completed_by_fallback for action in state.action_states.values())
+    return f" ({number} by {'its fallback' if number == 1 else 'their fallbacks'})" if number else ""
 
 
 def explanation(state: ExecutionState) -> list[str]:
@@ -130,7 +135,16 @@ def outcome(state: RunState) -> str:
     """Return in a few words the status of an action, with its duration and the number of attempts."""
     took = f" in {seconds(state.duration)}" if state.duration is not None and state.attempts else ""
     attempts = f", {state.attempts} attempts" if state.attempts > 1 else ""
-    return f"{state.status}{took}{attempts}"
+    return f"{state.status}{_by_what(state)}{took}{attempts}"
+
+
+def _by_what(state: RunState) -> str:
+    """Return by what else than its own request an action or an element completed."""
+    result = state.result if isinstance(state, ActionExecutionState) else None
+    if isinstance(result, ActionSuccess) and result.alternative_action_id:
+        return f" by its alternative {result.alternative_action_id}"
+    is_fallback = result.used_fallback if isinstance(result, ActionSuccess) else getattr(state, "used_fallback", False)
+    return " by its fallback value" if is_fallback else ""
 
 
 def count(number: int, what: str) -> str:
@@ -160,15 +174,8 @@ def _stage(state: ActionExecutionState) -> tuple[Any, ...]:
 
 def _describe(state: ActionExecutionState, now: datetime) -> str | None:
     """Return the state of an action in words, or None where nothing has happened yet."""
-    attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
-    took = f" in {seconds(state.duration)}" if state.duration is not None else ""
-    match state.result:
-        case ActionSuccess(assumed=assumed):
-            return "assumed done, by decision" if assumed else f"completed{took}{attempts}"
-        case ActionFailure(error=error):
-            return f"failed{took}{attempts}: {error.message}"
-        case ActionSkip(reason=reason):
-            return f"skipped: {reason}"
+    if state.result:
+        return _describe_end(state)
     if state.next_attempt_at:
         wait_ms = max(0.0, (state.next_attempt_at - now).total_seconds() * 1000)
         last = f": {traced(state.http_trace[-1])}" if state.http_trace else ""
@@ -176,6 +183,28 @@ def _describe(state: ActionExecutionState, now: datetime) -> str | None:
     if state.status is ActionStatus.RUNNING:
         return f"running, attempt {state.attempts}" if state.attempts > 1 else "running"
     return None
+
+
+def _describe_end(state: ActionExecutionState) -> str:
+    attempts = f" ({state.attempts} attempts)" if state.attempts > 1 else ""
+    took = f" in {seconds(state.duration)}" if state.duration is not None else ""
+    match state.result:
+        case ActionSkip(reason=reason):
+            return f"skipped: {reason}"
+        case ActionFailure(error=error):
+            return f"failed{took}{attempts}: {error.message}"
+        case ActionSuccess(assumed=True):
+            return "assumed done, by decision"
+    by_itself = isinstance(state.result, ActionSuccess) and bool(state.result.used_fallback)
+    return f"completed{_by_what(state)}{took}{attempts}{_why_fallback(state, by_itself=by_itself)}"
+
+
+def _why_fallback(state: ActionExecutionState, *, by_itself: bool) -> str:
+    if by_itself:
+        return f": {traced(state.http_trace[-1])}" if state.http_trace else ""
+    elements = state.elements or []
+    number = sum(bool(element.used_fallback) for element in elements)
+    return f", {number} of {count(len(elements), 'element')} by the fallback value" if number else ""
 
 
 def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:

@@ -1,10 +1,12 @@
 """What makes up for a failure: continueOnFailure, fallback values and alternatives, on the real engine."""
 
+import json
 from uuid import uuid4
 
 import pytest
 from helpers.http_service import Service
 from helpers.plans import action, plan, statuses
+from helpers.waiting import wait_until
 
 from workflow_state import execute_plan
 from workflow_state.actions.definitions import catalog
@@ -310,6 +312,35 @@ def test_alternatives_still_run_in_the_level_in_which_the_plan_stops():
         "after": "skipped",
     }
     assert state["error"]["context"]["actionId"] == "culprit"
+
+
+def test_the_log_tells_what_took_the_place_of_a_failed_action(worker):
+    """Of an action, of an element, of an alternative, and how many there were at the end."""
+    elements = failing("each", forEach="${inputs.codes}", errorHandling={"fallbackValue": 0})
+    elements["inputs"]["code"] = "${item}"
+    document = plan(
+        failing("alone", errorHandling={"fallbackValue": 1}),
+        failing("primary", errorHandling={"alternativeActionId": "stand_in"}),
+        elements,
+        stand_in=[],
+    )
+    state = run({**document, "inputs": {"codes": [200, 422]}})
+
+    def lines():
+        told = [json.loads(line) for line in worker.read_text().splitlines() if line.startswith("{")]
+        mine = [line for line in told if line["execution_id"] == state["id"]]
+        return mine if any(line.get("message") == "execution ended" for line in mine) else None
+
+    told = wait_until(lines, "the end is logged")
+    assert {line.get("plan_id") for line in told} == {state["planId"]}
+    replaced = {line["action_id"]: line for line in told if "by its" in line.get("message", "")}
+    assert {name: line["message"] for name, line in replaced.items()} == {
+        "alone": "action completed by its fallback value",
+        "each[1]": "action completed by its fallback value",
+        "primary": "action completed by its alternative",
+    }
+    assert replaced["primary"]["alternative_action_id"] == "stand_in"
+    assert next(line["by_fallback"] for line in told if line.get("message") == "execution ended") == 2
 
 
 @pytest.mark.parametrize(

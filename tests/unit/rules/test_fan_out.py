@@ -133,6 +133,15 @@ def test_an_output_that_a_fallback_stands_before_is_lost():
     assert (split[0], split[1].status) == (None, "failed")
 
 
+def test_an_element_says_that_its_output_is_the_fallback_value():
+    """Also after the list is split again, which resuming does."""
+    states = [element(0, ActionSuccess(output=1)), element(1, ActionSuccess(output=0, used_fallback=True))]
+    whole = joined_state(each(), states)
+    assert [item.used_fallback for item in whole.elements] == [None, True]
+    assert whole.completed_by_fallback
+    assert [state.to_json_data() for state in split_state(whole).values()] == states
+
+
 def test_a_running_list_shows_who_has_begun():
     """In the order of the list."""
     states = {

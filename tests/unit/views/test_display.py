@@ -83,10 +83,30 @@ def test_a_retry_that_is_due_waits_for_no_negative_time():
         (completed(), "  a: completed in 1.23 s"),
         (completed(attempts=3), "  a: completed in 1.23 s (3 attempts)"),
         (completed(assumed=True), "  a: assumed done, by decision"),
+        (completed(usedFallback=True), "  a: completed by its fallback value in 1.23 s"),
+        (completed(alternativeActionId="b"), "  a: completed by its alternative b in 1.23 s"),
+        (
+            {**completed(3, usedFallback=True), "httpTrace": [traced(503), traced(500)]},
+            "  a: completed by its fallback value in 1.23 s (3 attempts): GET https://a.example/x → 500 after 0.04 s",
+        ),
+        (
+            {**completed(), "elements": [{"index": 0, "status": "completed", "usedFallback": True}] * 2},
+            "  a: completed in 1.23 s, 2 of 2 elements by the fallback value",
+        ),
         (failed(), "  a: failed in 12.3 s: the server answered 500"),
         (skipped(), "  a: skipped: a failed"),
     ],
-    ids=["completed", "after retries", "assumed", "failed", "skipped"],
+    ids=[
+        "completed",
+        "after retries",
+        "assumed",
+        "fallback",
+        "alternative",
+        "fallback after attempts",
+        "elements",
+        "failed",
+        "skipped",
+    ],
 )
 def test_an_end_is_told_with_what_it_took(after, line):
     """One line for each end."""
@@ -99,6 +119,17 @@ def test_the_summary_counts_how_the_actions_ended():
     assert summary(execution(metrics=counts)) == "running: 3 completed, 1 failed, 2 skipped"
     ended = execution("failed", metrics={**counts, "totalDuration": 61_000})
     assert summary(ended) == "failed in 61.0 s: 3 completed, 1 failed, 2 skipped"
+
+
+def test_the_summary_tells_who_completed_by_a_fallback():
+    """One line says it for all actions: who reads only the end learns that a server failed."""
+    counts = {"completedActions": 3, "totalDuration": 310}
+    element = {"index": 0, "status": "completed", "usedFallback": True}
+    states = {"a": completed(usedFallback=True), "b": completed(), "c": completed()}
+    told = "completed in 0.31 s: 3 completed (1 by its fallback), 0 failed, 0 skipped"
+    assert summary(execution("completed", metrics=counts, **states)) == told
+    states["c"] = {**completed(), "elements": [element]}
+    assert "3 completed (2 by their fallbacks)" in summary(execution("completed", metrics=counts, **states))
 
 
 def test_the_explanation_shows_the_attempts_of_what_failed():
