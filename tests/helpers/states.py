@@ -39,7 +39,7 @@ def traced(status=None, error=None):
     return {"timestamp": NOW.isoformat(), "request": request, **answer}
 
 
-def execution(status="running", error=None, metrics=(), validations=(), **action_states):
+def execution(status="running", error=None, metrics=(), validations=(), confirmations=(), **action_states):
     counts = {"totalActions": 0, "completedActions": 0, "failedActions": 0, "skippedActions": 0}
     return ExecutionState.model_validate(
         {
@@ -50,6 +50,7 @@ def execution(status="running", error=None, metrics=(), validations=(), **action
             "actionStates": {name: {"actionId": name, **fields} for name, fields in action_states.items()},
             "metrics": {**counts, **dict(metrics)},
             "validations": list(validations),
+            "confirmations": list(confirmations),
             "error": error,
             "version": 1,
         }

@@ -1,5 +1,7 @@
 """`workflow-state status` and `workflow-state list`: looking at executions without changing them."""
 
+import sys
+
 import click
 
 from workflow_state.cli import screen
@@ -8,10 +10,11 @@ from workflow_state.cli.help import help_end
 from workflow_state.cli.options import json_option, print_json
 from workflow_state.cli.watch import Watching, follow
 from workflow_state.client.connections import require_redis
-from workflow_state.client.executions import get_execution_state, list_executions
+from workflow_state.client.executions import get_execution_state, list_executions, read_plan
 from workflow_state.rules.states import ENDED
 from workflow_state.schema import ExecutionStatus
 from workflow_state.views import text as display
+from workflow_state.views.outputs import outputs
 
 
 @click.command(epilog=help_end("status"))
@@ -29,7 +32,10 @@ def status(execution_id: str, watch: bool, as_json: bool) -> int:  # noqa: FBT00
         print_json(state.to_json_data())
     else:
         click.echo(f"{state.id}  {display.summary(state)}")
-        lines = display.action_lines(state.action_states) + display.explanation(state)
+        plan = read_plan(execution_id)
+        lines = display.progress_lines(state, plan) + display.explanation(state)
+        if sys.stdout.isatty():
+            lines += outputs(state, plan, is_kept=True)
         for line in lines + screen.next_commands(state):
             click.echo(line)
     if state.status not in ENDED:

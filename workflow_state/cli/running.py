@@ -3,6 +3,7 @@
 `run` waits for the end and shows the progress; `submit` prints the execution's id and is done.
 """
 
+import sys
 from collections.abc import Sequence
 
 import click
@@ -18,6 +19,7 @@ from workflow_state.executor import execute_plan
 from workflow_state.schema import ExecutionPlan, ExecutionState
 from workflow_state.settings import get_settings
 from workflow_state.views import text as display
+from workflow_state.views.outputs import outputs
 
 
 @click.command(epilog=help_end("run"))
@@ -51,10 +53,16 @@ def run(
     if as_json:
         print_json(state.to_json_data())
     else:
-        click.echo(display.summary(state))
-        for line in display.explanation(state) + (screen.next_commands(state) if is_shared else []):
-            click.echo(line)
+        _tell_end(state, plan, is_shared=is_shared)
     return screen.exit_code(state.status)
+
+
+def _tell_end(state: ExecutionState, plan: ExecutionPlan, *, is_shared: bool) -> None:
+    # A person wants to see what came of it; a script has --json.
+    shown = outputs(state, plan, is_kept=is_shared) if sys.stdout.isatty() else []
+    following = screen.next_commands(state) if is_shared else screen.next_without_redis(state)
+    for line in [*shown, display.summary(state), *display.explanation(state), *following]:
+        click.echo(line)
 
 
 @click.command(epilog=help_end("submit"))

@@ -11,7 +11,7 @@ import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -59,12 +59,21 @@ def echo(stream: TextIO, *, on: bool) -> Iterator[None]:
     wanted[_LOCAL_FLAGS] = before[_LOCAL_FLAGS] | termios.ECHO if on else before[_LOCAL_FLAGS] & ~termios.ECHO
     try:
         # What has been typed stays: on leaving, the shell gets it.
-        termios.tcsetattr(stream, termios.TCSADRAIN, wanted)
+        termios.tcsetattr(stream, termios.TCSANOW, wanted)
         yield
     finally:
-        # It may have been moved to the background meanwhile.
-        if not _is_in_background(stream):
-            termios.tcsetattr(stream, termios.TCSADRAIN, before)
+        try:
+            _restore(stream, before)
+        except (KeyboardInterrupt, SystemExit):
+            # Who is impatient sends Ctrl-C twice.
+            _restore(stream, before)
+            raise
+
+
+def _restore(stream: TextIO, attributes: list[Any]) -> None:
+    # The process may have been moved to the background meanwhile.
+    if not _is_in_background(stream):
+        termios.tcsetattr(stream, termios.TCSANOW, attributes)
 
 
 def _is_in_background(stream: TextIO) -> bool:

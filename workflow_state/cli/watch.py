@@ -6,23 +6,24 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from workflow_state.cli import screen
 from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.cli.questions import show_question
-from workflow_state.cli.terminal import ask, asks_on_stderr, can_ask
+from workflow_state.cli.terminal import ask, asks_on_stderr, can_ask, echo
 from workflow_state.client.connections import require_redis
 from workflow_state.client.executions import confirm_action, get_execution_state, read_plan
 from workflow_state.engine.local import Engine, require_running
 from workflow_state.errors import BrokerUnavailableError, ConfirmationError
 from workflow_state.plans.levels import show_levels
 from workflow_state.rules.states import ENDED
-from workflow_state.schema import ConfirmationState, ExecutionState, ExecutionStatus
+from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionState, ExecutionStatus
 from workflow_state.views import text as display
 
 _POLL_S = 0.1
@@ -86,36 +87,58 @@ def _wait(state: ExecutionState, watching: Watching) -> ExecutionState:
 
 
 def _show(state: ExecutionState, watching: Watching, name: str) -> ExecutionState:
-    levels = _levels_of(state.id, state)
+    plan = read_plan(state.id)
+    levels = _levels_of(plan, state)
     console = Console()
     # A terminal without cursor movements can't be painted over.
-    is_live = console.is_terminal and not console.is_dumb_terminal
-    live = Live(console=console, auto_refresh=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        # What is typed meanwhile would be shown in the middle of the picture.
+        with echo(sys.stdout, on=False):
+            return _show_picture(console, state, watching, partial(screen.live_view, name, levels=levels, plan=plan))
     before: ExecutionState | None = None
+    for after in _states_until_the_end(state, watching):
+        for line in display.changes(before, after, levels, datetime.now(UTC), plan=plan):
+            click.echo(line)
+        sys.stdout.flush()
+        before = state = after
+    return state
+
+
+def _show_picture(
+    console: Console, state: ExecutionState, watching: Watching, draw: Callable[..., RenderableType]
+) -> ExecutionState:
+    live = Live(console=console, auto_refresh=False)
+    starting = "starting a worker" if watching.engine else "waits for a worker"
+    elapsed_ms = 0.0
     try:
         for after in _states_until_the_end(state, watching):
-            now = datetime.now(UTC)
-            if not is_live:
-                for line in display.changes(before, after, levels, now):
-                    click.echo(line)
-                sys.stdout.flush()
-            elif watching.answer and after.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION:
+            state = after
+            if watching.answer and state.status is ExecutionStatus.PAUSED_FOR_CONFIRMATION:
                 # A new picture below the question: the old one would be painted over it.
                 live.stop()
                 live = Live(console=console, auto_refresh=False)
-            else:
-                live.start()
-                live.update(screen.live_view(name, after, levels, now), refresh=True)
-            before = state = after
+                continue
+            now = datetime.now(UTC)
+            has_begun = state.status is not ExecutionStatus.INITIALIZING
+            if has_begun:
+                elapsed_ms = max(elapsed_ms, _elapsed_ms(state, now))
+            told = None if has_begun else starting
+            live.start()
+            live.update(draw(state, now=now, told=told, elapsed_ms=elapsed_ms), refresh=True)
     finally:
         # Also on Ctrl-C: the picture hides the cursor.
         live.stop()
     return state
 
 
-def _levels_of(execution_id: str, state: ExecutionState) -> list[list[str]]:
+def _elapsed_ms(state: ExecutionState, now: datetime) -> float:
+    """Return how long an execution runs, or ran; the clocks of this machine and of the worker's may differ."""
+    total_ms = state.metrics.total_duration
+    return (now - state.started_at).total_seconds() * 1000 if total_ms is None else total_ms
+
+
+def _levels_of(plan: ExecutionPlan | None, state: ExecutionState) -> list[list[str]]:
     """Return the action ids level by level, each alternative beside the action in whose place it would run."""
-    plan = read_plan(execution_id)
     if plan is None:
         return [list(state.action_states)]
     return [[action.id for action in level] for level in show_levels(plan.actions)]

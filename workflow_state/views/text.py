@@ -11,11 +11,13 @@ from workflow_state.schema import (
     ActionSkip,
     ActionStatus,
     ActionSuccess,
+    ExecutionPlan,
     ExecutionState,
     ExecutionSummary,
     HttpTraceEntry,
     RunState,
 )
+from workflow_state.views.progress import MOST_NAMED, Doing, count_definitions, find_doing, is_to_come, name_actions
 
 # Printable for Python, but nothing that a person sees: fillers, variation selectors, other ignorable code points.
 _INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef"
@@ -24,18 +26,28 @@ _NOT_ASCII = re.compile("[^\x20-\x7e]+")
 
 
 def changes(
-    before: ExecutionState | None, after: ExecutionState, levels: Sequence[Sequence[str]], now: datetime
+    before: ExecutionState | None,
+    after: ExecutionState,
+    levels: Sequence[Sequence[str]],
+    now: datetime,
+    *,
+    plan: ExecutionPlan | None = None,
 ) -> list[str]:
-    """Return a line for everything that happened between two states; `levels` has the action ids level by level."""
+    """Return a line for everything that happened between two states; `levels` has the action ids level by level.
+
+    With the plan it also tells how long lists are, and of which definitions the many actions of a level are.
+    """
     lines: list[str] = []
+    doing, did = find_doing(after, plan), find_doing(before, plan) if before else {}
     for number, level in enumerate(levels, start=1):
         has_begun = _has_begun(after, level)
         if has_begun and not (before and _has_begun(before, level)):
-            lines.append(f"level {number} of {len(levels)}: {', '.join(level)}")
+            lines.append(f"level {number} of {len(levels)}: {name_actions(level, plan)}")
         for action_id in level:
             state = after.action_states[action_id]
             previous = before.action_states.get(action_id) if before else None
-            if _stage(state) != (_stage(previous) if previous else None) and (line := _describe(state, now)):
+            is_new = _stage(state, doing) != (_stage(previous, did) if previous else None)
+            if is_new and (line := describe(state, now, doing.get(action_id))):
                 lines.append(f"  {action_id}: {line}")
     return [*map(plain, lines)]
 
@@ -168,18 +180,24 @@ def _has_begun(state: ExecutionState, level: Sequence[str]) -> bool:
     return any(state.action_states[action_id].started_at is not None for action_id in level)
 
 
-def _stage(state: ActionExecutionState) -> tuple[Any, ...]:
-    return state.status, state.attempts, state.next_attempt_at is not None
+def _stage(state: ActionExecutionState, doing: Mapping[str, Doing]) -> tuple[Any, ...]:
+    known = doing.get(state.action_id)
+    return state.status, state.attempts, state.next_attempt_at is not None, known.stage if known else None
 
 
-def _describe(state: ActionExecutionState, now: datetime) -> str | None:
-    """Return the state of an action in words, or None where nothing has happened yet."""
+def describe(state: ActionExecutionState, now: datetime, doing: Doing | None = None) -> str | None:
+    """Return the state of an action in words, or None where nothing has happened yet.
+
+    `doing` is what `find_doing` found about it.
+    """
     if state.result:
         return _describe_end(state)
     if state.next_attempt_at:
         wait_ms = max(0.0, (state.next_attempt_at - now).total_seconds() * 1000)
         last = f": {traced(state.http_trace[-1])}" if state.http_trace else ""
         return f"attempt {state.attempts} failed, retry in {seconds(wait_ms)}{last}"
+    if doing:
+        return str(doing)
     if state.status is ActionStatus.RUNNING:
         return f"running, attempt {state.attempts}" if state.attempts > 1 else "running"
     return None
@@ -209,5 +227,20 @@ def _why_fallback(state: ActionExecutionState, *, by_itself: bool) -> str:
 
 def action_lines(states: Mapping[str, ActionExecutionState]) -> list[str]:
     """Return a line about the state of each action."""
+    return _lines_of(states, {})
+
+
+def progress_lines(state: ExecutionState, plan: ExecutionPlan | None) -> list[str]:
+    """Return a line about each action, and one about all that are still to come where these are many."""
+    to_come = [name for name, action in state.action_states.items() if is_to_come(action)]
+    doing = find_doing(state, plan)
+    if len(to_come) <= MOST_NAMED:
+        return _lines_of(state.action_states, doing)
+    begun = {name: action for name, action in state.action_states.items() if not is_to_come(action)}
+    return [*_lines_of(begun, doing), plain(f"  {len(to_come)} to come{count_definitions(to_come, plan, before=': ')}")]
+
+
+def _lines_of(states: Mapping[str, ActionExecutionState], doing: Mapping[str, Doing]) -> list[str]:
     now = datetime.now(UTC)
-    return aligned([(f"  {name}", _describe(state, now) or "pending") for name, state in states.items()])
+    rows = [(f"  {name}", describe(state, now, doing.get(name)) or "pending") for name, state in states.items()]
+    return aligned(rows) if rows else []

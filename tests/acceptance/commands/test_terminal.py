@@ -1,7 +1,10 @@
 """What is asked at a terminal, and what is typed there."""
 
 import os
+import re
+import signal
 import subprocess
+from uuid import uuid4
 
 import pytest
 from helpers.command import CLI
@@ -108,3 +111,44 @@ def test_a_follower_whose_screen_is_a_file_rejects(asking):
     assert "ended: failed" in shown
     assert "rejected: there is no terminal to ask at" in told
     assert answers_of(asking) == {"first": False, "second": False}
+
+
+def test_what_is_typed_does_not_garble_the_picture(worker, service):
+    """It is not shown while the picture is; after Ctrl-C the terminal is as it was."""
+    name = f"slow-{uuid4().hex}"
+    execution_id = execute_plan.delay(plan(action(name, actionDefinitionId="hold", inputs={"name": name}))).id
+    with terminal() as screen:
+        screen.start([*CLI, "status", execution_id, "--watch"])
+        screen.wait_for(name)
+        assert not screen.has_echo
+        screen.type("garbled\n")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.wait_for_end() == 130
+        assert screen.has_echo
+        assert "garbled" not in screen.seen
+    service.released.add(name)
+
+
+def test_the_picture_says_that_an_action_waits_for_an_answer(asking):
+    """On a Redis of one's own others answer; who watches sees what is waited for."""
+    with terminal() as screen:
+        screen.start([*CLI, "status", asking, "--watch"])
+        screen.wait_for("waits for an answer")
+        screen.process.send_signal(signal.SIGINT)
+        assert screen.wait_for_end() == 130
+
+
+def test_run_at_a_terminal_tells_from_the_start_to_the_outputs(definitions, plan_file, service):
+    """A worker is started; then a clock goes forward, to the time that the end tells; then the outputs are shown."""
+    path = plan_file(plan(action("hello", inputs={"name": "hello"})))
+    variables = {"WORKFLOW_STATE_REDIS_URL": "", "WORKFLOW_STATE_ACTIONS": str(definitions), "TEST_API_TOKEN": "t"}
+    with terminal() as screen:
+        screen.start([*CLI, "run", path], env=variables)
+        screen.wait_for("starting a worker")
+        assert screen.wait_for_end() == 0, screen.seen
+        assert screen.has_echo
+    clock = [float(time_s) for time_s in re.findall(r"of 1 action  ([0-9.]+) s", screen.seen)]
+    took_s = float(re.search(r"completed in ([0-9.]+) s: 1 completed", screen.seen)[1])
+    assert clock == sorted(clock)
+    assert clock[-1] >= took_s
+    assert re.search(r"output of hello: \{.*\"name\": \"hello\"", screen.seen)

@@ -7,7 +7,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from workflow_state.cli.screen import exit_code, live_view
-from workflow_state.schema import ConfirmationState, ExecutionStatus, ExecutionSummary, ShownRequest
+from workflow_state.schema import ConfirmationState, ExecutionPlan, ExecutionStatus, ExecutionSummary, ShownRequest
+from workflow_state.views.outputs import outputs
+from workflow_state.views.progress import find_doing, name_actions
 from workflow_state.views.requests import body_text, question
 from workflow_state.views.text import (
     action_lines,
@@ -16,6 +18,7 @@ from workflow_state.views.text import (
     executions_table,
     explanation,
     plain,
+    progress_lines,
     seconds,
     summary,
 )
@@ -29,9 +32,14 @@ def lines_between(before, after, levels=(("a",),)):
     return changes(before, after, levels, NOW)
 
 
-def drawn(name, state, levels):
+def planned(*actions, inputs=None):
+    document = {"name": "p", "actions": [{"actionDefinitionId": "d", **action} for action in actions]}
+    return ExecutionPlan.model_validate(document | ({"inputs": inputs} if inputs else {}))
+
+
+def drawn(name, state, levels, **options):
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(live_view(name, state, levels, NOW))
+    console.print(live_view(name, state, levels, NOW, **options))
     return console.export_text()
 
 
@@ -336,6 +344,97 @@ def test_the_exit_code_tells_the_end(status, code):
     assert exit_code(ExecutionStatus(status)) == code
 
 
+def test_a_list_tells_how_many_of_its_elements_are_done():
+    """Of how many, where the list is known; and a line for each quarter only, where lines are printed."""
+    document = planned({"id": "each", "forEach": "${list.output}", "dependencies": ["list"]}, {"id": "list"})
+    listed = {"list": {**completed(), "result": {"status": "success", "output": [*range(8)]}}}
+
+    def state_of(done):
+        elements = [{"index": index, "status": "completed" if index < done else "running"} for index in range(8)]
+        return execution(each=running(elements=elements), **listed)
+
+    told = [changes(state_of(done), state_of(done + 1), [["list"], ["each"]], NOW, plan=document) for done in range(3)]
+    assert told == [[], ["  each: running, 2 of 8 done"], []]
+    assert "3 of 8 done" in drawn("p", state_of(3), [["list"], ["each"]], plan=document)
+    assert "3 done" in drawn("p", state_of(3), [["list"], ["each"]])
+
+
+def test_the_length_of_a_list_that_is_stored_elsewhere_is_not_told():
+    """It is not in the state. A list of the plan's inputs is known."""
+    location = {"provider": "file", "path": "p", "size": 9, "checksum": "c", "contentType": "application/json"}
+    stored = {"status": "success", "output": None, "outputLocation": location}
+    elements = [{"index": 0, "status": "completed"}, {"index": 1, "status": "running"}]
+    document = planned({"id": "each", "forEach": "${list.output}", "dependencies": ["list"]}, {"id": "list"})
+    state = execution(each=running(elements=elements), list={**completed(), "result": stored})
+    assert str(find_doing(state, document)["each"]) == "running, 1 done"
+    document = planned({"id": "each", "forEach": "${inputs.people}"}, inputs={"people": [1, 2, 3]})
+    assert str(find_doing(execution(each=running(elements=elements)), document)["each"]) == "running, 1 of 3 done"
+
+
+def test_an_action_that_asks_waits_for_an_answer():
+    """It runs no more than it has been answered; elements that ask are counted."""
+    asks = [{"actionId": name, "requestedAt": NOW.isoformat()} for name in ("pay", "each[0]", "each[1]")]
+    answered = [{**item, "confirmed": True} for item in asks]
+    elements = [{"index": index, "status": "running"} for index in range(2)]
+    states = {"pay": running(), "each": running(elements=elements)}
+    waits = execution(confirmations=asks, **states)
+    assert [line.split(maxsplit=1)[1] for line in progress_lines(waits, None)] == [
+        "waits for an answer",
+        "running, 0 done, 2 wait for an answer",
+    ]
+    goes_on = execution(confirmations=answered, **states)
+    assert lines_between(waits, goes_on, [["pay", "each"]]) == ["  pay: running", "  each: running, 0 done"]
+
+
+def test_what_is_to_come_of_a_thousand_actions_is_told_by_definition():
+    """In the picture of the level that runs, in the lines of `status`, and where a level begins."""
+    names = [f"a{number}" for number in range(1000)]
+    definition = ["crm.update", "mail.send"]
+    document = planned(*({"id": name, "actionDefinitionId": definition[name.endswith("0")]} for name in names))
+    state = execution(**{name: running() if name == "a1" else pending() for name in names})
+    picture = [line.split() for line in drawn("p", state, [names[:500], names[500:]], plan=document).splitlines()[1:]]
+    assert picture == [
+        ["level", "1", "▶", "a1", "running"],
+        ["·", "499", "to", "come", "449", "crm.update,", "50", "mail.send"],
+        ["…", "and", "500", "more"],
+    ]
+    assert progress_lines(state, document) == ["  a1  running", "  999 to come: 899 crm.update, 100 mail.send"]
+    begun = changes(None, state, [names], NOW, plan=document)[0]
+    assert begun == "level 1 of 1: 1000 actions: 900 crm.update, 100 mail.send"
+
+
+def test_many_definitions_are_counted_together():
+    """The four that most actions are of have their names."""
+    names = [f"a{number}" for number in range(50)]
+    document = planned(*({"id": name, "actionDefinitionId": f"d{min(int(name[1:]), 9)}"} for name in names))
+    assert name_actions(names, document) == "50 actions: 41 d9, 1 d0, 1 d1, 1 d2, 6 others"
+    assert name_actions(names, None) == "50 actions"
+
+
+def test_outputs_are_those_on_which_nothing_depends():
+    """As JSON where they are short; secrets by their names, and text from elsewhere, can't do harm."""
+    document = planned({"id": "list"}, {"id": "b", "dependencies": ["list"]}, {"id": "c"}, {"id": "d"})
+    shown = {"token": "hunter2", "text": "42 €\x9b"}
+    states = {"b": completed(output=shown), "c": completed(output="x" * 1000)}
+    state = execution("completed", list=completed(), d=skipped(), **states)
+    told = outputs(state, document, is_kept=True)
+    assert sorted(told) == [
+        '  output of b: {"token": "[redacted]", "text": "42 €\\x9b"}',
+        "  output of c: 1,002 characters; workflow-state output e c",
+    ]
+    assert "1,002 characters; `run --json` prints them" in "".join(outputs(state, document, is_kept=False))
+    assert outputs(execution("failed", b=completed()), planned({"id": "b"}), is_kept=True) == []
+    assert outputs(state, None, is_kept=True) == []
+
+
+def test_many_outputs_are_counted():
+    """Five of them are shown."""
+    names = [f"a{number}" for number in range(12)]
+    state = execution("completed", **dict.fromkeys(names, completed()))
+    told = outputs(state, planned(*({"id": name} for name in names)), is_kept=True)
+    assert (told[4:], len(told)) == (["  output of a4: 1", "  … and 7 more outputs"], 6)
+
+
 # --- The live picture ------------------------------------------------------------------------------------------------
 
 
@@ -370,3 +469,9 @@ def test_a_very_wide_level_fits_on_a_screen():
     lines = drawn("p", execution(**{name: running() for name in names}), [names]).splitlines()
     assert len(lines) == 42
     assert lines[-1].strip() == "… and 60 more"
+
+
+def test_before_it_runs_the_picture_says_what_it_waits_for():
+    """Without a clock: what it would count is not the time that the execution takes."""
+    header, *_ = drawn("p", execution("initializing", a=pending()), [["a"]], told="starting a worker").splitlines()
+    assert header.split() == ["p", "starting", "a", "worker", "0", "of", "1", "action"]
