@@ -162,3 +162,20 @@ def test_a_state_says_which_command_comes_next(cli, redis_url, worker):
     done = execute_plan.delay(plan(a=[]))
     done.get(timeout=30)
     assert "next:" not in cli("status", done.id, redis_url=redis_url).stdout
+
+
+@pytest.mark.parametrize("listed", ["${inputs.names}", "${start.output.body.names}"], ids=["inputs", "output"])
+def test_status_counts_the_elements_of_a_list(cli, redis_url, worker, service, listed):
+    """Two of three are done, wherever the list comes from."""
+    names = [f"slow-{uuid4().hex}" for _ in range(3)]
+    service.released.update(names[:2])
+    each = action("each", ["start"], actionDefinitionId="hold", forEach=listed, inputs={"name": "${item}"})
+    start = action("start", actionDefinitionId="post", inputs={"name": "start", "body": {"names": names}})
+    handle = execute_plan.delay({**plan(start, each), "inputs": {"names": names}})
+    shown = wait_until(
+        lambda: (told := cli("status", handle.id, redis_url=redis_url).stdout) and "of 3 done" in told and told,
+        "the list is under way",
+    )
+    wait_until(lambda: "2 of 3 done" in cli("status", handle.id, redis_url=redis_url).stdout, f"two are done: {shown}")
+    service.released.update(names)
+    assert handle.get(timeout=30)["status"] == "completed"
