@@ -1,8 +1,10 @@
 """A command on a terminal of its own, at which a test types."""
 
+import fcntl
 import os
 import pty
 import select
+import sys
 import termios
 import time
 from collections.abc import Iterator, Sequence
@@ -53,6 +55,11 @@ class Terminal:
     def has_echo(self) -> bool:
         """Whether the terminal shows what is typed."""
         return bool(termios.tcgetattr(self.ours)[3] & termios.ECHO)
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much was typed, in whole lines, that nobody has read."""
+        return int.from_bytes(fcntl.ioctl(self.theirs, termios.FIONREAD, bytes(4)), sys.byteorder)
 
     def _read(self, within_s: float = 1) -> bool:
         if not select.select([self.ours], [], [], within_s)[0]:

@@ -122,6 +122,7 @@ def test_what_is_typed_does_not_garble_the_picture(worker, service):
         screen.wait_for(name)
         assert not screen.has_echo
         screen.type("garbled\n")
+        wait_until(lambda: screen.unread_bytes == len("garbled\n"), "the terminal has taken it")
         screen.process.send_signal(signal.SIGINT)
         assert screen.wait_for_end() == 130
         assert screen.has_echo
