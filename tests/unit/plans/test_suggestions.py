@@ -152,7 +152,7 @@ def test_an_input_that_is_there_already_is_not_suggested():
         plan = plan_of(action("a", inputs={"emial": "x", **given}))
         with pytest.raises(PlanValidationError) as caught:
             validate_plan_with({"any": strict}, plan)
-        [problem] = caught.value.errors
+        [problem] = [found for found in caught.value.errors if found["path"] == "/actions/0/inputs/emial"]
         assert problem["suggestion"] == suggestion
 
 

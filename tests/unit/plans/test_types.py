@@ -735,7 +735,8 @@ def test_headers_that_a_plan_can_set():
     inputs = {"header.Authorization": None, "header.X-Key": "k", "header.X-Trace": "t", "header": "x", "header.": "x"}
     given = definition(url="https://api.test/{header}")
     actions = [{"id": "a", "actionDefinitionId": "api.call", "inputs": inputs}]
-    assert find_logic_problems({"name": "n", "actions": actions}, {"api.call": given}) == []
+    [problem] = find_logic_problems({"name": "n", "actions": actions}, {"api.call": given})
+    assert problem["message"] == "the input 'header.' has no place in the request"
 
 
 @pytest.mark.parametrize("name", ["header.Authorization ", "header. authorization", "header.\uff21uthorization"])

@@ -264,7 +264,11 @@ def test_a_wrong_field_is_explained_in_plain_words(fields, path, message):
             "/actions/0/condition/zzz",
             "the fields here are if, then, else",
         ),
-        (plan_of(act("a", for_each="${a.output}", forEach="${inputs}")), "/actions/0/for_each", "keep 'forEach' only"),
+        (
+            plan_of(act("a", for_each="${a.output}", forEach="${inputs.list}"), inputs={"list": []}),
+            "/actions/0/for_each",
+            "keep 'forEach' only",
+        ),
     ],
 )
 def test_an_unknown_field_gets_a_suggestion(plan, path, suggestion):
@@ -763,7 +767,6 @@ def test_a_placeholder_after_a_dollar_sign_is_one_as_well():
     ("inputs", "missing"),
     [
         ({}, ["/actions/0/inputs/title"]),
-        ({"title": 1}, []),
         ({"body.title": 1}, []),
         ({"query.title": 1}, []),
         ({"body": {"title": 1}}, []),
@@ -773,9 +776,18 @@ def test_a_placeholder_after_a_dollar_sign_is_one_as_well():
 )
 def test_what_the_input_schema_requires_must_be_there(inputs, missing):
     """In any of the ways to give an input; a whole body may come from a reference."""
-    catalog = definition(inputSchema={"type": "object", "required": ["title"]})
+    endpoint = {"url": "https://example.test/", "method": "POST"}
+    catalog = definition(endpoint=endpoint, inputSchema={"type": "object", "required": ["title"]})
     plan = plan_of(act("a", inputs=inputs), inputs={"body": {}})
     assert found(plan, definitions=catalog) == [("missing_input", path) for path in missing]
+
+
+def test_what_the_input_schema_requires_may_fill_a_placeholder():
+    """Where it stands without a prefix, the URL has to have it."""
+    schema = {"type": "object", "required": ["title"]}
+    plan = plan_of(act("a", inputs={"title": 1}))
+    assert found(plan, definitions=definition("https://example.test/{title}", inputSchema=schema)) == []
+    assert found(plan, definitions=definition(inputSchema=schema)) == [("bad_input", "/actions/0/inputs/title")]
 
 
 def test_an_alternative_runs_once():

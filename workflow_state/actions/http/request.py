@@ -26,8 +26,8 @@ from workflow_state.actions.http.url_template import (
 from workflow_state.charsets import encode_text, find_charset_problem, name_charset
 from workflow_state.errors import HttpActionError
 from workflow_state.overrides import find_header_override, find_query_override, fold_header
+from workflow_state.placement import find_placement_problem, split_input
 from workflow_state.schema import ActionDefinition, ErrorCategory
-from workflow_state.wording import did_you_mean
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 FORM_CONTENT_TYPE = "application/x-www-form-urlencoded"
@@ -101,25 +101,19 @@ def _build(
     names = {name.lower() for name in headers}
     if idempotency_key and definition.endpoint.method != "GET" and IDEMPOTENCY_KEY.lower() not in names:
         headers[IDEMPOTENCY_KEY] = idempotency_key
-    body = _build_body(definition, sorted_inputs, headers)
+    body = _build_body(sorted_inputs, headers)
     return BuiltRequest(definition.endpoint.method, _build_url(definition, own_url, sorted_inputs), headers, body)
 
 
 def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) -> _Inputs:
     places: dict[str, dict[str, JsonValue]] = {"query": {}, "header": {}, "body": {}, "": {}}
     for key, value in inputs.items():
-        prefix, dot, name = key.partition(".")
-        if dot and name and prefix in ("query", "header", "body"):
-            places[prefix][name] = value
-        elif key != "body":
-            places[""][key] = value
-    placeholders = definition.endpoint.placeholders
-    for key in places[""]:
-        if key not in placeholders:
-            raise reject_inputs(
-                definition, f"the input '{key}' has no place in the request", _advise(key, placeholders)
-            )
-    missing = [name for name in placeholders if places[""].get(name) is None]
+        if problem := find_placement_problem(key, definition):
+            raise reject_inputs(definition, problem.problem, problem.suggestion)
+        place, name = split_input(key)
+        if name:
+            places[place][name] = value
+    missing = [name for name in definition.endpoint.placeholders if places[""].get(name) is None]
     if missing:
         raise reject_inputs(
             definition,
@@ -134,12 +128,6 @@ def _sort_inputs(definition: ActionDefinition, inputs: Mapping[str, JsonValue]) 
         body=inputs.get("body"),
         has_body="body" in inputs,
     )
-
-
-def _advise(key: str, placeholders: list[str]) -> str:
-    there = f"placeholders of the URL: {_listed(placeholders)}" if placeholders else "the URL has no placeholders"
-    guess = did_you_mean(key, placeholders)
-    return f"{guess}{' ' if guess else ''}{there}; anything else goes as query.{key}, header.{key}, body.{key} or body"
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -180,12 +168,10 @@ def _build_headers(
     return headers
 
 
-def _build_body(definition: ActionDefinition, inputs: _Inputs, headers: dict[str, str]) -> bytes | None:
+def _build_body(inputs: _Inputs, headers: dict[str, str]) -> bytes | None:
     """Return the body, and set the Content-Type where the definition has none."""
     if not inputs.has_body and not inputs.properties:
         return None
-    if definition.endpoint.method == "GET":
-        raise reject_inputs(definition, "a GET request has no body", "use query.NAME in place of body.NAME")
     body = inputs.body
     if inputs.properties:
         if inputs.has_body and not isinstance(body, dict):

@@ -11,6 +11,8 @@ from itertools import chain
 from typing import Any, Final
 
 from workflow_state.errors import ConditionError, PlanProblem, ReferenceParseError, ReferenceResolutionError
+from workflow_state.json_schema.compiled import name_types
+from workflow_state.json_schema.paths import type_of
 from workflow_state.plans.conditions import check_condition
 from workflow_state.plans.references import (
     ParsedReference,
@@ -30,9 +32,9 @@ from workflow_state.plans.validation.graph import (
 )
 from workflow_state.plans.validation.misplaced import find_misplaced
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline, read_outline
-from workflow_state.plans.validation.overriding import check_overrides
+from workflow_state.plans.validation.overriding import check_overrides, check_places
 from workflow_state.plans.validation.sent_text import check_charset
-from workflow_state.plans.validation.types import check_input_types, check_output_path, find_types
+from workflow_state.plans.validation.types import check_input_types, check_output_path, find_lists, find_types
 from workflow_state.schema import ActionDefinition
 from workflow_state.wording import shown
 
@@ -82,9 +84,21 @@ def _check_for_each(plan: PlanOutline, action: ActionOutline) -> None:
     path = f"{action.path}/{key}"
     if (reference := _check_single_reference(plan, action, path, text)) is None:
         return
-    if reference.field == "status":
-        plan.report("bad_reference", path, f"forEach needs a list, and {shown(reference.text)} is text")
+    types = find_types(plan, reference) or _types_of_plan_input(plan, reference)
+    if types and "array" not in types:
+        what = f"{shown(reference.text)} is {name_types(sorted(types))}"
+        plan.report("bad_reference", path, f"forEach needs a list, and {what}", _advise_for_each(plan, reference))
     _check_reference(plan, action, path, reference)
+
+
+def _advise_for_each(plan: PlanOutline, reference: ParsedReference) -> str:
+    """Return which fields of the output are lists, where its outputSchema says so."""
+    if reference.field != "output":
+        return "refer to a list"
+    lists = find_lists(plan, reference)
+    if len(lists) == 1:
+        return f"did you mean {shown(lists[0])}?"
+    return f"refer to a list, such as {' or '.join(map(shown, lists[:3]))}" if lists else "refer to a list"
 
 
 def _check_single_reference(
@@ -211,14 +225,18 @@ def _known_types(plan: PlanOutline, text: str) -> frozenset[str]:
         return frozenset()
     if reference is None or not text.strip().startswith(reference.text):
         return frozenset()
+    return find_types(plan, reference) or _types_of_plan_input(plan, reference)
+
+
+def _types_of_plan_input(plan: PlanOutline, reference: ParsedReference) -> frozenset[str]:
+    """Return the type of the plan input that is read, as far as it is known; empty where it is none."""
     if reference.action_id != "inputs":
-        return find_types(plan, reference) or frozenset()
+        return frozenset()
     try:
         value = resolve_reference(reference, {"inputs": plan.raw.get("inputs", {})})
     except ReferenceResolutionError:
         return frozenset()
-    kinds = {dict: "object", list: "array", int: "integer", float: "number", bool: "boolean", str: "string"}
-    return frozenset({kinds.get(type(value), "null")})
+    return frozenset({type_of(value)})
 
 
 def _report_missing_dependency(plan: PlanOutline, action: ActionOutline, path: str, reference: ParsedReference) -> None:
@@ -279,4 +297,6 @@ def _check_definition(plan: PlanOutline, action: ActionOutline, definitions: Map
         return
     if not isinstance(action.inputs, Mapping):
         return
+    already_found = len(plan.problems)
     check_input_types(plan, action, definition)
+    check_places(plan, action, definition, since=already_found)

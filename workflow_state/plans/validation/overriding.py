@@ -1,10 +1,11 @@
-"""Checking that no input of a plan changes what only the definition decides: headers, query parameters and the path."""
+"""Checking that each input has a place in its request, and changes nothing that only the definition decides."""
 
 import unicodedata
 from collections.abc import Mapping
 
 from workflow_state.json_schema.inputs import is_open
 from workflow_state.overrides import Override, find_header_override, find_path_problem, find_query_override
+from workflow_state.placement import find_placement_problem
 from workflow_state.plans.references import escape_pointer
 from workflow_state.plans.validation.outline import ActionOutline, PlanOutline
 from workflow_state.plans.validation.types import with_plan_inputs
@@ -30,6 +31,15 @@ def check_overrides(plan: PlanOutline, action: ActionOutline, definition: Action
             plan.report("bad_input", path, override.problem, override.suggestion)
     if definition:
         _check_path(plan, action, definition)
+
+
+def check_places(plan: PlanOutline, action: ActionOutline, definition: ActionDefinition, *, since: int) -> None:
+    """Report inputs that have no place in the request, where none of the problems from `since` on is about them."""
+    told = {problem["path"] for problem in plan.problems[since:]}
+    for key in action.inputs:
+        path = f"{action.path}/inputs/{escape_pointer(str(key))}"
+        if path not in told and (found := find_placement_problem(str(key), definition)):
+            plan.report("bad_input", path, found.problem, found.suggestion)
 
 
 def _find_override(key: str, definition: ActionDefinition | None) -> Override | None:

@@ -59,7 +59,7 @@ _STATUS_TYPES: Final = frozenset({"string"})
 def check_input_types(plan: PlanOutline, action: ActionOutline, definition: ActionDefinition) -> None:
     """Report inputs that are missing, inputs that do not fit the inputSchema, and references of a wrong type."""
     for name in definition.endpoint.placeholders:
-        if name not in action.inputs:
+        if action.inputs.get(name) is None:
             _report_missing(plan, action, definition, name, "in its URL")
     if definition.input_schema is None or not (schema := _compiled(plan, definition)):
         return
@@ -295,3 +295,16 @@ def find_types(plan: PlanOutline, reference: ParsedReference) -> frozenset[str] 
     producer = plan.by_id[reference.action_id]
     # An action that its condition skips gives null.
     return types | {"null"} if producer.find("condition")[1] is not None else types
+
+
+def find_lists(plan: PlanOutline, reference: ParsedReference) -> list[str]:
+    """Return references to those fields of what is read that are lists by the outputSchema."""
+    output = _find_output(plan, reference)
+    if output is None or isinstance(output.found, NoSuchKey):
+        return []
+    found = []
+    for name in declared_names(output.found):
+        below, _ = walk_schema(output.found, (name,))
+        if isinstance(below, SchemaView) and types_of(below) == {"array"}:
+            found.append(f"{reference.text[:-1]}{write_path([name])}}}")
+    return found
