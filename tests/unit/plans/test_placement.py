@@ -114,3 +114,21 @@ def test_for_each_over_a_plan_input_that_is_no_list_is_refused():
 def test_for_each_over_what_may_be_a_list_is_left_alone(reference, fields):
     """Also where nothing is known, and where another output may stand in."""
     assert find_for_each_problems(reference, **fields) == []
+
+
+@pytest.mark.parametrize("name", ["title", "message"])
+@pytest.mark.parametrize("text", ["Charge ${inputs.n}?", "${find.output.total}", "Charge ${total", "${n}"])
+def test_a_reference_in_a_question_is_refused(name, text):
+    """A person would read it as it is written, and not what it stands for."""
+    question = {"required": True, "title": "Pay?", "message": "Now.", name: text}
+    action = {"id": "find", "actionDefinitionId": "search", "userConfirmation": question}
+    [(path, message, suggestion)] = problems_of(action, inputs={"n": 1})
+    assert path == f"/actions/0/userConfirmation/{name}"
+    assert message.endswith(f" would be shown as it is written: the {name} of a confirmation is plain text")
+    assert suggestion == "leave it out: whoever is asked sees the whole request, with its values"
+
+
+def test_a_dollar_sign_in_a_question_is_text():
+    """So is one before a brace that is escaped."""
+    question = {"required": True, "title": "Pay $5?", "message": "$${x} {y}"}
+    assert problems_of({"id": "find", "actionDefinitionId": "search", "userConfirmation": question}) == []

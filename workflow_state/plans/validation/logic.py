@@ -49,6 +49,7 @@ def find_logic_problems(data: Any, definitions: Mapping[str, ActionDefinition] |
         _check_inputs(plan, action)
         _check_for_each(plan, action)
         _check_condition(plan, action)
+        _check_confirmation(plan, action)
         _, definition_id = action.find("actionDefinitionId")
         check_overrides(plan, action, (definitions or {}).get(str(definition_id)))
         check_charset(plan, action)
@@ -258,7 +259,28 @@ def _check_plan_input(plan: PlanOutline, path: str, reference: ParsedReference) 
     try:
         resolve_reference(reference, {"inputs": inputs})
     except ReferenceResolutionError as error:
-        plan.report("unknown_reference", path, str(error))
+        message, (name, *_) = str(error), (*reference.path, "")
+        is_missing = isinstance(name, str) and name and name not in inputs and "did you mean" not in message
+        advice = f"add '{shown(name)}' to the plan's inputs; on the command line: --input {shown(name)}=VALUE"
+        plan.report("unknown_reference", path, message, advice if is_missing else "")
+
+
+def _check_confirmation(plan: PlanOutline, action: ActionOutline) -> None:
+    """Report references in what a person is asked: they would be shown as they are written, without their values."""
+    key, confirmation = action.find("userConfirmation")
+    for name in ("title", "message") if isinstance(confirmation, Mapping) else ():
+        text = confirmation.get(name)
+        if not isinstance(text, str):
+            continue
+        found = next((found for _, found in iterate_references(text)), None)
+        if found is not None:
+            what = shown(found.text) if isinstance(found, ParsedReference) else "a ${…}"
+            plan.report(
+                "bad_reference",
+                f"{action.path}/{key}/{name}",
+                f"{what} would be shown as it is written: the {name} of a confirmation is plain text",
+                "leave it out: whoever is asked sees the whole request, with its values",
+            )
 
 
 def _check_expected_outcome(plan: PlanOutline) -> None:
