@@ -34,12 +34,15 @@ class PlanProblem(TypedDict):
     """One thing that is wrong with a plan, so that a person or a language model can repair it.
 
     `code` is a word to branch on, such as `unknown_dependency`. `path` is a JSON Pointer (RFC 6901) to the place in the
-    plan as it was given. `message` says what is wrong, and `suggestion` what to do. `fix` is a JSON Patch (RFC 6902),
-    which is there where the repair is certain.
+    plan as it was given. `action` is the id of the action in which that place is. `line` is its line, from 1, where the
+    plan was text. `message` says what is wrong, and `suggestion` what to do. `fix` is a JSON Patch (RFC 6902), which is
+    there where the repair is certain.
     """
 
     code: str
     path: str
+    action: NotRequired[str]
+    line: NotRequired[int]
     message: str
     suggestion: NotRequired[str]
     fix: NotRequired[list[dict[str, Any]]]
@@ -64,8 +67,16 @@ class PlanValidationError(WorkflowStateError):
         lines = [f"the plan has {count} problem{'s' if count != 1 else ''}"]
         for error in self.errors:
             suggestion = f" ({error['suggestion']})" if "suggestion" in error else ""
-            lines.append(f"{error['code']} at {error['path'] or 'the whole plan'}: {error['message']}{suggestion}")
+            lines.append(f"{error['code']} at {_name_place(error)}: {error['message']}{suggestion}")
         return "\n  ".join(lines)
+
+
+def _name_place(problem: PlanProblem) -> str:
+    """Return where the problem is: `/actions/3/inputs/to (action 'mail', line 27)`."""
+    action = [f"action '{problem['action']}'"] if "action" in problem else []
+    line = [f"line {problem['line']}"] if "line" in problem else []
+    more = ", ".join(action + line)
+    return (problem["path"] or "the whole plan") + (f" ({more})" if more else "")
 
 
 class ReferenceParseError(WorkflowStateError):

@@ -44,12 +44,12 @@ def read_plan(
     use_actions(actions)
     definitions = {definition.id: definition for definition in list_action_definitions()}
     values = dict(_parse_input(text) for text in inputs)
-    document: Any = sys.stdin.buffer.read() if plan_file == "-" else Path(plan_file).read_bytes()
-    if values:
-        document = _with_inputs(document, values)
+    read = sys.stdin.buffer.read() if plan_file == "-" else Path(plan_file).read_bytes()
+    document = _with_inputs(read, values) if values else read
+    text = "" if document is read else read.decode("utf-8-sig", "replace")
     if not definitions and not needs_definitions:
-        return validate_plan_with(None, document)
-    return validate_plan_with(definitions, document)
+        return validate_plan_with(None, document, text=text)
+    return validate_plan_with(definitions, document, text=text)
 
 
 def _with_inputs(document: bytes, values: Mapping[str, Any]) -> Any:

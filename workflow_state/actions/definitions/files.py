@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from workflow_state.actions.definitions import rules as definition_rules
 from workflow_state.actions.definitions.rules import describe_validation_error, find_definition_problems
 from workflow_state.errors import ActionDefinitionError
+from workflow_state.json_errors import explain_json_error
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings
 
@@ -141,7 +142,10 @@ def _read_file(path: Path, findings: _Findings) -> None:
     except UnicodeDecodeError:
         findings.problems.append(f"{path}: is not UTF-8 text")
     except json.JSONDecodeError as error:
-        findings.problems.append(f"{path}:{error.lineno}: is not JSON: {error.msg}")
+        fault = explain_json_error(error)
+        findings.problems.append(
+            f"{path}:{fault.line}: is not JSON: {fault.message}{fault.advice and f'; {fault.advice}'}"
+        )
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""

@@ -8,12 +8,15 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic_core import PydanticSerializationError
 
 from workflow_state.errors import PlanProblem, PlanValidationError
+from workflow_state.json_errors import explain_json_error
 from workflow_state.plans.references import escape_pointer
+from workflow_state.plans.validation.misspelt import find_misspelt_actions
 from workflow_state.schema import MAX_ACTIONS, ContractModel, ExecutionPlan
 from workflow_state.wording import describe, shown
 
@@ -51,24 +54,43 @@ def make_problem(
     return problem
 
 
-def read_document(plan: ExecutionPlan | Mapping[str, Any] | str | bytes) -> tuple[Any, list[PlanProblem]]:
-    """Return a plan as JSON data, and a `schema` problem for each value in it that JSON does not have.
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A plan as JSON data, and a `schema` problem for each value in it that JSON does not have.
+
+    `text` is what it was read from; it is empty where it was no text. `actions_key` is the key that `actions` have in
+    it; where that is another one, they were renamed, and the problems of `data` name places under `actions`.
+    """
+
+    data: Any
+    problems: list[PlanProblem]
+    text: str
+    actions_key: str
+
+
+def read_document(plan: ExecutionPlan | Mapping[str, Any] | str | bytes) -> Document:
+    """Return a plan as a document that can be checked.
 
     Raises PlanValidationError with one problem where nothing else can be checked: for text that does not parse
     (`schema`), and for a plan of more than MAX_PLAN_BYTES, MAX_PLAN_DEPTH levels or MAX_ACTIONS actions
     (`plan_too_large`).
     """
+    text = ""
     if isinstance(plan, (str, bytes, bytearray, memoryview)):
-        data: Any = _parse_text(_decode(plan))
+        text = _decode(plan)
+        data: Any = _parse_text(text)
     elif isinstance(plan, ContractModel):
         data = _dump(plan)
     elif isinstance(plan, Mapping):
         data = dict(plan)
     else:
         raise _refusal("schema", f"a plan is an ExecutionPlan, an object or JSON text, not {describe(plan)}")
+    actions_key = find_misspelt_actions(data) or "actions"
     if isinstance(data, dict):
+        if actions_key != "actions":
+            data = {"actions" if key == actions_key else key: value for key, value in data.items()}
         _unpack_actions(data)
-    return data, _check_values(data)
+    return Document(data, _check_values(data), text, actions_key)
 
 
 def pointer_of(path: Path) -> str:
@@ -110,9 +132,10 @@ def _parse_text(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_build_object)
     except json.JSONDecodeError as error:
-        advice = "send the JSON by itself, without ``` around it" if text.lstrip().startswith("```") else ""
-        message = f"the plan is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise _refusal("schema", message, suggestion=advice) from None
+        fault = explain_json_error(error)
+        refusal = _refusal("schema", f"the plan is not valid JSON: {fault.message}", suggestion=fault.advice)
+        refusal.errors[0]["line"] = fault.line
+        raise refusal from None
     except RecursionError:
         # The parser in C gives up cleanly, far beyond the depth that is allowed.
         raise _too_deep("") from None

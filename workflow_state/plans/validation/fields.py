@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from workflow_state.errors import PlanProblem
 from workflow_state.plans.references import escape_pointer
 from workflow_state.plans.validation.document import make_problem
+from workflow_state.plans.validation.misspelt import find_meant_field
 from workflow_state.schema import (
     Condition,
     ContractModel,
@@ -26,7 +27,7 @@ from workflow_state.schema import (
     PlannedAction,
     UserConfirmation,
 )
-from workflow_state.wording import describe, did_you_mean, find_control_character, shown
+from workflow_state.wording import describe, find_control_character, shown
 
 # The model at each place of a plan; indexes of lists are left out.
 _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
@@ -41,22 +42,6 @@ _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
     ("expectedOutcome", "validations"): OutcomeValidation,
 }
 _JSON_FIELDS: Final = frozenset({"inputs", "fallbackValue", "fallback_value", "value"})
-# What people and language models call a field, where the spelling is too different for a guess.
-_MISNOMERS: Final[Mapping[str, str]] = {
-    "action": "actionDefinitionId",
-    "body": "inputs",
-    "dependsOn": "dependencies",
-    "if": "condition",
-    "input": "inputs",
-    "onError": "errorHandling",
-    "parameters": "inputs",
-    "params": "inputs",
-    "requires": "dependencies",
-    "retryPolicy": "actionDefinitionId",
-    "steps": "actions",
-    "tasks": "actions",
-    "type": "actionDefinitionId",
-}
 _SHORT_BITS: Final = 64
 _KINDS: Final = {
     "bool": "true or false",
@@ -138,16 +123,16 @@ def _explain_unknown_field(pointer: str, location: Sequence[int | str], data: An
     known = [field.alias or key for key, field in model.model_fields.items()]
     where = _find(data, location[:-1])
     message = f"there is no field '{shown(name)}' here"
-    if to_camel(name) in known and isinstance(where, dict):
+    if name in model.model_fields and isinstance(where, dict):
         return make_problem(
             "schema",
             pointer,
             f"'{shown(name)}' and '{to_camel(name)}' are one field, which is given twice",
             suggestion=f"keep '{to_camel(name)}' only",
         )
-    misnomer = _MISNOMERS.get(to_camel(name))
-    near = f"did you mean '{misnomer}'?" if misnomer in known else did_you_mean(name, known)
-    return make_problem("schema", pointer, message, suggestion=near or f"the fields here are {', '.join(known)}")
+    meant = find_meant_field(name, known)
+    suggestion = f"did you mean '{meant}'?" if meant else f"the fields here are {', '.join(known)}"
+    return make_problem("schema", pointer, message, suggestion=suggestion)
 
 
 def _find(data: Any, location: Sequence[int | str]) -> Any:

@@ -259,8 +259,8 @@ def _check_plan_input(plan: PlanOutline, path: str, reference: ParsedReference) 
     try:
         resolve_reference(reference, {"inputs": inputs})
     except ReferenceResolutionError as error:
-        message, (name, *_) = str(error), (*reference.path, "")
-        is_missing = isinstance(name, str) and name and name not in inputs and "did you mean" not in message
+        message, name = str(error), str(next(iter(reference.path), ""))
+        is_missing = name and name not in inputs and "did you mean" not in message
         advice = f"add '{shown(name)}' to the plan's inputs; on the command line: --input {shown(name)}=VALUE"
         plan.report("unknown_reference", path, message, advice if is_missing else "")
 
