@@ -166,9 +166,9 @@ def test_every_problem_of_every_file_is_reported_with_its_line(folder):
     (folder / "c.json").write_text('{\n\t"id": "c",\n\t"endpoint": {\n\t\t"url": "https://h:99999/"\n\t}\n}')
     assert [problem.replace(f"{folder}/", "") for problem in problems()] == [
         "a.yaml:2: a: nme is not a field of a definition; did you mean 'name'?",
-        "a.yaml:5: a: endpoint.timeout Input should be a valid integer, unable to parse string as an integer",
+        "a.yaml:5: a: endpoint.timeout must be a whole number of milliseconds, not 'soon'",
         "a.yaml:6: a: authentication.token is missing",
-        "a.yaml:9: a: retry_policy.maxAttempts Input should be less than or equal to 20",
+        "a.yaml:9: a: retry_policy.maxAttempts must be at most 20, not 99",
         "b.yaml:2: b: endpoint.url is missing",
         "b.yaml:4: a definition must be a mapping of fields",
         "c.json:4: c: endpoint.url the port 99999 does not exist",

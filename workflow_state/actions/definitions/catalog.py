@@ -10,12 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from workflow_state.actions.definitions.fields import describe_validation_error
 from workflow_state.actions.definitions.files import read_definition_files
-from workflow_state.actions.definitions.rules import (
-    DefinitionProblem,
-    describe_validation_error,
-    find_definition_problems,
-)
+from workflow_state.actions.definitions.rules import DefinitionProblem, find_definition_problems
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import get_settings

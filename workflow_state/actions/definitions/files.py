@@ -16,7 +16,9 @@ import yaml
 from pydantic import ValidationError
 
 from workflow_state.actions.definitions import rules as definition_rules
-from workflow_state.actions.definitions.rules import describe_validation_error, find_definition_problems
+from workflow_state.actions.definitions.fields import describe_validation_error
+from workflow_state.actions.definitions.rules import find_definition_problems
+from workflow_state.actions.definitions.yaml_errors import explain_yaml_error
 from workflow_state.errors import ActionDefinitionError
 from workflow_state.json_errors import explain_json_error
 from workflow_state.schema import ActionDefinition
@@ -147,9 +149,8 @@ def _read_file(path: Path, findings: _Findings) -> None:
             f"{path}:{fault.line}: is not JSON: {fault.message}{fault.advice and f'; {fault.advice}'}"
         )
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        findings.problems.append(f"{path}{line}: is not YAML: {error.problem or error.context}")
+        line, what = explain_yaml_error(error, path.read_text(encoding="utf-8-sig"))
+        findings.problems.append(f"{path}{f':{line}' if line else ''}: is not YAML: {what}")
     except EnormousIntegerError as error:
         findings.problems.append(f"{path}{f':{error.line}' if error.line else ''}: {error}")
     except (yaml.YAMLError, ValueError) as error:

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
-
-from workflow_state.actions.auth.templates import find_bad_env_reference
+from workflow_state.actions.auth.templates import find_bad_env_reference, find_meant_variable
 from workflow_state.actions.http.header_rules import find_header_problem
 from workflow_state.actions.http.url_template import find_placeholders, find_template_problems, find_url_problem
 from workflow_state.charsets import find_charset_problem
@@ -20,30 +18,14 @@ from workflow_state.schema import (
     ENV_REFERENCE,
     ActionDefinition,
     ApiKeyAuthentication,
-    BasicAuthentication,
     BearerAuthentication,
-    Endpoint,
     OAuth2ClientCredentials,
-    RateLimit,
-    ResponseRules,
-    RetryPolicy,
 )
 from workflow_state.variables import find_variable_problem
-from workflow_state.wording import did_you_mean, find_control_character
+from workflow_state.wording import find_control_character
 
 Path = tuple[str | int, ...]
 
-_DOCUMENTS: tuple[type[BaseModel], ...] = (
-    ActionDefinition,
-    Endpoint,
-    BearerAuthentication,
-    ApiKeyAuthentication,
-    BasicAuthentication,
-    OAuth2ClientCredentials,
-    RetryPolicy,
-    RateLimit,
-    ResponseRules,
-)
 _NO_CREDENTIALS = frozenset({"type", "header", "token_url", "token_endpoint_auth_method"})
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749, section 3.3
 
@@ -54,32 +36,6 @@ class DefinitionProblem:
 
     path: Path
     message: str
-
-
-def describe_validation_error(error: ValidationError) -> list[DefinitionProblem]:
-    """Return what pydantic found, in words for someone who writes a definition.
-
-    Values are not repeated: a wrong value may be a secret in the wrong field.
-    """
-    return [
-        DefinitionProblem(_without_union_tag(problem["loc"]), _word(problem["type"], problem["msg"], problem["loc"]))
-        for problem in error.errors(include_url=False, include_input=False)
-    ]
-
-
-def _without_union_tag(path: Path) -> Path:
-    # pydantic puts the type of authentication that it tried into the path: authentication.bearer.token.
-    return (path[0], *path[2:]) if path[:1] == ("authentication",) else path
-
-
-def _word(kind: str, message: str, path: Path) -> str:
-    if kind == "missing":
-        return "is missing"
-    if kind == "extra_forbidden":
-        known = {field.alias or name for document in _DOCUMENTS for name, field in document.model_fields.items()}
-        guess = did_you_mean(str(path[-1]), sorted(known))
-        return "is not a field of a definition" + (f"; {guess}" if guess else "")
-    return message.removeprefix("Value error, ")
 
 
 def find_definition_problems(definition: ActionDefinition, secrets: Sequence[str] = ()) -> list[DefinitionProblem]:
@@ -174,6 +130,8 @@ def _check_authentication(definition: ActionDefinition) -> Iterator[DefinitionPr
         return
     if isinstance(authentication, ApiKeyAuthentication) and (problem := find_header_problem(authentication.header)):
         yield DefinitionProblem(("authentication", "header"), problem)
+    if isinstance(authentication, BearerAuthentication) and authentication.token[:7].lower() == "bearer ":
+        yield DefinitionProblem(("authentication", "token"), "must not begin with 'Bearer ', which is added to it")
     if isinstance(authentication, OAuth2ClientCredentials):
         if problem := _find_token_url_problem(authentication):
             yield DefinitionProblem(("authentication", "tokenUrl"), problem)
@@ -195,14 +153,19 @@ def _find_token_url_problem(authentication: OAuth2ClientCredentials) -> str | No
 
 
 def _find_credential_problem(name: str, value: str) -> str | None:
-    # The value itself is not repeated: it may be a secret.
+    # The value itself is not repeated: it may be a secret. The name of a variable is none.
+    meant = find_meant_variable(value)
     if find_bad_env_reference(value) is not None:
-        return "has a reference that is not written as ${env.NAME}"
+        return f"has a reference that is not written as ${{env.NAME}}{meant and f'; write ${{env.{meant}}}'}"
+    if meant:
+        return f"would be sent as it is written; write ${{env.{meant}}} for the variable {meant}"
     if not value and name != "password":
         return "is empty"
     return "contains a line break or another control character" if find_header_problem("X", value) else None
 
 
 def _find_env_problem(value: str) -> str | None:
-    bad = find_bad_env_reference(value)
-    return None if bad is None else f"'{bad}' is not written as ${{env.NAME}}"
+    bad, meant = find_bad_env_reference(value), find_meant_variable(value)
+    if bad is not None:
+        return f"'{bad}' is not written as ${{env.NAME}}{meant and f'; write ${{env.{meant}}}'}"
+    return f"would be sent as it is written; write ${{env.{meant}}} for the variable {meant}" if meant else None

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
-from workflow_state.actions.definitions.rules import describe_validation_error
+from workflow_state.actions.definitions.fields import describe_validation_error
 from workflow_state.actions.execute import execute_http_action
 from workflow_state.actions.http.failures import parse_retry_after
 from workflow_state.actions.network.client import close_client
