@@ -72,7 +72,9 @@ def explanation(state: ExecutionState) -> list[str]:
     outcomes = [f"  expected outcome: {item.name}, it came true" for item in state.validations if item.passed]
     if state.error is None:
         return [*map(plain, outcomes)]
-    lines = [f"error: {state.error.message} [{state.error.category}]"]
+    # Of 404 the category says that the endpoint was removed, and most often only one thing is not there.
+    kind = "http_404" if state.error.code == "http_404" else state.error.category
+    lines = [f"error: {state.error.message} [{kind}]"]
     action_id = state.error.context.get("actionId")
     failed = state.action_states.get(action_id) if action_id else None
     if failed:

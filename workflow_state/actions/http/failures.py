@@ -46,7 +46,6 @@ _CATEGORY_OF_STATUS = {
 _SUGGESTION_OF_STATUS = {
     401: "check the credentials of the action definition",
     403: "the credentials were understood, but do not allow this; check what they may do",
-    404: "check the URL of the action definition and the values of its placeholders",
     410: "the endpoint was removed; the action definition needs a new one",
     422: "the server understood the request and refuses its content; check the action's inputs",
 }
@@ -129,6 +128,8 @@ def describe_status(
     too_long = can_retry and (retry_after_ms or 0) > MAX_RETRY_AFTER_MS
     message = f"the server answered {_name_status(status)}"
     suggestion = _SUGGESTION_OF_STATUS.get(status)
+    if status == httpx.codes.NOT_FOUND:
+        message, suggestion = _describe_not_found(definition, message)
     if location is not None:
         message += f" and points to {location}"
         suggestion = (
@@ -153,6 +154,16 @@ def describe_status(
         suggestion=suggestion,
         context=dict(MAY_BE_DONE) if may_be_done else None,
     )
+
+
+def _describe_not_found(definition: ActionDefinition, message: str) -> tuple[str, str]:
+    """Return what a 404 says, and what to do: most often it is one thing that is not there, and not the endpoint."""
+    names = definition.endpoint.placeholders
+    if not names:
+        return message, "check the URL of the action definition"
+    listed = ", ".join(f"'{name}'" for name in names)
+    advice = f"check the value of {listed}; where no value is found, the URL of the action definition is wrong"
+    return f"{message}: there is nothing for this {listed}", advice
 
 
 def describe_refused_redirect(definition: ActionDefinition, status: int, location: str, reason: str) -> ErrorDetail:
@@ -196,6 +207,14 @@ def describe_transport_error(
             "bad_certificate",
             f"the server's certificate was refused: {exchange.certificate_problem}",
             suggestion="the certificate must be valid for the server's name and come from a known authority",
+        )
+    if exchange.speaks_no_tls:
+        return make_detail(
+            ErrorCategory.NETWORK_CONNECTION_REFUSED,
+            "no_tls",
+            "the server does not speak TLS at this port, and the URL begins with https://",
+            retryable=True,
+            suggestion="write http:// into the action definition if that is meant, or the port that serves https",
         )
     if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         message = f"the request can't be sent: {reason}"

@@ -42,11 +42,15 @@ class Exchange:
     """Whether the server closed or reset the connection."""
     certificate_problem: str | None = None
     """Why the server's certificate was refused."""
+    speaks_no_tls: bool = False
+    """Whether the server answered a TLS handshake with something else, as one for http:// does."""
     refused_by: Governing | None = None
     """The setting that forbids the connection."""
 
 
 _TAIL_BYTES = 64
+# What OpenSSL says where the first bytes of an answer are no TLS; the version says which.
+_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
 
 _current: ContextVar[Exchange | None] = ContextVar("workflow_state_exchange", default=None)
 
@@ -70,6 +74,14 @@ def go_on_exchange(exchange: Exchange, before_send: Callable[[], None] | None) -
     """Go on with the next request, of which nothing was sent yet; the time that is left stays the same."""
     exchange.before_send = before_send
     exchange.sent = exchange.disconnected = False
+
+
+def _note_handshake(exchange: Exchange, error: OSError) -> None:
+    """Note why TLS did not come about, where that is known."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        exchange.certificate_problem = error.verify_message
+    elif isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+        exchange.speaks_no_tls = True
 
 
 def _bound(timeout_s: float | None, expired: type[Exception]) -> float | None:
@@ -168,8 +180,8 @@ class DeadlineStream(httpcore.NetworkStream):
             raise httpcore.ConnectTimeout(str(error)) from error
         except OSError as error:
             self.close()
-            if isinstance(error, ssl.SSLCertVerificationError) and (exchange := _current.get()):
-                exchange.certificate_problem = error.verify_message
+            if exchange := _current.get():
+                _note_handshake(exchange, error)
             raise httpcore.ConnectError(str(error)) from error
         except BaseException:
             self.close()

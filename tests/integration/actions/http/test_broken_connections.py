@@ -58,6 +58,19 @@ def test_a_server_that_speaks_no_tls_is_a_refused_connection(server):
     assert outcome(server, method="POST", endpoint={"url": url}) == ("network_connection_refused", True)
 
 
+def test_https_to_a_port_for_http_says_so(server):
+    """In words, and not in those of OpenSSL; whatever the server answers to what it can't read."""
+    server.read_first = False
+    url = server.url.replace("http:", "https:")
+    for answer in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"<html>400</html>", b"220 mail.test ESMTP\r\n"):
+        server.respond_raw(answer)
+        detail = failure(server, endpoint={"url": url}).detail
+        assert detail.code == "no_tls"
+        assert detail.message == "the server does not speak TLS at this port, and the URL begins with https://"
+        assert detail.suggestion is not None
+        assert "write http://" in detail.suggestion
+
+
 def test_a_reset_after_reading_is_not_repeated_where_that_is_unsafe(server):
     server.answer = reset
     assert outcome(server) == ("network_connection_refused", True)

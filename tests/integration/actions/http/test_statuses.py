@@ -55,6 +55,23 @@ def test_the_error_says_which_request_failed_and_how(server):
     assert entry["error"] == detail.message
 
 
+def test_not_found_is_told_of_what_was_looked_for(server):
+    """Most often one thing is not there, and not the endpoint. The category stays that of the contract."""
+    server.respond("404 Not Found")
+    by_id = failure(server, {"id": 5}, path="/users/{id}").detail
+    assert by_id.category == "api_endpoint_removed"
+    assert by_id.message == "the server answered 404 Not Found: there is nothing for this 'id'"
+    assert (
+        by_id.suggestion
+        == "check the value of 'id'; where no value is found, the URL of the action definition is wrong"
+    )
+    whole = failure(server, path="/users").detail
+    assert whole.message == "the server answered 404 Not Found"
+    assert whole.suggestion == "check the URL of the action definition"
+    server.respond("410 Gone")
+    assert "the endpoint was removed" in str(failure(server, {"id": 5}, path="/users/{id}").detail.suggestion)
+
+
 def test_a_conflict_under_a_key_that_the_server_honours_is_waited_for(server):
     server.respond("409 Conflict")
     keyed = definition(server, method="POST", effect="keyed")
