@@ -9,7 +9,13 @@ from celery.signals import celeryd_init, task_postrun, worker_init, worker_proce
 from workflow_state.actions.definitions.catalog import load_catalog
 from workflow_state.actions.storage.outputs import check_storage
 from workflow_state.engine.cancelling import take_over_revoke
-from workflow_state.engine.configuration import load_configuration, refuse_pool, refuse_queues, tell_ignored_settings
+from workflow_state.engine.configuration import (
+    load_configuration,
+    refuse_pool,
+    refuse_queues,
+    tell_ignored_settings,
+    tell_unknown_variables,
+)
 from workflow_state.engine.expiry import Expiry
 from workflow_state.engine.intake import Intake
 from workflow_state.engine.lease import Lease, keep_child_alive
@@ -71,6 +77,7 @@ def begin_worker(sender: Any = None, **_: Any) -> None:
         # Celery swallows other exceptions of a signal's receiver, and starts all the same.
         raise SystemExit(f"Error: {error}") from error
     tell_ignored_settings(app.conf)
+    tell_unknown_variables()
     never_subscribe()
     take_over_revoke(app)
     # Celery notes each queue that a callback names, and would read them all once it has connected anew.

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import re
 from base64 import b64decode
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -21,10 +22,13 @@ from workflow_state.globs import find_pattern_problem
 from workflow_state.hosts import read_host_list
 from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
 from workflow_state.variables import check_secret_patterns
+from workflow_state.wording import find_near_miss, shown
 
 PREFIX = "WORKFLOW_STATE_"
 # Keys may be written in either kind of base64.
 _STANDARD = str.maketrans("-_", "+/")
+# The commands that serve the run page read these by themselves.
+_OF_THE_RUN_PAGE = ("web_port", "web_token", "web_viewer_token")
 
 
 class Settings(BaseModel):
@@ -220,6 +224,28 @@ def _read_environment() -> dict[str, str]:
     given = {name.lower(): value for name, value in os.environ.items() if value}
     variables = {name: f"{PREFIX}{name}".lower() for name in Settings.model_fields}
     return {name: given[variable] for name, variable in variables.items() if variable in given}
+
+
+def find_unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each variable that is named like a setting and is none; its value is not shown.
+
+    find_unknown_variables({"WORKFLOW_STATE_ACTOINS": "actions/"})
+    ["WORKFLOW_STATE_ACTOINS is no setting and changes nothing; did you mean 'WORKFLOW_STATE_ACTIONS'?"]
+    """
+    known = {f"{PREFIX}{name}".upper() for name in (*Settings.model_fields, *_OF_THE_RUN_PAGE)}
+    unknown = (name for name, value in environment.items() if value and name.upper().startswith(PREFIX))
+    return [
+        f"{shown(name)} is no setting and changes nothing" + (f"; {guess}" if (guess := _guess(name, known)) else "")
+        for name in sorted(unknown)
+        if name.upper() not in known
+    ]
+
+
+def _guess(name: str, known: Iterable[str]) -> str:
+    # All begin alike, which would make each of them near.
+    names = [other.removeprefix(PREFIX) for other in sorted(known)]
+    near = find_near_miss(name.upper().removeprefix(PREFIX), names)
+    return f"did you mean '{PREFIX}{near}'?" if near else ""
 
 
 def read_http_library() -> str:

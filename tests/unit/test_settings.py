@@ -2,10 +2,12 @@
 
 import base64
 
+import click
 import pytest
 
+from workflow_state.cli.commands import commands
 from workflow_state.errors import SettingsError
-from workflow_state.settings import Settings, get_settings
+from workflow_state.settings import Settings, find_unknown_variables, get_settings
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +116,35 @@ def test_a_redis_behind_tls_has_to_prove_who_it_is_unless_the_url_says_otherwise
     """Celery refuses a URL that leaves it open; what is certain is better than a refusal."""
     monkeypatch.setenv("WORKFLOW_STATE_REDIS_URL", url)
     assert get_settings().redis_url == taken
+
+
+def test_an_unknown_variable_is_told_with_what_was_meant():
+    """Its value is not shown: it may be a password."""
+    variables = {
+        "WORKFLOW_STATE_ACTOINS": "hunter2",
+        "workflow_state_redis_ur": "hunter2",
+        "WORKFLOW_STATE_ZZZZZZ": "hunter2",
+        "WORKFLOW_STATE_EMPTY": "",
+        "Workflow_State_Log_Level": "info",
+        "WORKFLOW_STATE_WEB_TOKEN": "hunter2",
+        "_WORKFLOW_STATE_COMPLETE": "bash_source",
+        "HOME": "/",
+    }
+    assert find_unknown_variables(variables) == [
+        "WORKFLOW_STATE_ACTOINS is no setting and changes nothing; did you mean 'WORKFLOW_STATE_ACTIONS'?",
+        "WORKFLOW_STATE_ZZZZZZ is no setting and changes nothing",
+        "workflow_state_redis_ur is no setting and changes nothing; did you mean 'WORKFLOW_STATE_REDIS_URL'?",
+    ]
+
+
+def test_what_commands_read_by_themselves_is_known():
+    """Each option that can be given as a variable."""
+    groups = [commands]
+    while groups:
+        group = groups.pop()
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.resolve_command(context, [name])[1]
+            groups += [command] if isinstance(command, click.Group) else []
+            variables = {option.envvar: "x" for option in command.params if isinstance(option.envvar, str)}
+            assert find_unknown_variables(variables) == []

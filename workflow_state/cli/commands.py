@@ -18,6 +18,8 @@ from workflow_state.cli.exit_codes import INTERRUPTED
 from workflow_state.cli.help import help_end
 from workflow_state.cli.start import end_start
 
+_SETTINGS_BEGIN_WITH: Final = "WORKFLOW_STATE_"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -75,8 +77,21 @@ def load_command(name: str) -> click.Command:
     epilog=help_end(""),
 )
 @click.version_option(package_name="workflow-state")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Run plans of HTTP actions on Celery and Redis."""
+    # The log of the worker that `dev` starts says it.
+    if context.invoked_subcommand != "dev":
+        _warn_of_unknown_variables()
+
+
+def _warn_of_unknown_variables() -> None:
+    """Say which environment variables are named like a setting and are none."""
+    if any(name.upper().startswith(_SETTINGS_BEGIN_WITH) for name in os.environ):
+        from workflow_state.settings import find_unknown_variables  # noqa: PLC0415 - many commands need no settings
+
+        for sentence in find_unknown_variables(os.environ):
+            click.echo(f"warning: {sentence}", err=True)
 
 
 def run_command(arguments: Sequence[str] | None = None) -> int:

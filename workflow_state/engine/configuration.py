@@ -7,6 +7,7 @@ is, and told once when a worker starts. Dictionaries are merged. What can't hold
 import importlib
 import importlib.util
 import logging
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from celery.utils.imports import cwd_in_path
 from workflow_state.engine.callbacks import route_callback, route_ours
 from workflow_state.engine.sentinel import with_sentinels
 from workflow_state.errors import SettingsError
-from workflow_state.settings import get_settings
+from workflow_state.settings import find_unknown_variables, get_settings
 from workflow_state.store.names import use_key_prefix
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,12 @@ def tell_ignored_settings(settings: Mapping[str, Any]) -> None:
     """Say once, when a worker starts, which settings of a celeryconfig on the path are not followed, and why."""
     for name, reason in find_ignored(read_their_settings(), settings).items():
         logger.warning("celeryconfig.py sets %s, workflow_state keeps its own: %s", name, reason)
+
+
+def tell_unknown_variables() -> None:
+    """Say once, when a worker starts, which environment variables are named like a setting and are none."""
+    for sentence in find_unknown_variables(os.environ):
+        logger.warning("%s", sentence)
 
 
 def _our_options(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,16 @@ def test_a_valid_plan_from_standard_input(cli):
     assert (done.returncode, done.stdout) == (0, "valid: 2 actions in 2 levels\n")
 
 
+def test_a_variable_that_is_no_setting_is_told_once(cli):
+    """As a warning on standard error; the command does what it was asked to."""
+    done = cli("validate", "-", "--json", stdin=json.dumps(plan(a=[])), WORKFLOW_STATE_LOG_LEVLE="hunter2")
+    assert (done.returncode, json.loads(done.stdout)["valid"]) == (0, True)
+    assert done.stderr == (
+        "warning: WORKFLOW_STATE_LOG_LEVLE is no setting and changes nothing; "
+        "did you mean 'WORKFLOW_STATE_LOG_LEVEL'?\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "code", "message"),
     [

@@ -78,7 +78,7 @@ def start(tmp_path, redis_url):
                     stdout=log,
                     stderr=log,
                     cwd=tmp_path,
-                    env={**os.environ, "WORKFLOW_STATE_REDIS_URL": url},
+                    env={**os.environ, "WORKFLOW_STATE_REDIS_URL": url, "WORKFLOW_STATE_ACTOINS": "hunter2"},
                 )
             started.append(process)
             wait_until(lambda: READY in log_file.read_text() or process.poll() is not None, "it is ready, or refuses")
@@ -112,6 +112,10 @@ def test_what_correctness_rests_on_is_kept_and_told(start, service: Service):
     assert completes(url, service) == "completed"
     for name in KEPT:
         assert f"celeryconfig.py sets {name}, workflow_state keeps its own: {KEPT_SETTINGS[name]}" in log
+    # So is a variable that looks like a setting and is none, without its value.
+    told = "WORKFLOW_STATE_ACTOINS is no setting and changes nothing; did you mean 'WORKFLOW_STATE_ACTIONS'?"
+    assert log.count(told) == 1
+    assert "hunter2" not in log
 
 
 def test_dictionaries_are_merged_and_routes_do_not_take_our_tasks(start, service: Service):

@@ -294,6 +294,8 @@ def test_each_way_to_get_no_token_has_its_category(server, status, body, expecte
     assert outcome(server, method="POST") == expected
     error = failure(server, method="POST")
     assert error.detail.context["tokenUrl"] == f"{server.url}/token"
+    # What it says is about the token endpoint, and not about the URL of the action.
+    assert "nothing for this" not in error.detail.message
     assert [entry["request"]["url"] for entry in error.http_trace] == [f"{server.url}/token"]
     assert server.api_requests == []
 

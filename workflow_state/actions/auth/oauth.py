@@ -187,7 +187,8 @@ def _ask(
 ) -> Token | ErrorDetail:
     """Send the token request once."""
     # Asking for a token changes nothing, so it may be repeated whatever the action does.
-    as_safe = definition.model_copy(update={"effect": Effect.SAFE})
+    endpoint = definition.endpoint.model_copy(update={"url": grant.token_url})
+    as_safe = definition.model_copy(update={"effect": Effect.SAFE, "endpoint": endpoint})
     scrub = make_scrubber(grant.secrets)
     asked_at_s, started_at = time.monotonic(), datetime.now(UTC)
     request = make_http_request(_build_request(grant), max(0.001, ends_at_s - asked_at_s))
