@@ -140,11 +140,24 @@ def test_a_fix_is_for_the_plan_as_it_is_written():
 
 @pytest.mark.parametrize("value", [[], {}, "x", [1], [{"id": "a"}, None]])
 def test_what_is_no_list_of_actions_is_not_taken_for_them(value):
-    """Then both are told: what is unknown, and what is missing."""
-    assert places({"name": "n", "actons": value}) == [("/actions", None, None), ("/actons", None, None)]
+    """Nothing is said of what is in it."""
+    assert places({"name": "n", "actons": value}) == [("/actons", None, None)]
 
 
 def test_two_misspelt_lists_are_left_alone():
     """Nobody knows which one was meant."""
     action = {"id": "a", "actionDefinitionId": "x"}
-    assert len(problems_of({"name": "n", "actons": [action], "steps": [action]})) == 3
+    plan = {"name": "n", "actons": [action], "steps": [{**action, "dependencies": ["b"]}]}
+    assert [found["path"] for found in problems_of(plan)] == ["/actons", "/steps"]
+
+
+def test_a_field_that_is_missing_because_it_is_misspelt_is_told_once():
+    """Where it stands. One that is missing beside it is told too."""
+    assert places({"nmae": "n", "actions": [{"id": "a", "actionDefinition": "x"}]}) == [
+        ("/nmae", None, None),
+        ("/actions/0/actionDefinition", "a", None),
+    ]
+    assert [path for path, _, _ in places({"colour": "n", "actions": [{"id": "a", "actionDefinitionId": "x"}]})] == [
+        "/name",
+        "/colour",
+    ]

@@ -7,6 +7,7 @@ Values are shown only where no secret can be: someone may have put one into the 
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -56,8 +57,17 @@ _MS_OF_UNIT: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
 
 
 def describe_validation_error(error: ValidationError) -> list[DefinitionProblem]:
-    """Return what pydantic found, in words for someone who writes a definition."""
-    return [_explain(problem) for problem in error.errors(include_url=False)]
+    """Return what pydantic found, in words for someone who writes a definition.
+
+    A field that is missing because it is misspelt is told once, where it stands.
+    """
+    found = error.errors(include_url=False)
+    misspelt = {
+        (*problem["loc"][:-1], find_near_miss(str(problem["loc"][-1]), _fields()))
+        for problem in found
+        if problem["type"] == "extra_forbidden"
+    }
+    return [_explain(problem) for problem in found if problem["type"] != "missing" or problem["loc"] not in misspelt]
 
 
 def _explain(problem: ErrorDetails) -> DefinitionProblem:
@@ -88,9 +98,14 @@ def _without_union_tag(path: Path) -> Path:
     return (path[0], *path[2:]) if path[:1] == ("authentication",) else path
 
 
+@cache
+def _fields() -> list[str]:
+    """Return the names of all fields that a definition and its parts have."""
+    return sorted({field.alias or name for document in _DOCUMENTS for name, field in document.model_fields.items()})
+
+
 def _explain_unknown_field(name: str) -> str:
-    known = {field.alias or name for document in _DOCUMENTS for name, field in document.model_fields.items()}
-    guess = did_you_mean(name, sorted(known))
+    guess = did_you_mean(name, _fields())
     return "is not a field of a definition" + (f"; {guess}" if guess else "")
 
 

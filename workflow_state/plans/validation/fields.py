@@ -4,6 +4,7 @@ The words are for people and for language models that repair their plans. So the
 nothing of pydantic.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ _MODELS: Final[Mapping[tuple[str, ...], type[ContractModel]]] = {
 }
 _JSON_FIELDS: Final = frozenset({"inputs", "fallbackValue", "fallback_value", "value"})
 _SHORT_BITS: Final = 64
+_MEANT: Final = re.compile(r"did you mean '(\w+)'\?")
 _KINDS: Final = {
     "bool": "true or false",
     "datetime": "a time in ISO 8601 with its offset, as in 2026-01-31T12:00:00+00:00",
@@ -67,7 +69,18 @@ def parse_plan(data: Any) -> tuple[ExecutionPlan | None, list[PlanProblem]]:
         return plan, [*_check_titles(plan)]
     except ValidationError as error:
         details = error.errors(include_url=False)
-    return None, [_explain(detail, data) for detail in details if not _is_no_json(detail)]
+    found = [(detail, _explain(detail, data)) for detail in details if not _is_no_json(detail)]
+    # A field that is missing because it is misspelt is told once, where it stands.
+    misspelt = {_name_meant(problem) for detail, problem in found if detail["type"] == "extra_forbidden"}
+    return None, [
+        problem for detail, problem in found if detail["type"] != "missing" or problem["path"] not in misspelt
+    ]
+
+
+def _name_meant(problem: PlanProblem) -> str:
+    """Return the place where a misspelt field belongs, or an empty text where nobody knows."""
+    meant = _MEANT.fullmatch(problem.get("suggestion", ""))
+    return f"{problem['path'].rpartition('/')[0]}/{meant[1]}" if meant else ""
 
 
 def _check_titles(plan: ExecutionPlan) -> Iterator[PlanProblem]:
