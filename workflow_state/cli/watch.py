@@ -181,7 +181,7 @@ def _read_patiently(execution_id: str, watching: Watching) -> tuple[ExecutionSta
                 # Its own Redis does not come back.
                 require_running(watching.engine)
             if not told:
-                click.echo(f"{error}; waiting until it is there again", err=True)
+                click.echo(f"{str(error).rstrip('.')}; waiting until it is there again", err=True)
                 told = True
             time.sleep(_AWAY_POLL_S)
 
