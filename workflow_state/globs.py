@@ -17,8 +17,10 @@ def fits(name: str, patterns: Iterable[str]) -> bool:
 
 def find_pattern_problem(pattern: object) -> str | None:
     """Return why something is no pattern, to be read after its place in the list, or None where it is one."""
-    if not isinstance(pattern, str) or not pattern.strip():
+    if not isinstance(pattern, str):
         return "is no text"
+    if not pattern.strip():
+        return "is empty"
     if len(pattern) > LONGEST_PATTERN:
         return f"has more than {LONGEST_PATTERN} characters"
     return None

@@ -15,6 +15,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 
 from workflow_state.encryption import KEY_BYTES
 from workflow_state.errors import SettingsError
@@ -257,6 +258,20 @@ def read_http_library() -> str:
     return _read_environment().get("http_library", "").lower()
 
 
+def _describe(problem: ErrorDetails) -> str:
+    """Return what is wrong with a value, without the value: someone may have put a secret there."""
+    match problem["type"]:
+        case "int_parsing":
+            return "must be a whole number"
+        case "greater_than_equal":
+            return f"must be at least {problem['ctx']['ge']}"
+        case "literal_error":
+            return f"must be {problem['ctx']['expected']}"
+        case "bool_parsing":
+            return "must be 0 or 1"
+    return problem["msg"].removeprefix("Value error, ")
+
+
 @cache
 def get_settings() -> Settings:
     """Return the settings of this process, which are read from the environment at the first call.
@@ -266,8 +281,5 @@ def get_settings() -> Settings:
     try:
         return Settings.model_validate(_read_environment())
     except ValidationError as error:
-        problems = [
-            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        ]
+        problems = [f"{PREFIX}{str(problem['loc'][0]).upper()}: {_describe(problem)}" for problem in error.errors()]
         raise SettingsError("; ".join(problems)) from error

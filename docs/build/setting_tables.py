@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
+from annotated_types import Ge
 from command_reference import contexts_of_commands
 from pydantic.fields import FieldInfo
 from writing import cell
@@ -21,7 +22,8 @@ def describe_settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
         default = _default(field.get_default(call_default_factory=True))
-        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {cell(said.get(name, ''))}{_choice(field)} |")
+        told = f"{cell(said.get(name, ''))}{_choice(field)}{_least(field)}"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {told} |")
     rows += [
         f"| `{variable}` | {_default(option.default)} | The option `{option.opts[0]}` of {_listed(names)}. |"
         for variable, (option, names) in _options_with_a_variable().items()
@@ -40,6 +42,12 @@ def _choice(field: FieldInfo) -> str:
         return ""
     *first, last = (f"`{word}`" for word in get_args(field.annotation))
     return f" {', '.join(first)} or {last}."
+
+
+def _least(field: FieldInfo) -> str:
+    """Return the least value of a number, where that is more than the obvious."""
+    least = next((rule.ge for rule in field.metadata if isinstance(rule, Ge)), None)
+    return f" At least {least}." if isinstance(least, int) and least > 1 else ""
 
 
 def _attribute_docstrings(model: type) -> dict[str, str]:

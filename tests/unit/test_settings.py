@@ -44,6 +44,22 @@ def test_every_wrong_value_is_named_at_once(monkeypatch):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("MAX_ELEMENTS", "1e5", "must be a whole number"),
+        ("MAX_STATE_BYTES", "2000", "must be at least 1048576"),
+        ("LOG_LEVEL", "loud", "must be 'debug', 'info', 'warn' or 'error'"),
+        ("EXPIRE_OUTPUTS", "never", "must be 0 or 1"),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(monkeypatch, name, text, said):
+    monkeypatch.setenv(f"WORKFLOW_STATE_{name}", text)
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    assert str(caught.value) == f"WORKFLOW_STATE_{name}: {said}"
+
+
 def test_an_empty_variable_is_no_value(monkeypatch):
     """Compose passes empty variables for unset ones."""
     monkeypatch.setenv("WORKFLOW_STATE_RETENTION_S", "")

@@ -7,6 +7,7 @@ _AFTER_AN_EXECUTION: Final = (
     "0 completed, 1 failed, or Redis did, 2 wrong usage, plan or setting, 3 cancelled, 130 Ctrl-C."
 )
 _OTHERWISE: Final = "0 done, 1 Redis failed, 2 wrong usage, plan, id or setting, 130 Ctrl-C."
+_WITHOUT_REDIS: Final = "0 done, 2 wrong usage, plan, id or setting, 130 Ctrl-C."
 _UNTIL_CTRL_C: Final = "0 ended by Ctrl-C, 1 Redis failed, 2 wrong usage or setting."
 
 _EXIT_CODES: Final[Mapping[str, str]] = {
@@ -14,6 +15,10 @@ _EXIT_CODES: Final[Mapping[str, str]] = {
     "dev": _UNTIL_CTRL_C,
     "run": _AFTER_AN_EXECUTION,
     "web": _UNTIL_CTRL_C,
+    **dict.fromkeys(
+        ("actions", "actions import", "actions list", "actions show", "completion", "schema", "validate"),
+        _WITHOUT_REDIS,
+    ),
     "status": f"0 it is there; with --watch {_AFTER_AN_EXECUTION}",
 }
 _EXAMPLES: Final[Mapping[str, Sequence[str]]] = {

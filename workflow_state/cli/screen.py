@@ -1,5 +1,6 @@
 """What `run` and `status --watch` show on a terminal, and the exit code that an execution stands for."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -121,7 +122,8 @@ def next_commands(state: ExecutionState) -> list[str]:
         commands = [f"resume {state.id}"]
     elif waiting := [item for item in state.confirmations if item.confirmed is None]:
         # Of a list's elements hundreds may wait.
-        commands = [f"confirm {state.id} {item.action_id}" for item in waiting[:_MOST_QUESTIONS]]
+        # Without quotes a shell takes `pay[3]` for a pattern of files.
+        commands = [f"confirm {state.id} {shlex.quote(item.action_id)}" for item in waiting[:_MOST_QUESTIONS]]
     return [f"  next: workflow-state {plain(command)}" for command in commands]
 
 

@@ -152,11 +152,10 @@ def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator
     while state.status not in ENDED:
         if watching.answer:
             _answer_all(state, watching.answer)
-        reading_s = time.monotonic()
-        state = _read_patiently(state.id, watching)
+        state, took_s = _read_patiently(state.id, watching)
         yield state
         # A huge plan's state takes long to read: a tenth of the time is enough to spend on looking.
-        time.sleep(max(_POLL_S, 9 * (time.monotonic() - reading_s)) if state.status not in ENDED else 0)
+        time.sleep(max(_POLL_S, 9 * took_s) if state.status not in ENDED else 0)
         if watching.engine:
             require_running(watching.engine)
         elif (
@@ -166,22 +165,23 @@ def _states_until_the_end(state: ExecutionState, watching: Watching) -> Iterator
             screen.tell_missing_worker(state.id)
 
 
-def _waits_for_a_worker(state: ExecutionState, since_s: float) -> bool:
-    return state.status is ExecutionStatus.INITIALIZING and time.monotonic() - since_s > _BEGUN_WITHIN_S
+def _read_patiently(execution_id: str, watching: Watching) -> tuple[ExecutionState, float]:
+    """Return the state, and for how many seconds it was read, without the time for which Redis was away.
 
-
-def _read_patiently(execution_id: str, watching: Watching) -> ExecutionState:
-    """Return the state; while Redis is away, say so once and wait for it. The execution does so too."""
+    While Redis is away, this says so once and waits for it. The execution does so too.
+    """
     told = False
     while True:
+        begun_s = time.monotonic()
         try:
-            return get_execution_state(execution_id)
+            state = get_execution_state(execution_id)
+            return state, time.monotonic() - begun_s
         except BrokerUnavailableError as error:
             if watching.engine:
                 # Its own Redis does not come back.
                 require_running(watching.engine)
             if not told:
-                click.echo(f"{error}; waiting until it is there again", err=True)
+                click.echo(f"{str(error).rstrip('.')}; waiting until it is there again", err=True)
                 told = True
             time.sleep(_AWAY_POLL_S)
 

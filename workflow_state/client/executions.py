@@ -25,6 +25,7 @@ from workflow_state.store.waiting import read_asks, release
 
 _LISTED_AT_ONCE = 100
 _WORKER_ANSWERS_WITHIN_S = 1.5
+_MOST_ELEMENTS_TOLD = 5
 _SUMMARY_FIELDS = ("planId", "name", "status", "submittedAt", "startedAt", "completedAt")
 
 
@@ -175,9 +176,20 @@ def confirm_action(
     outcome = release(store, action_id, how="answer", answer=answer, digest=digest)
     asked = read_asks(store, action_id)
     if outcome != "released":
+        if elements := _waiting_elements(state, action_id):
+            raise ConfirmationError(f"{action_id} is a list, of which each element is answered by itself: {elements}")
         raise ConfirmationError(_why_not(outcome, action_id, asked[-1] if asked else {}))
     publish_message(app, store, action_id)
     return confirmation_states({action_id: asked[-1:]}, read_actions(store, [name]))[-1]
+
+
+def _waiting_elements(state: ExecutionState, action_id: str) -> str:
+    """Return the elements of the action's list that wait for an answer, the first ones if they are many."""
+    waiting = [item.action_id for item in state.confirmations if item.confirmed is None]
+    elements = [name for name in waiting if name.startswith(f"{action_id}[")]
+    elements.sort(key=lambda name: int(name.partition("[")[2].rstrip("]")))
+    more = len(elements) - _MOST_ELEMENTS_TOLD
+    return ", ".join(elements[:_MOST_ELEMENTS_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def _why_not(outcome: str, action_id: str, ask: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from workflow_state.errors import (
     WorkflowStateError,
 )
 from workflow_state.logger import WorkflowLogger
-from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal
+from workflow_state.rules.allowed_definitions import NOT_ALLOWED, explain_refusal, suggest_remedy
 from workflow_state.rules.limits import find_full, is_half_full
 from workflow_state.rules.policy import DEFINITION_UNUSABLE, outcome_unknown
 from workflow_state.rules.states import with_unneeded
@@ -158,6 +158,7 @@ def _load_allowed_definition(definition_id: str, context: AttemptContext) -> Act
             code=NOT_ALLOWED,
             message=f"{why}; nothing was sent",
             context={"actionDefinitionId": definition_id},
+            suggestion=suggest_remedy(definition_id, context.definitions),
         )
         raise HttpActionError(detail)
     return load_action_definition(definition_id)

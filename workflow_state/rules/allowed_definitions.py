@@ -54,12 +54,27 @@ def explain_refusal(definition_id: str, of_process: Sequence[str], of_execution:
     return None
 
 
+def suggest_remedy(definition_id: str, of_execution: Sequence[str] | None) -> str:
+    """Return what to do where `explain_refusal` refuses a definition."""
+    if of_execution is None or fits(definition_id, of_execution):
+        return "use one of these, or add it to WORKFLOW_STATE_ALLOWED_DEFINITIONS, wherever that is set"
+    if joined := next((pattern for pattern in of_execution if "," in pattern), None):
+        each = "--definitions 'crm.*' --definitions mail.send"
+        return f"'{shown(joined)}' is one pattern: write each pattern by itself, as in {each}"
+    return "use one of these, or submit the plan for it as well: definitions=[…], or --definitions of the command"
+
+
 def find_refused(
     plan: ExecutionPlan, of_process: Sequence[str], of_execution: Sequence[str] | None
 ) -> list[PlanProblem]:
     """Return a problem for each action of the plan whose definition may not be used; the lists as above."""
     return [
-        PlanProblem(code=NOT_ALLOWED, path=f"/actions/{index}/actionDefinitionId", message=why)
+        PlanProblem(
+            code=NOT_ALLOWED,
+            path=f"/actions/{index}/actionDefinitionId",
+            message=why,
+            suggestion=suggest_remedy(action.action_definition_id, of_execution),
+        )
         for index, action in enumerate(plan.actions)
         if (why := explain_refusal(action.action_definition_id, of_process, of_execution))
     ]

@@ -190,12 +190,16 @@ def _find_offer(client: Redis) -> Offer:
         _offers[reign] = offer
         _last_reigns[_address(client)] = reign
     logger.info(
-        "The mark of an unsafe request waits for: %s (a replica takes %.1f ms, the disk %.1f ms)",
+        "The mark of an unsafe request waits for: %s (a replica: %s, the disk: %s)",
         need_of_mark(offer),
-        replica_ms,
-        disk_ms,
+        _told(replica_ms),
+        _told(disk_ms),
     )
     return offer
+
+
+def _told(milliseconds: float) -> str:
+    return "not in time" if milliseconds == _NEVER_MS else f"{milliseconds:.1f} ms"
 
 
 def _note_replica(client: Redis, reign: str, *, has_one: bool) -> bool:

@@ -207,6 +207,8 @@ def _refusal(status: int, code: str, message: str) -> Response:
 def _unauthorized(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(read_page("sign_in.html", request), status_code=401)
-    answer = _refusal(401, "no_token", "sign in with ?token=…, or send Authorization: Bearer")
+    answer = _refusal(
+        401, "no_token", "the token is missing or wrong: open the page with ?token=…, or send Authorization: Bearer …"
+    )
     answer.headers["WWW-Authenticate"] = "Bearer"
     return answer

@@ -179,3 +179,18 @@ def test_status_counts_the_elements_of_a_list(cli, redis_url, worker, service, l
     wait_until(lambda: "2 of 3 done" in cli("status", handle.id, redis_url=redis_url).stdout, f"two are done: {shown}")
     service.released.update(names)
     assert handle.get(timeout=30)["status"] == "completed"
+
+
+def test_elements_that_wait_are_named_as_a_shell_takes_them(cli, redis_url, worker):
+    """A list is not answered as a whole: the error says which elements wait."""
+    question = {"required": True, "title": "Send it?", "message": "Really."}
+    each = action("each", forEach="${inputs.items}", inputs={"name": "x"}, userConfirmation=question)
+    asking = execute_plan.delay({**plan(each), "inputs": {"items": [1, 2]}}).id
+    wait_until(lambda: len(get_execution_state(asking).confirmations) == 2, "both elements ask")
+    shown = cli("status", asking, redis_url=redis_url).stdout
+    for index in range(2):
+        assert f"  next: workflow-state confirm {asking} 'each[{index}]'\n" in shown
+    refused = cli("confirm", asking, "each", "--reject", redis_url=redis_url)
+    assert refused.returncode == 2
+    assert "each is a list, of which each element is answered by itself: each[0], each[1]" in refused.stderr
+    cli("cancel", asking, redis_url=redis_url)

@@ -435,7 +435,8 @@ def test_nothing_is_told_without_the_token(worker, redis_url):
         assert client.get("/static/style.css").status_code == 200
         for wrong in ("", "x", token[:-1], token + "x"):
             assert client.get("/", params={"token": wrong}).status_code == 401
-            assert client.get("/", headers={"Authorization": f"Bearer {wrong}".strip()}).status_code == 401
+            refused = client.get("/", headers={"Authorization": f"Bearer {wrong}".strip()})
+            assert (refused.status_code, "missing or wrong" in refused.json()["error"]["message"]) == (401, True)
             assert client.get("/", headers={"Cookie": f"workflow_state_web={wrong}"}).status_code == 401
         assert client.get("/", headers={"Cookie": f"workflow_state_web={token}"}).status_code == 401
         assert client.get("/api/executions", headers={"Authorization": f"Bearer {token}"}).status_code == 200

@@ -145,6 +145,7 @@ def test_a_worker_sends_only_what_it_allows(service: Service, cli, plan_file, re
         assert (
             "not in WORKFLOW_STATE_ALLOWED_DEFINITIONS, which allows e*o, fetch.*; nothing was sent" in error["message"]
         )
+        assert "add it to WORKFLOW_STATE_ALLOWED_DEFINITIONS" in error["suggestion"]
     [sent] = service.requests_to(f"/echo/{name}")
     assert sent["path"] == f"/echo/{name}-get"
 
@@ -153,4 +154,4 @@ def test_the_command_refuses_a_plan_that_uses_another_definition(cli, plan_file,
     refused = cli("submit", plan_file(plan(posting("x"))), "--definitions", "e*", redis_url=redis_url)
     assert refused.returncode == 2
     assert "definition_not_allowed at /actions/0/actionDefinitionId" in refused.stderr
-    assert "it was submitted for e*" in refused.stderr
+    assert "it was submitted for e* (use one of these, or submit the plan for it as well:" in refused.stderr

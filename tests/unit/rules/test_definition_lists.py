@@ -3,7 +3,12 @@
 import pytest
 
 from workflow_state.errors import SettingsError, WorkflowStateError
-from workflow_state.rules.allowed_definitions import explain_refusal, find_refused, read_definitions_option
+from workflow_state.rules.allowed_definitions import (
+    explain_refusal,
+    find_refused,
+    read_definitions_option,
+    suggest_remedy,
+)
 from workflow_state.schema import ExecutionPlan
 from workflow_state.settings import get_settings
 
@@ -35,6 +40,20 @@ def test_each_action_with_another_definition_is_told():
     assert paths == ["/actions/1/actionDefinitionId", "/actions/2/actionDefinitionId"]
 
 
+@pytest.mark.parametrize(
+    ("of_execution", "advised"),
+    [
+        (None, "WORKFLOW_STATE_ALLOWED_DEFINITIONS"),
+        (["crm.*"], "WORKFLOW_STATE_ALLOWED_DEFINITIONS"),
+        (["mail.*"], "definitions=[…], or --definitions"),
+        ([], "definitions=[…], or --definitions"),
+        (["crm.*,mail.*"], "'crm.*,mail.*' is one pattern: write each pattern by itself"),
+    ],
+)
+def test_what_to_do_depends_on_the_list_that_refuses(of_execution, advised):
+    assert advised in suggest_remedy("crm.get", of_execution)
+
+
 def test_the_option_is_a_list_of_patterns():
     assert read_definitions_option(None) is None
     assert read_definitions_option([]) == []
@@ -43,6 +62,8 @@ def test_the_option_is_a_list_of_patterns():
     for wrong in ("crm.*", b"crm", {"a": 1}, [None], [" "], 7, True):
         with pytest.raises(WorkflowStateError, match="definitions"):
             read_definitions_option(wrong)
+    with pytest.raises(WorkflowStateError, match=r"an entry of definitions is empty; write ids and patterns"):
+        read_definitions_option([""])
 
 
 def test_a_wrong_setting_is_an_error_at_start(monkeypatch):
