@@ -17,6 +17,7 @@ ones who read it, and go on.
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from typing import Any
 
 from celery import states
 from celery.backends.redis import ResultConsumer  # type: ignore[attr-defined] # the stubs lack it
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from workflow_state.errors import DecryptionError
@@ -150,9 +152,18 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
                 super().on_wait_for_pending(result, **kwargs)
 
     def cancel_for(self, task_id: str) -> None:
-        """Listen for a result no more. A handle says so when it is thrown away, in each process that has it."""
+        """Listen for a result no more. A handle says so when it is thrown away, in each process that has it.
+
+        That is in a destructor, whose errors nobody can catch: Python would print them, whole. In a process that ends
+        the connection ends anyway, and to connect anew would fail for want of modules, or wait for a silent Redis.
+        """
+        if sys.is_finalizing():
+            return
         self._begin_in_child()
-        super().cancel_for(task_id)
+        try:
+            super().cancel_for(task_id)
+        except RedisError as error:
+            logger.debug("Redis refuses to end a subscription: %s", error)
 
 
 def _decode(decode: Callable[[Any], Any], payload: Any) -> Any:
