@@ -23,15 +23,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import states
 from celery.backends.redis import ResultConsumer  # type: ignore[attr-defined] # the stubs lack it
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from workflow_state.errors import DecryptionError
-from workflow_state.store.connection import forget_connections
+from workflow_state.errors import BrokerUnavailableError, DecryptionError
+from workflow_state.store.connection import broker_errors, forget_connections
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +81,12 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
             raise
         except self._connection_errors as error:
             self._note_loss(error)
+        except RedisError as error:
+            self._refuse(error)
+
+    @broker_errors()
+    def _refuse(self, error: RedisError) -> NoReturn:
+        raise error
 
     def _note_loss(self, error: Exception) -> None:
         self._must_connect = True
@@ -118,6 +124,8 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
                 self._reconnect_pubsub()
         except self._connection_errors as error:
             self._note_loss(error)
+        except RedisError as error:
+            self._refuse(error)
         else:
             if self._is_told:
                 logger.info("Redis is there again; the results that were missed have been read")
@@ -162,7 +170,7 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
         self._begin_in_child()
         try:
             super().cancel_for(task_id)
-        except RedisError as error:
+        except BrokerUnavailableError as error:
             logger.debug("Redis refuses to end a subscription: %s", error)
 
 
