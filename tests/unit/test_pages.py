@@ -14,6 +14,7 @@ from helpers.pages.markdown import PAGES, ROOT, anchors_of, blocks_of, links_of
 from helpers.plans import action
 
 import workflow_state
+from workflow_state import errors
 from workflow_state.actions.definitions.files import read_definition_files
 from workflow_state.celery import app
 from workflow_state.cli.commands import commands
@@ -49,6 +50,15 @@ def test_each_public_name_is_in_the_reference():
     """With a heading, or in the table of documents."""
     page = (ROOT / "docs" / "reference" / "python.md").read_text()
     assert [name for name in workflow_state.__all__ if f"\n### {name}\n" not in page and f"`{name}`" not in page] == []
+
+
+def test_the_page_of_exceptions_has_the_tree_and_no_other_name():
+    """The tree is that of the module; whatever else is named is public."""
+    page = (ROOT / "docs" / "how-to" / "exceptions.md").read_text()
+    (tree,) = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert tree.strip() in re.sub(r"^    ", "", errors.__doc__, flags=re.MULTILINE)
+    named = set(re.findall(r"`(\w+Error)`", page)) | set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    assert named - {"execute_plan"} <= set(workflow_state.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
