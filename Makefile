@@ -1,4 +1,4 @@
-.PHONY: check test chaos demo bench recovery docs docs-site format clean pictures lock lowest httpx2
+.PHONY: release check test chaos demo bench recovery docs docs-site format clean pictures lock lowest httpx2
 
 check:
 	./run check
@@ -58,6 +58,10 @@ lowest: $(UV)
 httpx2:
 	WORKFLOW_STATE_HTTP_LIBRARY=httpx2 ./run test -n 2 tests/unit/actions tests/integration/actions \
 	    tests/acceptance/running/test_execution.py
+
+# Version, changelog, build, check of both files, tag; nothing is pushed. VERSION=0.2.0 names it.
+release:
+	.venv/bin/python tools/release.py $(VERSION)
 
 format:
 	.venv/bin/ruff check --fix .

@@ -21,6 +21,7 @@ from workflow_state.encryption import KEY_BYTES
 from workflow_state.errors import SettingsError
 from workflow_state.globs import find_pattern_problem
 from workflow_state.hosts import read_host_list
+from workflow_state.installation import install_command
 from workflow_state.redis_url import SENTINEL_SCHEME, read_sentinel_url
 from workflow_state.variables import check_secret_patterns
 from workflow_state.wording import find_near_miss, shown
@@ -189,7 +190,7 @@ def _decode_keys(text: str) -> list[bytes]:
             )
         keys.append(key)
     if keys and importlib.util.find_spec("cryptography") is None:
-        raise ValueError("needs the package cryptography: pip install 'workflow-state[encryption]'")
+        raise ValueError(f"needs the package cryptography: {install_command('encryption')}")
     return keys
 
 

@@ -14,6 +14,7 @@ from helpers.pages.markdown import PAGES, ROOT, anchors_of, blocks_of, links_of
 from helpers.plans import action
 
 import workflow_state
+from workflow_state import errors
 from workflow_state.actions.definitions.files import read_definition_files
 from workflow_state.celery import app
 from workflow_state.cli.commands import commands
@@ -26,7 +27,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 # What every machine that runs this has, or can be expected to know.
 OTHERS = {"cd", "mkdir", "touch", "rm", "export", "eval", "python", "redis-cli", "redis-server", "curl", "tee", "head"}
-OTHERS |= {"pytest", "git", "kill", "systemctl", "cp", "cat", "openssl"}
+OTHERS |= {"pytest", "python3", ".", "git", "kill", "systemctl", "cp", "cat", "openssl"}
 
 
 def test_what_is_made_from_the_code_is_up_to_date(monkeypatch):
@@ -49,6 +50,15 @@ def test_each_public_name_is_in_the_reference():
     """With a heading, or in the table of documents."""
     page = (ROOT / "docs" / "reference" / "python.md").read_text()
     assert [name for name in workflow_state.__all__ if f"\n### {name}\n" not in page and f"`{name}`" not in page] == []
+
+
+def test_the_page_of_exceptions_has_the_tree_and_no_other_name():
+    """The tree is that of the module; whatever else is named is public."""
+    page = (ROOT / "docs" / "how-to" / "exceptions.md").read_text()
+    (tree,) = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert tree.strip() in re.sub(r"^    ", "", errors.__doc__, flags=re.MULTILINE)
+    named = set(re.findall(r"`(\w+Error)`", page)) | set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE))
+    assert named - {"execute_plan"} <= set(workflow_state.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -141,10 +151,12 @@ def check(words):
             check(rest)
         case "pip":
             assert rest[0] == "install"
-            for extra in re.findall(r"workflow-state\[([\w,]+)\]", " ".join(rest)):
+            # No index has it yet.
+            assert not any(word.startswith("workflow-state") for word in rest), words
+            for extra in re.findall(r"(?:workflow-state|\.)\[([\w,]+)\]", " ".join(rest)):
                 assert set(extra.split(",")) <= EXTRAS.keys()
         case "make":
-            assert set(rest) <= set(TARGETS)
+            assert {word for word in rest if "=" not in word} <= set(TARGETS)
         case "./run":
             assert re.search(rf"^{rest[0]}( \||\))", (ROOT / "run").read_text(), re.MULTILINE)
         case "docker":

@@ -1,12 +1,14 @@
 """Settings from the environment."""
 
 import base64
+import re
 
 import click
 import pytest
 
 from workflow_state.cli.commands import commands
 from workflow_state.errors import SettingsError
+from workflow_state.installation import install_command
 from workflow_state.settings import Settings, find_unknown_variables, get_settings
 
 
@@ -114,7 +116,7 @@ def test_keys_need_their_package(monkeypatch):
     """It is an extra, and the error has the line that installs it."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setenv("WORKFLOW_STATE_KEYS", "A" * 43)
-    with pytest.raises(SettingsError, match=r"WORKFLOW_STATE_KEYS: .*pip install 'workflow-state\[encryption\]'"):
+    with pytest.raises(SettingsError, match=f"WORKFLOW_STATE_KEYS: .*{re.escape(install_command('encryption'))}"):
         get_settings()
 
 

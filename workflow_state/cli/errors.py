@@ -27,9 +27,9 @@ _UNKNOWN_DEFINITION: Final = "unknown_action_definition"
 def tell(error: Exception) -> int | None:
     """Print what has gone wrong and what to do next, and return the exit code; None for an error of our own making."""
     exit_code = USAGE_ERROR
-    if isinstance(error, BrokerUnavailableError) and isinstance(error.__cause__, Exception):
+    if isinstance(error, BrokerUnavailableError) and isinstance(error.__context__, Exception):
         # The command knows which server it asked, and how to start one.
-        return tell(error.__cause__)
+        return tell(error.__context__)
     if isinstance(error, WorkflowStateError):
         lines = [str(error), *_advise(error)]
     elif "redis" in sys.modules and (of_redis := _lines_about_redis(error)):

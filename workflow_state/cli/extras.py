@@ -3,6 +3,7 @@
 import importlib.util
 
 from workflow_state.errors import SettingsError
+from workflow_state.installation import install_command
 
 
 def require_extra(extra: str, what: str, *modules: str) -> None:
@@ -12,4 +13,4 @@ def require_extra(extra: str, what: str, *modules: str) -> None:
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise SettingsError(f"{what} needs {' and '.join(missing)}: pip install 'workflow-state[{extra}]'")
+        raise SettingsError(f"{what} needs {' and '.join(missing)}: {install_command(extra)}")

@@ -78,6 +78,11 @@ class ExecutionHandle(AsyncResult):  # type: ignore[type-arg]
         return state
 
     @broker_errors()
+    def forget(self) -> None:
+        """Delete what Celery stored of the end, as its own does."""
+        super().forget()
+
+    @broker_errors()
     def revoke(self, *_: Any, **__: Any) -> None:
         """Cancel the execution, as `cancel_execution` does: also where no worker runs, and through their restart.
 

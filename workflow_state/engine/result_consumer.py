@@ -17,19 +17,21 @@ ones who read it, and go on.
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, NoReturn
 
 from celery import states
 from celery.backends.redis import ResultConsumer  # type: ignore[attr-defined] # the stubs lack it
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from workflow_state.errors import DecryptionError
-from workflow_state.store.connection import forget_connections
+from workflow_state.errors import BrokerUnavailableError, DecryptionError
+from workflow_state.store.connection import broker_errors, forget_connections
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +81,12 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
             raise
         except self._connection_errors as error:
             self._note_loss(error)
+        except RedisError as error:
+            self._refuse(error)
+
+    @broker_errors()
+    def _refuse(self, error: RedisError) -> NoReturn:
+        raise error
 
     def _note_loss(self, error: Exception) -> None:
         self._must_connect = True
@@ -116,6 +124,8 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
                 self._reconnect_pubsub()
         except self._connection_errors as error:
             self._note_loss(error)
+        except RedisError as error:
+            self._refuse(error)
         else:
             if self._is_told:
                 logger.info("Redis is there again; the results that were missed have been read")
@@ -150,9 +160,18 @@ class PatientConsumer(ResultConsumer):  # type: ignore[misc] # the stubs lack it
                 super().on_wait_for_pending(result, **kwargs)
 
     def cancel_for(self, task_id: str) -> None:
-        """Listen for a result no more. A handle says so when it is thrown away, in each process that has it."""
+        """Listen for a result no more. A handle says so when it is thrown away, in each process that has it.
+
+        That is in a destructor, whose errors nobody can catch: Python would print them, whole. In a process that ends
+        the connection ends anyway, and to connect anew would fail for want of modules, or wait for a silent Redis.
+        """
+        if sys.is_finalizing():
+            return
         self._begin_in_child()
-        super().cancel_for(task_id)
+        try:
+            super().cancel_for(task_id)
+        except BrokerUnavailableError as error:
+            logger.debug("Redis refuses to end a subscription: %s", error)
 
 
 def _decode(decode: Callable[[Any], Any], payload: Any) -> Any:

@@ -6,8 +6,15 @@ from typing import Any, TypeVar
 
 from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined] # stubs of an older kombu
 from redis import Redis
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from workflow_state.errors import BrokerUnavailableError, SettingsError
@@ -33,17 +40,33 @@ class NotSafeError(RedisConnectionError):
 
 @contextmanager
 def broker_errors() -> Iterator[None]:
-    """Raise a BrokerUnavailableError for whatever goes wrong with Redis in the block; also a decorator."""
+    """Raise a BrokerUnavailableError for whatever goes wrong with Redis in the block; also a decorator.
+
+    The message has all that the other errors say. They are its `__context__`, and are not printed: Celery, kombu and
+    redis-py would show sixty lines of their own code.
+    """
     try:
         yield
     except BrokerUnavailableError:
         raise
     except NotSafeError as error:
-        raise BrokerUnavailableError(str(error)) from error
+        raise BrokerUnavailableError(str(error)) from None
     except CONNECTION_ERRORS as error:
-        is_away = isinstance(error, LOST_CONNECTION)
-        what = "Redis can't be reached" if is_away else "Redis refuses what it is asked"
-        raise BrokerUnavailableError(f"{what}: {error}") from error
+        raise BrokerUnavailableError(f"{_name_trouble(error)}: {error}") from None
+
+
+def _name_trouble(error: Exception) -> str:
+    match error:
+        case AuthenticationError() | NoPermissionError():
+            # A lost connection as well, for redis-py.
+            return "Redis refuses the login"
+        case BusyLoadingError():
+            return "Redis is still loading its data"
+        case ReadOnlyError():
+            return "Redis is a read-only replica"
+        case OutOfMemoryError():
+            return "Redis has no memory left"
+    return "Redis can't be reached" if isinstance(error, LOST_CONNECTION) else "Redis refuses what it is asked"
 
 
 def forget_connections(client: Redis) -> None:

@@ -7,11 +7,13 @@ PYTEST_DONT_REWRITE: pytest warns where a conftest.py imports a plugin before it
 rewrite: no assert statement is in here.
 """
 
+from workflow_state.installation import install_command
+
 try:
     import pytest
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        "workflow_state.testing needs pytest: pip install 'workflow-state[testing]'", name="pytest"
+        f"workflow_state.testing needs pytest: {install_command('testing')}", name="pytest"
     ) from error
 
 from workflow_state.testing.answers import Answer, ReceivedRequest, make_answer

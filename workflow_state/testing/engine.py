@@ -21,6 +21,7 @@ from workflow_state.celery import app
 from workflow_state.engine.configuration import load_configuration
 from workflow_state.engine.local import Engine, find_server, local_redis, local_worker
 from workflow_state.errors import SettingsError
+from workflow_state.installation import install_command
 from workflow_state.schema import ActionDefinition
 from workflow_state.settings import PREFIX, get_settings
 from workflow_state.store.connection import redis_client
@@ -77,7 +78,7 @@ def run_shared_engine() -> Iterator[SharedEngine]:
         find_server()
     except SettingsError as error:
         raise SettingsError(
-            "the tests need a Redis server to start: pip install 'workflow-state[testing]', or put a redis-server "
+            f"the tests need a Redis server to start: {install_command('testing')}, or put a redis-server "
             "(6.2 or newer) on the PATH"
         ) from error
     with TemporaryDirectory(prefix="workflow-state-testing-") as name, canned_server() as server, local_redis() as url:

@@ -9,6 +9,7 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from workflow_state.errors import DrawingError
+from workflow_state.installation import install_command
 from workflow_state.views.colours import Colours, write_style
 from workflow_state.views.diagram import Diagram, to_dot
 
@@ -45,7 +46,7 @@ def render_svg(diagram: Diagram) -> str:
 
 
 def _not_installed() -> DrawingError:
-    return DrawingError("--format svg needs an extra that is not installed: pip install 'workflow-state[graph]'")
+    return DrawingError(f"--format svg needs an extra that is not installed: {install_command('graph')}")
 
 
 def _finish(drawn: bytes, diagram: Diagram) -> str:

@@ -21,6 +21,7 @@ from helpers.waiting import wait_until
 from helpers.web_server import stream
 
 from workflow_state import cancel_execution, execute_plan
+from workflow_state.installation import install_command
 
 
 def run(*arguments, **variables):
@@ -98,9 +99,9 @@ def test_what_is_wrong_is_one_message(redis_url):
     for arguments in (["web"], ["dev"]):
         done = run_code(bare, *arguments)
         assert done.returncode == 2
-        assert done.stderr == "Error: the run page needs starlette: pip install 'workflow-state[web]'\n"
+        assert done.stderr == f"Error: the run page needs starlette: {install_command('web')}\n"
     done = run_code(bare.replace("from workflow_state.cli", "from workflow_state.web"))
-    assert "pip install 'workflow-state[web]'" in done.stderr
+    assert install_command("web") in done.stderr
     done = run("web", WORKFLOW_STATE_REDIS_URL="redis://127.0.0.1:1/0")
     assert (done.returncode, "Redis can't be reached" in done.stderr) == (1, True)
     assert "Traceback" not in done.stderr

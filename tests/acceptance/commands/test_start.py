@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from workflow_state.installation import install_command
+
 ROOT = Path(__file__).parents[3]
 SCRIPT = Path(sys.executable).with_name("workflow-state")
 VALIDATE = ["validate", str(ROOT / "examples" / "condition.json"), "--actions", str(ROOT / "examples" / "actions")]
@@ -86,14 +88,14 @@ def without(module, *arguments, **variables):
 
 def test_importing_an_openapi_document_without_the_extra_is_one_message():
     told = without("openapi_pydantic", "actions", "import", str(ROOT / "tests" / "data" / "openapi" / "petstore.json"))
-    line = "importing an OpenAPI document needs openapi_pydantic: pip install 'workflow-state[openapi]'"
+    line = f"importing an OpenAPI document needs openapi_pydantic: {install_command('openapi')}"
     assert told == (2, f"Error: {line}\n")
 
 
 def test_a_storage_elsewhere_without_the_extra_is_one_message(redis_url):
     """A worker says the same when it starts."""
     variables = {"WORKFLOW_STATE_REDIS_URL": redis_url, "WORKFLOW_STATE_STORAGE_URL": "s3://bucket/outputs"}
-    line = "a storage at s3:// needs an extra that is not installed: pip install 'workflow-state[storage]'"
+    line = f"a storage at s3:// needs an extra that is not installed: {install_command('storage')}"
     assert without("fsspec", "expire", **variables) == (2, f"Error: WORKFLOW_STATE_STORAGE_URL: {line}\n")
 
 

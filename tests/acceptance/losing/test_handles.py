@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from helpers.other_process import SUBMIT, ask_in_another_process
@@ -54,6 +56,33 @@ after = [execute_plan.delay(json.loads(sys.argv[1])).get(timeout=20)["status"] f
 waits.join()
 print(json.dumps([after, [os.waitpid(child, 0)[1] for child in children]]))
 """
+
+
+# It ends while it listens for a result, by a Redis that is no longer what it was.
+END = """
+import json, sys
+from redis import Redis
+from workflow_state import execute_plan
+client = Redis(unix_socket_path=execute_plan.app.backend.client.connection_pool.connection_kwargs["path"])
+handles = [execute_plan.delay(json.loads(sys.argv[1])) for _ in range(2)]
+try:
+    handles[0].get(timeout=0.3)
+except Exception as error:
+    print(type(error).__name__)
+client.execute_command(*sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["ACL", "SETUSER", "default", "-@pubsub"], ["CONFIG", "SET", "requirepass", "x"]], ids=lambda it: it[0]
+)
+def test_a_process_that_ends_with_a_handle_says_nothing(command):
+    """Handles are thrown away when the interpreter ends: too late to import what a connection takes."""
+    with local_redis() as url:
+        environment = {**os.environ, "WORKFLOW_STATE_REDIS_URL": url}
+        program = [sys.executable, "-c", END, json.dumps(plan(a=[])), *command]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "TimeoutError\n", "")
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "silent"])

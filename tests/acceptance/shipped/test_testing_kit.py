@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from workflow_state.installation import install_command
+
 FILES = Path(__file__).parents[1] / "testing_kit"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "testing"
 
@@ -106,7 +108,7 @@ def test_without_a_redis_server_one_line_says_what_to_install(run_pytest, tmp_pa
     files = {"conftest.py": hide, "test_more.py": "def test_it(workflow): ...\n"}
     done = run_pytest("-q", "test_more.py", files=files)
     assert outcomes(done) == {"error": 1}, done.stdout
-    assert "pip install 'workflow-state[testing]'" in done.stdout
+    assert install_command("testing") in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -115,5 +117,5 @@ def test_without_pytest_one_line_says_what_to_install(tmp_path):
     program = "import sys; sys.modules['pytest'] = None; import workflow_state.testing"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: workflow_state.testing needs pytest: pip install 'workflow-state[testing]'"
+        f"ModuleNotFoundError: workflow_state.testing needs pytest: {install_command('testing')}"
     )

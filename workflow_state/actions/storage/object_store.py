@@ -14,6 +14,7 @@ from typing import Any
 
 from workflow_state.actions.storage.local_folder import Name
 from workflow_state.errors import SettingsError
+from workflow_state.installation import install_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def open_store(url: str) -> ObjectStore:
         fsspec: Any = importlib.import_module("fsspec")
     except ModuleNotFoundError:
         raise SettingsError(
-            f"a storage at {scheme[:40]}:// needs an extra that is not installed: pip install 'workflow-state[storage]'"
+            f"a storage at {scheme[:40]}:// needs an extra that is not installed: {install_command('storage')}"
         ) from None
     try:
         fsspec.get_filesystem_class(scheme)

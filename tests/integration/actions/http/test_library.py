@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from workflow_state.installation import install_command
+
 SEND = """
 import sys
 from workflow_state.actions.execute import execute_http_action
@@ -47,5 +49,5 @@ try:
 except SettingsError as error:
     print(error)
 """
-    said = "WORKFLOW_STATE_HTTP_LIBRARY: httpcore2 is not installed: pip install 'workflow-state[httpx2]'\n"
+    said = f"WORKFLOW_STATE_HTTP_LIBRARY: httpcore2 is not installed: {install_command('httpx2')}\n"
     assert run(program, library="httpx2").stdout == said
