@@ -1,0 +1,75 @@
+"""Answers that cost much of the processor are read one after the other: other threads keep their share of it."""
+
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+from helpers.http_calls import call, outcome
+
+from workflow_state.actions.network import turns
+from workflow_state.errors import HttpActionError
+
+FLOODS = 4
+TIMEOUT_MS = 1_500
+BEGINNINGS = {
+    "one byte in each piece": (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"1\r\na\r\n" * 100_000,
+    ),
+    "early hints": (b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 10_000),
+}
+
+
+def flood(server, kind):
+    """Have the server answer with so many small parts that nobody is done with them in time."""
+    head, part = BEGINNINGS[kind]
+
+    def answer(connection):
+        connection.sendall(head)
+        while not server.stopped.is_set():
+            connection.sendall(part)
+
+    server.answer = answer
+
+
+@pytest.mark.parametrize("kind", BEGINNINGS)
+def test_answers_in_many_parts_leave_other_threads_their_share(server, monkeypatch, kind):
+    """Four of these answers left a thread that computes a fifth of the time of the processor."""
+    monkeypatch.setattr(turns, "FREE_CPU_S", 0.05)
+    monkeypatch.setenv("WORKFLOW_STATE_MAX_RESPONSE_BYTES", str(10 * 2**20))
+    flood(server, kind)
+    used_s = []
+
+    def ask():
+        began_s = time.thread_time()
+        with suppress(HttpActionError):
+            call(server, timeout=TIMEOUT_MS)
+        used_s.append(time.thread_time() - began_s)
+
+    asking = [threading.Thread(target=ask) for _ in range(FLOODS)]
+    for thread in asking:
+        thread.start()
+    began_s = time.thread_time()
+    while any(thread.is_alive() for thread in asking):
+        sum(range(1_000))
+    own_s = time.thread_time() - began_s
+    for thread in asking:
+        thread.join()
+    assert len(used_s) == FLOODS
+    assert own_s > 0.45 * sum(used_s)
+
+
+def test_waiting_for_a_turn_ends_with_the_exchange(server, monkeypatch):
+    """The time of an action is over when it is over, also where another answer has the turn."""
+    monkeypatch.setattr(turns, "FREE_CPU_S", 0.0)
+    server.respond_json({})
+    other = turns.Turn()
+    assert other.take(1)
+    try:
+        began_s = time.monotonic()
+        assert outcome(server, timeout=300) == ("network_timeout", True)
+        assert time.monotonic() - began_s >= 0.25
+    finally:
+        other.end()
+    assert call(server).output == {}
