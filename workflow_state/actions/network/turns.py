@@ -1,4 +1,4 @@
-"""Answers that cost much of the processor are read one after the other.
+"""Answers that cost much of the processor are read and parsed one after the other.
 
 A server may answer in ten million pieces of a byte, or say `103 Early Hints` without end. Reading that takes one thread
 all of a core, for as long as the action's `timeout`. Four such threads would leave the others of the process, which run
@@ -13,13 +13,19 @@ ends with the exchange at the latest.
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 FREE_CPU_S = 0.25
 """How much of the processor an exchange may use before it has to wait. 10 MB in usual pieces need less."""
 
+LARGE_BYTES = 2**20
+"""From how many bytes on bodies are parsed one after the other."""
+
 # By process: a child of a fork must not wait for a turn that a thread of its parent had.
 _turns: dict[int, threading.Lock] = {}
+_parsing: dict[int, threading.Lock] = {}
 
 
 @dataclass(slots=True)
@@ -44,3 +50,17 @@ class Turn:
         if held := self._held:
             self._held = None
             held.release()
+
+
+@contextmanager
+def parsing_turn(size_bytes: int) -> Iterator[None]:
+    """Parse a body of this size within the block; large ones of a process are parsed one after the other.
+
+    A step of the parser holds the interpreter for up to a fifth of a second. Eight threads that do so by turns leave
+    nothing to the others, which need the interpreter a hundred times for one request.
+    """
+    if size_bytes < LARGE_BYTES:
+        yield
+        return
+    with _parsing.setdefault(os.getpid(), threading.Lock()):
+        yield

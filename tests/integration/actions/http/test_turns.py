@@ -1,5 +1,6 @@
 """Answers that cost much of the processor are read one after the other: other threads keep their share of it."""
 
+import json
 import threading
 import time
 from contextlib import suppress
@@ -7,6 +8,7 @@ from contextlib import suppress
 import pytest
 from helpers.http_calls import call, outcome
 
+from workflow_state.actions.http.response import parse_value
 from workflow_state.actions.network import turns
 from workflow_state.errors import HttpActionError
 
@@ -73,3 +75,21 @@ def test_waiting_for_a_turn_ends_with_the_exchange(server, monkeypatch):
     finally:
         other.end()
     assert call(server).output == {}
+
+
+def test_large_bodies_are_parsed_one_after_the_other():
+    """Eight large lists that were parsed at once took 350 MB, and kept other plans waiting for five seconds."""
+    large = json.dumps(["x" * turns.LARGE_BYTES]).encode()
+    parsed = threading.Event()
+
+    def parse():
+        parse_value(large, "application/json")
+        parsed.set()
+
+    thread = threading.Thread(target=parse)
+    with turns.parsing_turn(turns.LARGE_BYTES):
+        thread.start()
+        assert parse_value(b"[1]", "application/json") == ([1],)
+        assert not parsed.wait(0.2)
+    thread.join(10)
+    assert parsed.is_set()
