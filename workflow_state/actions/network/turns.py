@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 FREE_CPU_S = 0.25
@@ -25,7 +25,8 @@ LARGE_BYTES = 2**20
 
 # By process: a child of a fork must not wait for a turn that a thread of its parent had.
 _turns: dict[int, threading.Lock] = {}
-_parsing: dict[int, threading.Lock] = {}
+# A thread may take this one again: what cleans a body parses it.
+_parsing: dict[int, AbstractContextManager[bool]] = {}
 
 
 @dataclass(slots=True)
@@ -56,11 +57,13 @@ class Turn:
 def parsing_turn(size_bytes: int) -> Iterator[None]:
     """Parse a body of this size within the block; large ones of a process are parsed one after the other.
 
+    May be nested. Nothing that waits for a server, Redis or the storage belongs into the block.
+
     A step of the parser holds the interpreter for up to a fifth of a second. Eight threads that do so by turns leave
     nothing to the others, which need the interpreter a hundred times for one request.
     """
     if size_bytes < LARGE_BYTES:
         yield
         return
-    with _parsing.setdefault(os.getpid(), threading.Lock()):
+    with _parsing.setdefault(os.getpid(), threading.RLock()):
         yield

@@ -8,9 +8,12 @@ from contextlib import suppress
 import pytest
 from helpers.http_calls import call, outcome
 
+from workflow_state.actions.http.output import make_output
 from workflow_state.actions.http.response import parse_value
+from workflow_state.actions.http.scrubbing import make_scrubber
 from workflow_state.actions.network import turns
 from workflow_state.errors import HttpActionError
+from workflow_state.schema import StorageLocation
 
 FLOODS = 4
 TIMEOUT_MS = 1_500
@@ -93,3 +96,25 @@ def test_large_bodies_are_parsed_one_after_the_other():
         assert not parsed.wait(0.2)
     thread.join(10)
     assert parsed.is_set()
+
+
+def test_a_large_output_is_checked_within_its_turn_and_stored_behind_it():
+    """The values of one large body at a time are in memory, and no body waits for the storage of another."""
+    seen = []
+
+    def take(taken):
+        with turns.parsing_turn(turns.LARGE_BYTES):
+            taken.set()
+
+    def is_free():
+        taken = threading.Event()
+        threading.Thread(target=take, args=(taken,)).start()
+        return taken.wait(0.2)
+
+    def store(data, content_type):
+        seen.append(("stored", is_free()))
+        return StorageLocation(provider="file", path="p", size=len(data), checksum="c", content_type=content_type)
+
+    body = json.dumps(["x" * turns.LARGE_BYTES]).encode()
+    make_output(body, "application/json", make_scrubber([]), store, lambda _: seen.append(("checked", is_free())))
+    assert seen == [("checked", False), ("stored", True)]
