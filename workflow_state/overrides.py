@@ -30,15 +30,32 @@ _METHOD_OVERRIDES: Final = ("x-http-method-override", "x-http-method", "x-method
 _BENDING_HEADERS: Final = {
     "tells a request that is sent again from a new one, and the engine sets it": ("idempotency-key",),
     "makes another method of the definition's": _METHOD_OVERRIDES,
-    "makes another path or host of the definition's": ("x-original-*", "x-rewrite-*", "x-override-*", "x-host"),
+    "makes another path or host of the definition's": (
+        *("x-original-*", "x-rewrite-*", "x-override-*", "x-host", "x-http-host-override"),
+        *("x-proxy-url", "base-url", "request-uri"),
+    ),
     "says where a request comes from, and servers trust it": (
         *("forwarded", "forwarded-*", "x-forwarded", "x-forwarded-*", "x-forwarder-*", "via", "x-envoy-*"),
         *("x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-originating-ip", "x-remote-*", "remote-*"),
-        *("client-ip", "true-client-ip", "cf-connecting-ip*", "fastly-client-ip"),
+        *("client-ip", "true-client-ip", "cf-connecting-ip*", "fastly-client-ip", "wl-proxy-*", "x-proxyuser-ip"),
+        *("proxy", "x-forward-for", "x-scheme", "x-url-scheme", "front-end-https"),
+    ),
+    # What a proxy that has asked who somebody is tells the server behind it.
+    "says who sends a request, and servers trust it": (
+        *(
+            "x-auth-request-*",
+            "x-authenticated-*",
+            "x-goog-authenticated-*",
+            "x-goog-iap-*",
+            "x-amzn-oidc-*",
+            "x-ms-token-*",
+        ),
+        *("x-ms-client-principal*", "cf-access-*", "x-middleware-subrequest"),
     ),
 }
 # The client gives each request one of these. A plan may set it by its very name, and by no other that is read as it.
 _REPLACEABLE: Final = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
+_SIGN: Final = re.compile(r"[^0-9a-z]")
 # Most names and values are such: nothing in them can be read in another way.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _DOT_SEGMENTS: Final = frozenset({".", ".."})
@@ -60,8 +77,9 @@ class Override:
 
 
 def fold_header(name: str) -> str:
-    """Return what a header's name is for a server behind CGI, WSGI or a proxy: `X_Api_Key` is `x-api-key`."""
-    return name.lower().replace("_", "-")
+    """Return what a header's name is for a server behind CGI, WSGI or a proxy: `X_Api.Key` is `x-api-key`."""
+    # CGI makes an underscore of each sign that can't be in the name of a variable.
+    return _SIGN.sub("-", name.lower())
 
 
 def find_header_override(name: str, definition: ActionDefinition | None) -> Override | None:

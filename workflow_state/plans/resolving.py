@@ -6,7 +6,7 @@ resolved in one pass. Text that came out of a response is never scanned for refe
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -163,6 +163,10 @@ def _has(value: Any, step: PathStep) -> bool:
     return isinstance(value, list) and step < len(value)
 
 
+_LEAVES: Final = frozenset({int, float, bool, type(None)})
+"""The types of values that need no look at what is inside them."""
+
+
 class _Copier:
     """One deep copy, and what is left of its budget in bytes of JSON."""
 
@@ -189,15 +193,24 @@ class _Copier:
             self._spend(value)
             if depth > MAX_RESOLVED_DEPTH:
                 raise ReferenceResolutionError(f"the resolved value is nested deeper than {MAX_RESOLVED_DEPTH} levels")
+            if not isinstance(value, dict | list):
+                parent[key] = value
+                continue
+            copied: Any
+            children: Iterable[tuple[Any, Any]]
             if isinstance(value, dict):
                 # All keys first: they keep their order whatever the order in which the values are copied.
-                parent[key] = copied = dict.fromkeys(value)
-                pending.extend((child, scans, depth + 1, copied, name) for name, child in value.items())
-            elif isinstance(value, list):
-                parent[key] = items = [None] * len(value)
-                pending.extend((child, scans, depth + 1, items, index) for index, child in enumerate(value))
+                copied, children = dict.fromkeys(value), value.items()
             else:
-                parent[key] = value
+                copied, children = [None] * len(value), enumerate(value)
+            parent[key] = copied
+            for name, child in children:
+                if type(child) in _LEAVES and depth < MAX_RESOLVED_DEPTH:
+                    # At once: half a million numbers that wait in `pending` would take as many tuples.
+                    self._spend(child)
+                    copied[name] = child
+                else:
+                    pending.append((child, scans, depth + 1, copied, name))
         copied_root: JsonValue = top[0]
         return copied_root
 
@@ -211,7 +224,9 @@ class _Copier:
     def _spend(self, value: Any) -> None:
         """Take one value, without what is inside it, from the budget. This comes before the copy, which stays small."""
         self._bytes_left -= _approximate_bytes(value)
-        if self._bytes_left < 0:
+        # What is inside takes a byte each at the least. A list of a million is refused here, before it is gone through.
+        inside_bytes = len(value) if isinstance(value, dict | list) else 0
+        if self._bytes_left < inside_bytes:
             raise ReferenceResolutionError(
                 f"the resolved value is larger than {MAX_RESOLVED_BYTES} bytes; refer to the parts that are needed"
             )

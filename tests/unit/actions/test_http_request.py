@@ -288,6 +288,8 @@ def test_a_header_of_the_definition_can_not_be_replaced():
         "X_Tenant",
         "x_tenant",
         "X_Key",
+        "X.Tenant",
+        "x~key",
         "x-key",
         "AUTHORIZATION_",
         "Content_Length",
@@ -309,6 +311,8 @@ BENDING = [
     *("Idempotency-Key", "idempotency_key", "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"),
     *("X-Original-URL", "X-Rewrite-URL", "X_Original_Url", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host"),
     *("x-forwarded-anything", "X-Real-IP", "True-Client-IP", "Via"),
+    *("X-Auth-Request-User", "X-Authenticated-User", "X-Goog-Authenticated-User-Email", "Cf-Access-Jwt-Assertion"),
+    *("X-Middleware-Subrequest", "X-HTTP-Host-Override", "Wl-Proxy-Client-IP", "X-Forward-For"),
 ]
 
 

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from workflow_state.actions.http.clean_body import clean_body
 from workflow_state.actions.http.content_type import is_json_lines
 from workflow_state.actions.http.scrubbing import Scrub
+from workflow_state.actions.network.turns import parsing_turn
 from workflow_state.schema import StorageLocation
 from workflow_state.settings import get_settings
 
@@ -34,23 +35,32 @@ def make_output(
         nothing: JsonValue = [] if is_json_lines(content_type) else None
         _run(check, nothing)
         return nothing, None
-    clean = clean_body(body, content_type, scrub)
-    text: JsonValue = {"text": clean.text}
-    output = clean.found or (None if clean.text is None else (text,))
-    if output is not None:
-        _run(check, output[0])
-    if output is not None and (output[0] is None or len(body) <= get_settings().inline_output_bytes):
-        return output[0], None
-    location = store(clean.data, clean.content_type[:MAX_CONTENT_TYPE_CHARACTERS])
+    with parsing_turn(len(body)):
+        output, data, kept_type = _read(body, content_type, scrub)
+        is_read = output is not None
+        if output is not None:
+            _run(check, output[0])
+            if output[0] is None or len(body) <= get_settings().inline_output_bytes:
+                return output[0], None
+        # The value of 10 MB of JSON may take 64 MiB. It goes before another thread makes one.
+        del output
+    location = store(data, kept_type[:MAX_CONTENT_TYPE_CHARACTERS])
     summary: JsonValue = {
         "stored": True,
         "location": location.path,
         "size": location.size,
         "contentType": location.content_type,
     }
-    if output is None:
+    if not is_read:
         _run(check, summary)
     return summary, location
+
+
+def _read(body: bytes, content_type: str, scrub: Scrub) -> tuple[tuple[JsonValue] | None, bytes, str]:
+    """Return the value of the body, None for binary data; and what may be stored of it, with its type."""
+    clean = clean_body(body, content_type, scrub)
+    text: JsonValue = {"text": clean.text}
+    return clean.found or (None if clean.text is None else (text,)), clean.data, clean.content_type
 
 
 def _run(check: Check | None, value: JsonValue) -> None:

@@ -18,6 +18,7 @@ from workflow_state.actions.http.content_type import charset_of, is_json, is_jso
 from workflow_state.actions.http.json_size import find_size_problem
 from workflow_state.actions.http.redaction import map_strings
 from workflow_state.actions.network.library import httpx
+from workflow_state.actions.network.turns import parsing_turn
 from workflow_state.charsets import decode_bytes
 
 MAX_DEPTH = 64
@@ -129,9 +130,10 @@ def parse_value(body: bytes, content_type: str) -> tuple[JsonValue] | None:
 
     The value is in a tuple, because null is one too. Raises MalformedResponseError like `parse_json`.
     """
-    if is_json(content_type):
-        return (parse_json(body, content_type),)
-    return (_parse_json_lines(body, content_type),) if is_json_lines(content_type) else None
+    with parsing_turn(len(body)):
+        if is_json(content_type):
+            return (parse_json(body, content_type),)
+        return (_parse_json_lines(body, content_type),) if is_json_lines(content_type) else None
 
 
 def parse_json(body: bytes, content_type: str = "") -> JsonValue:

@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflow_state.actions.network.egress import Governing, get_rules, refuse_addresses, refuse_host
 from workflow_state.actions.network.library import httpcore
 from workflow_state.actions.network.lookup import MAX_LOOKUPS, AddressInfo, look_up
+from workflow_state.actions.network.turns import Turn
 
 
 @dataclass(slots=True)
@@ -46,6 +47,8 @@ class Exchange:
     """Whether the server answered a TLS handshake with something else, as one for http:// does."""
     refused_by: Governing | None = None
     """The setting that forbids the connection."""
+    turn: Turn = field(default_factory=Turn)
+    """What an exchange waits for that costs much of the processor."""
 
 
 _TAIL_BYTES = 64
@@ -67,11 +70,13 @@ def begin_exchange(timeout_s: float, before_send: Callable[[], None] | None = No
     try:
         yield exchange
     finally:
+        exchange.turn.end()
         _current.reset(token)
 
 
 def go_on_exchange(exchange: Exchange, before_send: Callable[[], None] | None) -> None:
     """Go on with the next request, of which nothing was sent yet; the time that is left stays the same."""
+    exchange.turn.end()
     exchange.before_send = before_send
     exchange.sent = exchange.disconnected = False
 
@@ -95,6 +100,17 @@ def _bound(timeout_s: float | None, expired: type[Exception]) -> float | None:
     return left_s if timeout_s is None else min(timeout_s, left_s)
 
 
+def _take_turn() -> None:
+    exchange = _current.get()
+    if exchange and not exchange.turn.take(_bound(None, httpcore.ReadTimeout)):
+        raise httpcore.ReadTimeout("the time for the whole exchange is over")
+
+
+def _end_turn() -> None:
+    if exchange := _current.get():
+        exchange.turn.end()
+
+
 def _note_disconnect() -> None:
     if exchange := _current.get():
         exchange.disconnected = True
@@ -109,6 +125,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return at most `max_bytes`; nothing at the end of the stream."""
+        _end_turn()
         self._socket.settimeout(_bound(timeout, httpcore.ReadTimeout))
         try:
             data = self._socket.recv(max_bytes)
@@ -120,6 +137,7 @@ class DeadlineStream(httpcore.NetworkStream):
         if not data:
             _note_disconnect()
         self._tail = data[-_TAIL_BYTES:]
+        _take_turn()
         return data
 
     def has_read_beyond(self, end: bytes) -> bool:
@@ -128,6 +146,7 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send the whole buffer."""
+        _end_turn()
         # One send at a time, each with the time that is left: a server may take a few bytes now and then.
         remaining = memoryview(buffer)
         while remaining:
