@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from celery import Celery, _state
+from celery import _state
 from celery.signals import celeryd_init, task_postrun, worker_init, worker_process_init
 
 from workflow_state.actions.definitions.catalog import load_catalog
 from workflow_state.actions.storage.outputs import check_storage
+from workflow_state.engine.application import Application
 from workflow_state.engine.cancelling import take_over_revoke
 from workflow_state.engine.configuration import (
     load_configuration,
@@ -30,7 +31,7 @@ from workflow_state.store.sealing import refuse_foreign_keys
 
 # A team may import us beside an application of its own. That one stays the current one, so that the team's @shared_task
 # and AsyncResult go on meaning it.
-app = Celery(
+app = Application(
     "workflow_state",
     amqp="workflow_state.engine.broker:LeanAMQP",
     set_as_current=_state._tls.current_app is None,  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public question for it
