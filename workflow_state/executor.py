@@ -31,8 +31,8 @@ from workflow_state.engine.task_classes import ActionTask, LevelTask, PlanTask, 
 from workflow_state.errors import ExecutionConflictError, MissingKeyError, PlanValidationError, WorkflowStateError
 from workflow_state.rules.allowed_definitions import read_definitions_option
 from workflow_state.rules.limits import LimitExceededError
+from workflow_state.rules.outline import refused_state
 from workflow_state.rules.policy import MAX_LOSSES, level_lost, stopping_failure
-from workflow_state.rules.states import refused_state
 from workflow_state.schema import (
     ErrorCategory,
     ErrorDetail,

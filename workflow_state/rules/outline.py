@@ -1,8 +1,9 @@
 """The outline of an execution: how it ended, without what it was about. For a state that is refused. Pure."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from workflow_state.rules.states import Record, refused_state
+from workflow_state.rules.metrics import calculate_execution_metrics
+from workflow_state.rules.states import Record
 from workflow_state.schema import (
     STATE_NOT_STORED,
     ActionExecutionState,
@@ -43,6 +44,24 @@ def outline(state: ExecutionState, refusal: str, *, with_actions: bool = True) -
         metrics=state.metrics,
         error=error,
         version=state.version,
+    )
+
+
+def refused_state(
+    execution_id: str, plan_id: str, error: ErrorDetail, *, now: datetime | None = None
+) -> ExecutionState:
+    """Return the final state of an execution whose plan can't be run at all."""
+    at = now or datetime.now(UTC)
+    return ExecutionState(
+        id=execution_id,
+        plan_id=plan_id,
+        status=ExecutionStatus.FAILED,
+        started_at=at,
+        completed_at=at,
+        action_states={},
+        error=error,
+        metrics=calculate_execution_metrics({}, total_duration=0),
+        version=1,
     )
 
 

@@ -264,24 +264,6 @@ def _tell_who(state: ExecutionState, record: Record) -> None:
         state.resumed = ResumeReport.model_validate(record.resumed)
 
 
-def refused_state(
-    execution_id: str, plan_id: str, error: ErrorDetail, *, now: datetime | None = None
-) -> ExecutionState:
-    """Return the final state of an execution whose plan can't be run at all."""
-    at = now or datetime.now(UTC)
-    return ExecutionState(
-        id=execution_id,
-        plan_id=plan_id,
-        status=ExecutionStatus.FAILED,
-        started_at=at,
-        completed_at=at,
-        action_states={},
-        error=error,
-        metrics=calculate_execution_metrics({}, total_duration=0),
-        version=1,
-    )
-
-
 def parse_progress(fields: Mapping[bytes, bytes]) -> dict[str, Progress]:
     """Return what is under way, from the fields of an execution's progress hash."""
     text = {name.decode(): value for name, value in fields.items()}
