@@ -18,6 +18,7 @@ from workflow_state.engine.configuration import (
     tell_unknown_variables,
 )
 from workflow_state.engine.expiry import Expiry
+from workflow_state.engine.heap import bound_heap
 from workflow_state.engine.intake import Intake
 from workflow_state.engine.lease import Lease, keep_child_alive
 from workflow_state.engine.result_backend import OVERRIDES, never_subscribe
@@ -79,6 +80,7 @@ def begin_worker(sender: Any = None, **_: Any) -> None:
         raise SystemExit(f"Error: {error}") from error
     tell_ignored_settings(app.conf)
     tell_unknown_variables()
+    bound_heap()
     never_subscribe()
     take_over_revoke(app)
     # Celery notes each queue that a callback names, and would read them all once it has connected anew.

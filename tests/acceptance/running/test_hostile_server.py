@@ -13,7 +13,7 @@ from helpers.other_process import SUBMIT, ask_in_another_process
 from helpers.plans import action, plan
 from helpers.workers import forked_worker
 
-from workflow_state.engine.local import local_redis
+from workflow_state.engine.local import local_redis, local_worker
 
 TIMEOUT_MS = 1_500
 SLACK_MS = 500
@@ -235,3 +235,35 @@ def test_a_server_that_misbehaves_in_every_way(tmp_path):
     assert {kind: end_of(state) for kind, state in states.items()} == expected
     assert find_late(states, expected) == []
     assert most_kib - before_kib < MAX_GROWTH_KIB, (before_kib, most_kib)
+
+
+def large_answers():
+    """Return answers of megabytes that are within all bounds, and take as much memory as such can."""
+    texts = {
+        "keys": "{" + ",".join(f'"{number:x}":0' for number in range(900_000)) + "}",
+        "texts": "[" + ",".join(['"ab"'] * 990_000) + "]",
+        "one_astral": '"' + "a" * 9_900_000 + '\U0001f600"',
+    }
+    return {kind: answer(packed(text.encode(), 1), Content_Encoding="gzip") for kind, text in texts.items()}
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_large_answers_one_after_the_other_leave_the_worker_its_memory(tmp_path):
+    """Four at once of each kind."""
+    answers = large_answers()
+    with hostile_server({kind: (data, "completed") for kind, data in answers.items()}) as server, local_redis() as url:
+        definition = {"id": "hostile", "endpoint": {"url": f"{server}/{{kind}}", "method": "GET", "timeout": 60_000}}
+        (tmp_path / "actions.json").write_text(json.dumps(definition))
+        variables = {
+            "WORKFLOW_STATE_ACTIONS": str(tmp_path / "actions.json"),
+            "WORKFLOW_STATE_STORAGE_URL": str(tmp_path / "storage"),
+        }
+        with local_worker(url, log_file=tmp_path / "worker.log", environment=variables) as worker:
+            for kind in answers:
+                fields = {"actionDefinitionId": "hostile", "inputs": {"kind": kind}}
+                document = plan(*(action(f"a{number}", **fields) for number in range(4)))
+                execution_id = ask_in_another_process(url, SUBMIT, json.dumps(document), **variables)
+                ended = ask_in_another_process(url, ENDED, execution_id, **variables)
+                assert ended["status"] == "completed", ended
+            _, most_kib = memory_kib(worker.pid)
+    assert most_kib < 400 * 1024
