@@ -52,7 +52,8 @@ def test_connections_silent(world, proxied, verdict, dice):
     recovered_s = time.monotonic() - spoke_s
     assert recovered_s < RECOVERED_WITHIN_S, world.log()
     world.wait_for_ends(90)
-    verdict(world)
+    # A renewal that meets a silent connection takes three seconds to notice, which is as long as the lease here.
+    verdict(world, may_overlap=True)
 
 
 @thorough
