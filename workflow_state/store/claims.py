@@ -114,14 +114,9 @@ def _claim(
         {"progress": store.progress, "record": store.record},
         {
             "step": step,
-            "holder": holder,
-            "process": process_name(),
-            "lease_prefix": worker_key(""),
             "attempt": attempt,
             "now": datetime.now(UTC).isoformat(),
-            "retention_s": store.retention_s,
-            "over_holder": over.holder if over else None,
-            "over_is_lost": over is not None and over.is_lost,
+            **who_claims(store, holder, over),
         },
         (lambda pipe: queue_context(pipe, store, query)) if query else None,
     )
@@ -140,6 +135,18 @@ def _claim(
         pauses=claim.get("pauses", 0),
     )
     return made, replies
+
+
+def who_claims(store: ExecutionStore, holder: str, over: Over | None) -> dict[str, Any]:
+    """Return the arguments by which a script claims for a holder, in the place of another one that is over."""
+    return {
+        "holder": holder,
+        "process": process_name(),
+        "lease_prefix": worker_key(""),
+        "retention_s": store.retention_s,
+        "over_holder": over.holder if over else None,
+        "over_is_lost": over is not None and over.is_lost,
+    }
 
 
 def find_over(store: ExecutionStore, step: str) -> Over | None:

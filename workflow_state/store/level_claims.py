@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any
 
 from workflow_state.errors import MissingKeyError
-from workflow_state.store.claims import find_over, find_whereabouts
+from workflow_state.store.claims import Over, find_over, find_whereabouts, who_claims
 from workflow_state.store.connection import CONNECTION_ERRORS
 from workflow_state.store.execution import ExecutionStore
-from workflow_state.store.leases import begin_holder, end_holder, process_name
-from workflow_state.store.names import LEVEL_CLAIM, worker_key
+from workflow_state.store.leases import begin_holder, end_holder
+from workflow_state.store.names import LEVEL_CLAIM
 from workflow_state.store.position import ExecutionPosition, parse_position, queue_position
 from workflow_state.store.scripts import run_script, run_script_beside
 
@@ -47,7 +47,7 @@ def claimed_level(store: ExecutionStore, level: int) -> Iterator[tuple[LevelClai
     try:
         claim, replies = _claim(store, level, holder)
         if claim is None and (over := find_over(store, LEVEL_CLAIM)):
-            claim, replies = _claim(store, level, holder, over_holder=over.holder, over_is_lost=over.is_lost)
+            claim, replies = _claim(store, level, holder, over)
         try:
             position = parse_position(store, replies)
         except MissingKeyError:
@@ -62,7 +62,7 @@ def claimed_level(store: ExecutionStore, level: int) -> Iterator[tuple[LevelClai
 
 
 def _claim(
-    store: ExecutionStore, level: int, holder: str, *, over_holder: str | None = None, over_is_lost: bool = False
+    store: ExecutionStore, level: int, holder: str, over: Over | None = None
 ) -> tuple[LevelClaim | None, list[Any]]:
     """Claim the level; return the claim, and the replies about the execution's position."""
     losses, replies = run_script_beside(
@@ -71,12 +71,7 @@ def _claim(
         {"progress": store.progress, "record": store.record},
         {
             "level": level,
-            "holder": holder,
-            "process": process_name(),
-            "lease_prefix": worker_key(""),
-            "retention_s": store.retention_s,
-            "over_holder": over_holder,
-            "over_is_lost": over_is_lost,
+            **who_claims(store, holder, over),
         },
         partial(queue_position, store=store, level=level),
     )
